@@ -1,0 +1,123 @@
+//! The traits by which parts of Wadi meet. Only `node` knows who implements which.
+
+use crate::{Arn, Caller, Event, Source, Timestamp, UsageRecord, Verdict, log::LogBatch};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Time comes in through here, so that a test can hold it still or run a day in a millisecond.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+    /// Time since an arbitrary start that never goes back.
+    fn elapsed(&self) -> Duration;
+    async fn sleep(&self, for_: Duration);
+}
+
+/// Randomness comes in through here, so that a run can be repeated from a seed.
+pub trait Entropy: Send + Sync {
+    fn fill(&self, into: &mut [u8]);
+
+    fn u64(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// A random (version 4) UUID in its usual lower-case form.
+    fn uuid(&self) -> String {
+        let mut b = [0; 16];
+        self.fill(&mut b);
+        b[6] = b[6] & 0x0f | 0x40;
+        b[8] = b[8] & 0x3f | 0x80;
+        let hex: String = b.iter().map(|x| format!("{x:02x}")).collect();
+        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+}
+
+/// A secret key and whose it is.
+#[derive(Clone)]
+pub struct Credential {
+    pub secret_key: String,
+    pub account: crate::AccountId,
+    /// The identity's ARN.
+    pub principal: String,
+}
+
+/// Keys handed to a function instance.
+#[derive(Clone)]
+pub struct TemporaryKeys {
+    pub access_key: String,
+    pub secret_key: String,
+    pub session_token: String,
+    pub expires: Timestamp,
+}
+
+/// What a request wants to do to what, in IAM's words: `lambda:CreateFunction` on an ARN (or `*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub action: String,
+    pub resource: String,
+}
+
+/// The caller may not; the text says who wanted what, as AWS words it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Denied(pub String);
+
+/// Who is behind an access key, and what they may do. The gate asks before any room runs.
+#[async_trait]
+pub trait Identity: Send + Sync {
+    /// The secret of an access key (with the session token the request carried, if any), or `None` if there is no such
+    /// key, it has expired, or the token is not its own.
+    async fn credential(&self, access_key: &str, session_token: Option<&str>) -> Option<Credential>;
+    async fn authorise(&self, caller: &Caller, access: &Access) -> Result<(), Denied>;
+    /// Short-lived keys for a function instance running as `role`.
+    fn issue(&self, account: &crate::AccountId, role: &str, session: &str, lifetime: Duration) -> TemporaryKeys;
+}
+
+/// Where log lines go. Waits when the room is behind, so that a flood slows its writer and is never lost silently.
+#[async_trait]
+pub trait LogSink: Send + Sync {
+    async fn append(&self, batch: LogBatch);
+}
+
+/// Where usage goes. Waits when the room is behind.
+#[async_trait]
+pub trait Meter: Send + Sync {
+    async fn record(&self, usage: UsageRecord);
+}
+
+/// Something events can be sent to. One implementation a service; [`Targets`] finds it by the ARN.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Does the target exist and does its resource policy let `from` send to it? The text says why not, as AWS words it.
+    async fn accepts(&self, target: &Arn, from: &Source) -> Result<(), Denied>;
+    /// One attempt; `attempt` counts from 1.
+    async fn deliver(&self, event: &Event, attempt: u32) -> Verdict;
+}
+
+/// All targets, by the service in an ARN. Filled by `node` once, after the rooms exist.
+pub trait Targets: Send + Sync {
+    fn find(&self, target: &Arn) -> Option<&dyn Target>;
+}
+
+/// Why an object could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error("The specified bucket does not exist")]
+    NoSuchBucket,
+    #[error("The specified key does not exist.")]
+    NoSuchKey,
+    #[error("the object is larger than {limit} bytes")]
+    TooLarge { limit: u64 },
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Reads whole objects for other rooms (a function's code from a bucket).
+#[async_trait]
+pub trait ObjectReader: Send + Sync {
+    /// The object's bytes; refuses one larger than `limit`.
+    async fn read(&self, account: &crate::AccountId, bucket: &str, key: &str, limit: u64) -> Result<Bytes, ReadError>;
+}

@@ -1,0 +1,24 @@
+//! What can go wrong with storage, as a room sees it.
+
+/// A room maps `Full` and `Unavailable` to its retryable error; `TooLarge` is a bug in the room's own bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Something read has changed since; `transact` runs the closure again, and gives this only after many tries.
+    #[error("the transaction conflicted with others too many times")]
+    Conflict,
+    /// No space is left for writing; reads go on.
+    #[error("storage is full")]
+    Full,
+    /// The engine failed; nothing was written.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+    /// A key or value is over its bound.
+    #[error("{what} of {bytes} bytes is larger than {max}")]
+    TooLarge { what: &'static str, bytes: usize, max: usize },
+    /// A record on disk cannot be read by this version.
+    #[error("damaged record: {0}")]
+    Damaged(String),
+    /// No blob has this id.
+    #[error("no such blob: {0}")]
+    NoSuchBlob(String),
+}

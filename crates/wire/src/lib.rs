@@ -1,0 +1,10 @@
+//! The AWS protocols, driven by tables that `cargo xtask codegen` makes from the public service models, and SigV4.
+//!
+//! A request becomes a JSON value plus raw payload bytes ([`Decoded`]), checked against the model's constraints; a reply
+//! goes the other way ([`Encoded`]). No service is known here.
+
+mod message;
+pub mod table;
+
+pub use message::{Decoded, Encoded, Fault, Input, Output};
+pub use table::{Operation, Protocol, Service};

@@ -1,0 +1,1 @@
+//! usage: see ARCHITECTURE.md.

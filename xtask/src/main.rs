@@ -1,0 +1,2 @@
+//! Development tasks: codegen, tidy, test, bench.
+fn main() {}
