@@ -1,0 +1,235 @@
+//! Settings: what a node is told, from defaults, `wadi.toml`, `WADI_*` variables and flags; later ones win.
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Which credentials a node accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Credentials {
+    /// `test` / `test`, account 000000000000. Loopback only.
+    Development,
+    /// A root access key made at first start and kept in the data directory.
+    Root,
+}
+
+/// What functions can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// The platform itself and nothing else.
+    Platform,
+    /// The host's network.
+    Host,
+}
+
+/// What to do when a Python version is not on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// Refuse the function.
+    None,
+    /// Run it on the nearest version that is there, and say so.
+    Nearest,
+}
+
+/// The settings of a node, complete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub credentials: Credentials,
+    pub network: Network,
+    pub runtime_fallback: Fallback,
+    /// Multiplies the waits between retries of asynchronous invocations: 1 is AWS's pace, 0.001 a test's.
+    pub retry_time_scale: f64,
+    /// Invocations at once over the whole account and region.
+    pub account_concurrency: u32,
+    /// Seconds that an idle instance is kept.
+    pub idle_seconds: u64,
+    /// Seconds that work in flight may take to finish when the node stops.
+    pub drain_seconds: u64,
+    /// Interpreters by name (`python3.12`), before those found on PATH and under pyenv.
+    pub runtimes: BTreeMap<String, PathBuf>,
+}
+
+/// One source of settings: everything is optional. `wadi.toml` has the same names.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flags {
+    /// The settings file; `wadi.toml` in the working directory if there is one.
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub data_dir: Option<PathBuf>,
+    pub credentials: Option<Credentials>,
+    pub network: Option<Network>,
+    pub runtime_fallback: Option<Fallback>,
+    pub retry_time_scale: Option<f64>,
+    pub account_concurrency: Option<u32>,
+    pub idle_seconds: Option<u64>,
+    pub drain_seconds: Option<u64>,
+    #[serde(default)]
+    pub runtimes: BTreeMap<String, PathBuf>,
+}
+
+macro_rules! from_words {
+    ($type:ty, $($word:literal => $value:expr),+) => {
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok($value),)+
+                    other => Err(format!("{other:?} is not one of: {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+from_words!(Credentials, "development" => Credentials::Development, "root" => Credentials::Root);
+from_words!(Network, "platform" => Network::Platform, "host" => Network::Host);
+from_words!(Fallback, "none" => Fallback::None, "nearest" => Fallback::Nearest);
+
+impl Settings {
+    /// Flags over `WADI_*` variables over the settings file over defaults.
+    pub fn load(flags: Flags) -> Result<Self> {
+        Self::load_with(flags, |name| std::env::var(name).ok())
+    }
+
+    fn load_with(flags: Flags, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let file = match flags.config.clone().or_else(|| env("WADI_CONFIG").map(PathBuf::from)) {
+            Some(path) => read_file(&path)?,
+            None if Path::new("wadi.toml").exists() => read_file(Path::new("wadi.toml"))?,
+            None => Flags::default(),
+        };
+        let layers = [flags, from_env(&env)?, file];
+        macro_rules! pick {
+            ($field:ident) => {
+                layers.iter().find_map(|l| l.$field.clone())
+            };
+        }
+        let settings = Self {
+            listen: pick!(listen).unwrap_or(([127, 0, 0, 1], 4566).into()),
+            data_dir: match pick!(data_dir) {
+                Some(dir) => dir,
+                None => default_data_dir(&env)?,
+            },
+            credentials: pick!(credentials).unwrap_or(Credentials::Development),
+            network: pick!(network).unwrap_or(Network::Platform),
+            runtime_fallback: pick!(runtime_fallback).unwrap_or(Fallback::None),
+            retry_time_scale: pick!(retry_time_scale).unwrap_or(1.0),
+            account_concurrency: pick!(account_concurrency).unwrap_or(1000),
+            idle_seconds: pick!(idle_seconds).unwrap_or(600),
+            drain_seconds: pick!(drain_seconds).unwrap_or(20),
+            runtimes: layers.iter().rev().flat_map(|l| l.runtimes.clone()).collect(),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<()> {
+        if !self.listen.ip().is_loopback() && self.credentials == Credentials::Development {
+            bail!(
+                "{} can be reached from other machines, and the development credentials test/test are known to \
+                 everybody. Use `--credentials root` (the key is made at first start and kept in {}), or listen on \
+                 127.0.0.1.",
+                self.listen,
+                self.data_dir.join("root-key.json").display()
+            );
+        }
+        if !(0.0..=1000.0).contains(&self.retry_time_scale) {
+            bail!("retry_time_scale {} is not between 0 and 1000", self.retry_time_scale);
+        }
+        if !(1..=100_000).contains(&self.account_concurrency) {
+            bail!("account_concurrency {} is not between 1 and 100000", self.account_concurrency);
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Flags> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is not a settings file", path.display()))
+}
+
+fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
+    fn parse<T: FromStr>(env: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<T>>
+    where
+        T::Err: std::fmt::Display,
+    {
+        env(name).map(|text| text.parse().map_err(|e| anyhow::anyhow!("{name}={text}: {e}"))).transpose()
+    }
+    Ok(Flags {
+        config: None,
+        listen: parse(env, "WADI_LISTEN")?,
+        data_dir: parse(env, "WADI_DATA_DIR")?,
+        credentials: parse(env, "WADI_CREDENTIALS")?,
+        network: parse(env, "WADI_NETWORK")?,
+        runtime_fallback: parse(env, "WADI_RUNTIME_FALLBACK")?,
+        retry_time_scale: parse(env, "WADI_RETRY_TIME_SCALE")?,
+        account_concurrency: parse(env, "WADI_ACCOUNT_CONCURRENCY")?,
+        idle_seconds: parse(env, "WADI_IDLE_SECONDS")?,
+        drain_seconds: parse(env, "WADI_DRAIN_SECONDS")?,
+        runtimes: BTreeMap::new(),
+    })
+}
+
+/// `$XDG_DATA_HOME/wadi`, else `~/.local/share/wadi`.
+fn default_data_dir(env: &impl Fn(&str) -> Option<String>) -> Result<PathBuf> {
+    let named = |name: &str| env(name).filter(|v| v.starts_with('/')).map(PathBuf::from);
+    named("XDG_DATA_HOME")
+        .or_else(|| named("HOME").map(|home| home.join(".local/share")))
+        .map(|base| base.join("wadi"))
+        .context("neither HOME nor XDG_DATA_HOME is set: say where data goes with --data-dir")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "HOME" => Some("/home/ada".into()),
+            "WADI_LISTEN" => Some("127.0.0.1:7000".into()),
+            "WADI_NETWORK" => Some("host".into()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("w.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nidle_seconds = 5\n[runtimes]\n\"python3.12\" = \"/opt/py\"\n")
+            .expect("write");
+        let flags = Flags { config: Some(file), network: Some(Network::Platform), ..Flags::default() };
+        let s = Settings::load_with(flags, env).expect("settings");
+        assert_eq!(s.listen.to_string(), "127.0.0.1:7000");
+        assert_eq!((s.network, s.idle_seconds), (Network::Platform, 5));
+        assert_eq!(s.data_dir, Path::new("/home/ada/.local/share/wadi"));
+        assert_eq!(s.runtimes["python3.12"], Path::new("/opt/py"));
+    }
+
+    #[test]
+    fn refuses_development_credentials_beyond_loopback() {
+        let open = Flags { listen: Some(([0, 0, 0, 0], 4566).into()), ..Flags::default() };
+        let refused = Settings::load_with(open.clone(), env).expect_err("must refuse").to_string();
+        assert!(refused.contains("--credentials root"), "{refused}");
+        let rooted = Flags { credentials: Some(Credentials::Root), ..open };
+        assert!(Settings::load_with(rooted, env).is_ok());
+    }
+
+    #[test]
+    fn unknown_settings_are_named() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("w.toml");
+        std::fs::write(&file, "lisen = \"x\"\n").expect("write");
+        let flags = Flags { config: Some(file), ..Flags::default() };
+        let refused = format!("{:#}", Settings::load_with(flags, env).expect_err("must refuse"));
+        assert!(refused.contains("lisen"), "{refused}");
+    }
+}
