@@ -1,0 +1,106 @@
+//! Keys as the gate asks for them: development, root, temporary.
+
+use crate::{Config, Identity, Parts};
+use async_trait::async_trait;
+use base::port::{Clock, Entropy, Identity as _};
+use base::{AccountId, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use store::{Store, memory::Memory};
+
+struct Hand(AtomicU64);
+
+#[async_trait]
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+    async fn sleep(&self, _: Duration) {}
+}
+
+struct Counter(AtomicU64);
+
+impl Entropy for Counter {
+    fn fill(&self, into: &mut [u8]) {
+        for b in into {
+            *b = (self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+        }
+    }
+}
+
+async fn open(store: &Store, clock: &Arc<Hand>, development: bool) -> Arc<Identity> {
+    let account = AccountId::parse("111122223333").expect("twelve digits");
+    let entropy = Arc::new(Counter(AtomicU64::new(clock.0.load(Ordering::Relaxed))));
+    let config = Config { development, account };
+    Identity::open(Parts { store: store.clone(), clock: clock.clone(), entropy, config }).await.expect("opens")
+}
+
+fn setting() -> (Store, Arc<Hand>) {
+    (Store::new(Arc::new(Memory::default())), Arc::new(Hand(AtomicU64::new(1_000))))
+}
+
+#[tokio::test]
+async fn development_key_only_in_development() {
+    let (store, clock) = setting();
+    let room = open(&store, &clock, true).await;
+    let key = room.credential("test", None).await.expect("the development key");
+    assert_eq!((key.secret_key.as_str(), key.principal.as_str()), ("test", "arn:aws:iam::000000000000:root"));
+    assert!(room.credential("test", Some("token")).await.is_none());
+    assert!(room.credential("tset", None).await.is_none());
+    assert!(room.root_key().is_none());
+
+    let room = open(&store, &clock, false).await;
+    assert!(room.credential("test", None).await.is_none());
+}
+
+#[tokio::test]
+async fn root_key_is_made_once_and_kept() {
+    let (store, clock) = setting();
+    let first = open(&store, &clock, false).await.root_key().expect("made").clone();
+    assert!(first.access_key.starts_with("AKIA") && first.access_key.len() == 20);
+    assert_eq!(first.secret_key.len(), 40);
+    clock.0.store(5, Ordering::Relaxed);
+    let room = open(&store, &clock, false).await;
+    assert_eq!(room.root_key(), Some(&first));
+    let key = room.credential(&first.access_key, None).await.expect("known");
+    assert_eq!((key.secret_key, key.account.as_str()), (first.secret_key, "111122223333"));
+}
+
+#[tokio::test]
+async fn temporary_keys_survive_restart_and_end() {
+    let (store, clock) = setting();
+    let room = open(&store, &clock, true).await;
+    let role = "arn:aws:iam::000000000000:role/thumbs-role";
+    let keys = room.issue(&AccountId::development(), role, "thumbs", Duration::from_secs(60));
+    assert!(keys.access_key.starts_with("ASIA") && keys.secret_key.len() == 40);
+
+    let room = open(&store, &clock, true).await;
+    let token = Some(keys.session_token.as_str());
+    let found = room.credential(&keys.access_key, token).await.expect("issued here");
+    assert_eq!(found.secret_key, keys.secret_key);
+    assert_eq!(found.principal, "arn:aws:sts::000000000000:assumed-role/thumbs-role/thumbs");
+
+    assert!(room.credential(&keys.access_key, None).await.is_none(), "the token is part of the key");
+    assert!(room.credential("test", token).await.is_none(), "the token is another key's");
+    let mut forged = keys.session_token.clone();
+    forged.replace_range(3..4, if &forged[3..4] == "A" { "B" } else { "A" });
+    assert!(room.credential(&keys.access_key, Some(&forged)).await.is_none());
+    for junk in ["", ".", "a.b", "é.é"] {
+        assert!(room.credential(&keys.access_key, Some(junk)).await.is_none(), "{junk}");
+    }
+    clock.0.fetch_add(60_000, Ordering::Relaxed);
+    assert!(room.credential(&keys.access_key, token).await.is_none(), "it has expired");
+}
+
+#[tokio::test]
+async fn another_node_does_not_know_the_keys() {
+    let (store, clock) = setting();
+    let keys = open(&store, &clock, true).await.issue(&AccountId::development(), "r", "s", Duration::from_secs(60));
+    let (other, later) = (Store::new(Arc::new(Memory::default())), Arc::new(Hand(AtomicU64::new(77))));
+    let room = open(&other, &later, true).await;
+    assert!(room.credential(&keys.access_key, Some(&keys.session_token)).await.is_none());
+}
