@@ -1,0 +1,51 @@
+//! What the rooms see of the engine: [`Runner`]. A room's tests put a fake behind it.
+
+use crate::Version;
+use async_trait::async_trait;
+use base::{Invocation, InvokeError, Outcome, Scope};
+use std::path::PathBuf;
+
+/// Runs functions. Implemented by [`crate::Engine`].
+#[async_trait]
+pub trait Runner: Send + Sync {
+    /// Runs the function once. The run goes on if the caller stops waiting.
+    async fn invoke(&self, call: Invocation) -> Result<Outcome, InvokeError>;
+
+    /// Makes a version ready: its code unpacked, its runtime present. Called while the function is `Pending`, and safe
+    /// to call again; a version that was never prepared is prepared by its first cold start.
+    async fn prepare(&self, version: &Version) -> Result<(), PrepareError>;
+
+    /// Ends the idle instances of the function's other revisions; those that are running end with their run. `None` as
+    /// `keep_revision` ends all of them (the version was deleted).
+    async fn retire(&self, scope: &Scope, name: &str, version: &str, keep_revision: Option<&str>);
+
+    /// The runtimes this node has, for `doctor` and for the error that names them.
+    fn runtimes(&self) -> Vec<RuntimeReport>;
+}
+
+/// Why a version cannot be made ready.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PrepareError {
+    /// AWS's `StateReasonCode`: `InvalidRuntime`, `InvalidZipFileException`, `InvalidConfiguration`, `InternalError`.
+    pub code: &'static str,
+    /// AWS's `StateReason`: what is wrong and what to do.
+    pub message: String,
+}
+
+impl PrepareError {
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self { code: "InternalError", message: message.into() }
+    }
+}
+
+/// A runtime this node can run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeReport {
+    /// AWS's identifier: `python3.11`, `provided.al2023`.
+    pub name: String,
+    /// The interpreter, where there is one.
+    pub program: Option<PathBuf>,
+    /// What a user should know: a stand-in for another version, boto3 not installed yet.
+    pub note: Option<String>,
+}
