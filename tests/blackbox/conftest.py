@@ -1,0 +1,176 @@
+"""Black-box tests: a real node, real clients. Every node that a test starts is ended, by its process id."""
+
+import io
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+
+import boto3
+import pytest
+from botocore.config import Config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WADI = pathlib.Path(os.environ.get("WADI_BINARY", ROOT / "target/release/wadi"))
+ROLE = "arn:aws:iam::000000000000:role/test"
+RUNTIME = f"python3.{sys.version_info.minor}"
+RUNTIME_EXECUTABLE = os.path.realpath(pathlib.Path(sys.base_prefix) / "bin" / RUNTIME)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def package(**files):
+    """A zip of name -> text or bytes; `__` in a name stands for `/`, a missing suffix for `.py`."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, text in files.items():
+            name = name.replace("__", "/")
+            info = zipfile.ZipInfo(name if "." in name or name == "bootstrap" else name + ".py")
+            info.external_attr = (0o100755 if name == "bootstrap" else 0o100644) << 16
+            z.writestr(info, text)
+    return buffer.getvalue()
+
+
+class Node:
+    """A `wadi up` of the test's own."""
+
+    def __init__(self, data_dir, *flags, scale="0.002", port=None):
+        self.data_dir = pathlib.Path(data_dir)
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.flags = [*flags, "--retry-time-scale", scale]
+        self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
+        self.process = None
+
+    def start(self):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("WADI_", "AWS_"))}
+        config = self.data_dir.parent / f"{self.data_dir.name}.toml"
+        config.write_text(f'[runtimes]\n"{RUNTIME}" = "{RUNTIME_EXECUTABLE}"\n')
+        self.log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(
+            [str(WADI), "up", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.data_dir),
+             "--config", str(config), *self.flags],
+            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=env)
+        deadline = time.time() + 20
+        while time.time() < deadline:
+            assert self.process.poll() is None, f"the node ended at start:\n{self.log_text()}"
+            try:
+                with urllib.request.urlopen(self.url + "/_wadi/health", timeout=1) as r:
+                    assert json.load(r)["status"] == "ok"
+                    return self
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError(f"the node did not get ready:\n{self.log_text()}")
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                code = self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError("the node did not stop within 30 s of SIGTERM")
+            assert code == 0, f"the node ended with {code}:\n{self.log_text()}"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def log_text(self):
+        return self.log_path.read_text(errors="replace")[-8000:]
+
+    def client(self, service, region="us-east-1", **config):
+        config.setdefault("retries", {"max_attempts": 1})
+        return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test",
+                            aws_secret_access_key="test", config=Config(**config))
+
+    def cli(self, *args, env=None, check=True):
+        """The `wadi` command line against this node."""
+        done = subprocess.run([str(WADI), *args], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
+                              env={**os.environ, "AWS_ENDPOINT_URL": self.url, **(env or {})})
+        if check:
+            assert done.returncode == 0, f"wadi {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done
+
+    def aws(self, *args, check=True):
+        """The AWS CLI against this node."""
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.data_dir.parent), "AWS_ACCESS_KEY_ID": "test",
+               "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.url,
+               "AWS_PAGER": ""}
+        done = subprocess.run([sys.executable, "-m", "awscli", *args], capture_output=True, text=True, timeout=120, env=env)
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """One node for all tests that need no node of their own. Unexpected warnings in its log fail the run."""
+    node = Node(tmp_path_factory.mktemp("shared") / "data").start()
+    yield node
+    node.stop()
+    bad = [l for l in node.log_path.read_text(errors="replace").splitlines() if " WARN " in l or " ERROR " in l]
+    assert not bad, "unexpected warnings in the node's log:\n" + "\n".join(bad[:20])
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A node of the test's own, not yet started."""
+    node = Node(tmp_path / "data")
+    yield node
+    if node.process and node.process.poll() is None:
+        node.kill()
+
+
+@pytest.fixture
+def function(shared, request):
+    """Makes functions on the shared node and deletes them after the test."""
+    client = shared.client("lambda", read_timeout=120)
+    made = []
+
+    def make(code, name=None, wait=True, **config):
+        name = name or f"{request.node.name[:40].replace('[', '-').replace(']', '').replace('.', '-')}-{len(made)}"
+        if isinstance(code, str):
+            code = package(app=code)
+        config = {"Runtime": RUNTIME, "Handler": "app.handler", "Role": ROLE, **config}
+        created = client.create_function(FunctionName=name, Code={"ZipFile": code}, **config)
+        made.append(name)
+        if wait:
+            client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        return created["FunctionName"]
+
+    yield make
+    for name in made:
+        try:
+            client.delete_function(FunctionName=name)
+        except client.exceptions.ResourceNotFoundException:
+            pass
+
+
+def invoke(client, name, payload=None, **kw):
+    """(decoded payload, whole response)"""
+    r = client.invoke(FunctionName=name, Payload=json.dumps(payload).encode(), **kw)
+    body = r["Payload"].read()
+    return (json.loads(body) if body else None), r
+
+
+def eventually(check, seconds=30, every=0.05):
+    """Waits, bounded, until `check()` gives something true, and returns it."""
+    deadline = time.time() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        assert time.time() < deadline, f"not within {seconds} s: {check}"
+        time.sleep(every)

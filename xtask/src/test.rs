@@ -1,0 +1,74 @@
+//! `cargo xtask test`: the whole suite, on a machine that has a Rust toolchain, a C compiler and Python 3.9 or newer.
+//!
+//! Brings its own Python packages (`.venv`, from `tests/requirements.txt`), builds the binary once, then runs the style
+//! rules, the Rust tests and the black-box tests with real clients.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs everything, or with `quick` only what needs no network and no node.
+pub fn run(root: &Path, quick: bool) -> Result<()> {
+    let missing = missing();
+    if !missing.is_empty() {
+        bail!("the tests need {}; install {} and run this again", missing.join(", "), missing.join(" and "));
+    }
+    crate::tidy::run(root)?;
+    step(root, "build", "cargo", &["build", "--release", "--package", "wadi"])?;
+    step(root, "rust tests", "cargo", &["test", "--workspace", "--quiet"])?;
+    if quick {
+        return Ok(());
+    }
+    let python = venv(root)?;
+    step(root, "generated files are current", "cargo", &[
+        "xtask", "codegen", "--check", "--python", python.to_str().context("a path in UTF-8")?,
+    ])?;
+    step(root, "black-box tests", python.to_str().context("a path in UTF-8")?, &[
+        "-m", "pytest", "tests/blackbox", "-q", "--durations=10", "-p", "no:cacheprovider",
+    ])
+}
+
+/// Programs that must be there, in words a person can act on.
+fn missing() -> Vec<&'static str> {
+    let runs = |program: &str, arg: &str| Command::new(program).arg(arg).output().is_ok_and(|o| o.status.success());
+    let mut out = Vec::new();
+    if !runs("python3", "--version") {
+        out.push("Python 3.9 or newer (python3)");
+    } else if !Command::new("python3").args(["-c", "import venv, ensurepip"]).output().is_ok_and(|o| o.status.success()) {
+        out.push("Python's venv module (Debian: python3-venv)");
+    }
+    if !runs("cc", "--version") {
+        out.push("a C compiler (cc)");
+    }
+    out
+}
+
+/// The tests' own Python, with the packages of `tests/requirements.txt`; made anew when that file changes.
+pub fn venv(root: &Path) -> Result<PathBuf> {
+    let requirements = root.join("tests/requirements.txt");
+    let dir = root.join("target/test-venv");
+    let python = dir.join("bin/python");
+    let wanted = std::fs::read_to_string(&requirements).with_context(|| requirements.display().to_string())?;
+    let stamp = dir.join("requirements.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(python);
+    }
+    println!("xtask: installing the tests' Python packages");
+    let _ = std::fs::remove_dir_all(&dir);
+    step(root, "venv", "python3", &["-m", "venv", dir.to_str().context("a path in UTF-8")?])?;
+    let requirements = requirements.to_str().context("a path in UTF-8")?.to_owned();
+    step(root, "pip install", python.to_str().context("a path in UTF-8")?, &[
+        "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", &requirements,
+    ])?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(python)
+}
+
+fn step(root: &Path, what: &str, program: &str, args: &[&str]) -> Result<()> {
+    println!("xtask: {what}");
+    let status = Command::new(program).args(args).current_dir(root).status().with_context(|| format!("cannot run {program}"))?;
+    if !status.success() {
+        bail!("{what} failed ({status})");
+    }
+    Ok(())
+}
