@@ -34,5 +34,14 @@ pub struct Head<'a> {
 pub trait Door: Send + Sync {
     /// Is the request meant for this door? Doors are asked in order; the first that says yes serves.
     fn opens(&self, head: Head<'_>) -> bool;
+    /// Does the host alone (lower case, without port) say that the request is for this door, whatever it is signed for?
+    /// Asked before any room: function URLs and virtual-host buckets say yes to theirs.
+    fn claims(&self, _host: &str) -> bool {
+        false
+    }
+    /// The service that requests to this door are signed for, if it is one with a signature: `s3`.
+    fn service(&self) -> Option<&'static str> {
+        None
+    }
     async fn serve(&self, request: http::Request<Body>, request_id: &str, source_ip: IpAddr) -> http::Response<Body>;
 }
