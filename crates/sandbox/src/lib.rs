@@ -1,7 +1,24 @@
 //! The isolation contract, and the process driver that keeps it: a single-threaded launcher process that raises sandboxes.
 //!
-//! The node never forks from its own threads. It starts its binary again as the launcher and asks it over a Unix socket.
+//! The node never forks from its own threads. [`Process`] starts our own binary again as the launcher
+//! ([`launcher_main`]) and asks it over a Unix socket; descriptors (output, listeners, a pidfd) come back with the reply.
+//! Everything the launcher raised dies with it, and it dies with the node.
+//!
+//! `driver` is the contract (other drivers implement it too); `process` is the node's side; `protocol` what the two
+//! sides say to each other; `launcher` the other side, where all the privileged work happens.
 
+mod driver;
+mod error;
+mod launcher;
+mod process;
+mod protocol;
 mod spec;
 
+pub use driver::{Control, Driver, Handle, Kept, Promise, Raised};
+pub use error::Error;
+pub use launcher::launcher_main;
+pub use process::{Process, ProcessConfig};
 pub use spec::{Exit, Limits, Mount, Network, Spec, Status};
+
+/// The first argument that makes our binary the launcher instead of anything else.
+pub const LAUNCHER_ARG: &str = "sandbox-launcher";

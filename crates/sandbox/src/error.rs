@@ -1,0 +1,24 @@
+//! Why a sandbox could not be raised.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a sandbox could not be raised. None of these is the program's own doing, except a program that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Error {
+    /// The spec breaks a bound or cannot be: the text names the field.
+    #[error("the sandbox's specification is not valid: {0}")]
+    Invalid(String),
+    /// As many sandboxes live, or wait to be raised, as the driver bears; try again later.
+    #[error("there are {0} sandboxes already, which is the most this node bears")]
+    Full(usize),
+    /// A step of raising it failed: missing right, missing program, resources.
+    #[error("the sandbox could not be raised: {step}: {reason}")]
+    Raise { step: String, reason: String },
+    /// The launcher does not start; the text says why.
+    #[error("the sandbox launcher does not start: {0}")]
+    Start(String),
+    /// The launcher ended while this call waited. All its sandboxes ended too; the next call starts another.
+    #[error("the sandbox launcher ended unexpectedly")]
+    LauncherGone,
+}

@@ -1,0 +1,1 @@
+//! What the node and the launcher say to each other.
