@@ -27,9 +27,15 @@ pub struct Range {
 /// What a transaction read and must still be so when it commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
-    Key { key: Bytes, version: Version },
+    Key {
+        key: Bytes,
+        version: Version,
+    },
     /// The scan returned exactly these keys and versions.
-    Range { range: Range, seen: Vec<(Bytes, Version)> },
+    Range {
+        range: Range,
+        seen: Vec<(Bytes, Version)>,
+    },
 }
 
 /// One write: `None` deletes.

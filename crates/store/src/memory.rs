@@ -26,7 +26,8 @@ impl State {
             return Vec::new();
         }
         let items = self.items.range(range.from.clone()..range.to.clone());
-        let item = |(k, (v, ver)): (&Bytes, &(Bytes, Version))| Item { key: k.clone(), value: v.clone(), version: *ver };
+        let item =
+            |(k, (v, ver)): (&Bytes, &(Bytes, Version))| Item { key: k.clone(), value: v.clone(), version: *ver };
         if range.reverse {
             items.rev().take(range.limit).map(item).collect()
         } else {
@@ -49,11 +50,7 @@ impl State {
 impl Engine for Memory {
     async fn read(&self, key: &[u8]) -> Result<Option<Item>> {
         let state = self.0.lock();
-        Ok(state.items.get_key_value(key).map(|(k, (v, ver))| Item {
-            key: k.clone(),
-            value: v.clone(),
-            version: *ver,
-        }))
+        Ok(state.items.get_key_value(key).map(|(k, (v, ver))| Item { key: k.clone(), value: v.clone(), version: *ver }))
     }
 
     async fn scan(&self, range: &Range) -> Result<Vec<Item>> {

@@ -71,8 +71,7 @@ pub fn put_off(tx: &Tx, waiting: &Waiting, due: Timestamp) -> Result<()> {
 /// Moves the event to the dead letters.
 pub fn bury(tx: &Tx, waiting: &Waiting, died: Timestamp, reason: &str) -> Result<()> {
     done(tx, waiting);
-    let dead =
-        Dead { event: waiting.event.clone(), attempts: waiting.attempts + 1, died, reason: reason.to_owned() };
+    let dead = Dead { event: waiting.event.clone(), attempts: waiting.attempts + 1, died, reason: reason.to_owned() };
     tx.put(&Key::of(DEAD).number(died.millis()).text(&waiting.event.id), &dead)
 }
 

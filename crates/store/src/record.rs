@@ -21,8 +21,9 @@ pub fn encode<R: Record>(record: &R) -> Vec<u8> {
 
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R> {
     match bytes.split_first() {
-        Some((&v, body)) if v == R::VERSION => serde_json::from_slice(body)
-            .map_err(|e| Error::Damaged(format!("{}: {e}", std::any::type_name::<R>()))),
+        Some((&v, body)) if v == R::VERSION => {
+            serde_json::from_slice(body).map_err(|e| Error::Damaged(format!("{}: {e}", std::any::type_name::<R>())))
+        }
         Some((&v, body)) => R::migrate(v, body),
         None => Err(Error::Damaged(format!("{}: empty", std::any::type_name::<R>()))),
     }

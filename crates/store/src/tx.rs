@@ -179,8 +179,7 @@ impl Tx {
 
     fn into_batch(self) -> (Batch, bool) {
         let seen = std::mem::take(&mut *self.0.seen.lock());
-        let mut checks: Vec<Check> =
-            seen.reads.into_iter().map(|(key, version)| Check::Key { key, version }).collect();
+        let mut checks: Vec<Check> = seen.reads.into_iter().map(|(key, version)| Check::Key { key, version }).collect();
         checks.extend(seen.scans);
         let writes = seen.writes.into_iter().map(|(key, value)| Write { key, value }).collect();
         (Batch { checks, writes }, seen.emits)
