@@ -9,12 +9,16 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 import zipfile
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WADI = pathlib.Path(os.environ.get("WADI_BINARY", ROOT / "target/release/wadi"))
@@ -94,6 +98,14 @@ class Node:
         config.setdefault("retries", {"max_attempts": 1})
         return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test",
                             aws_secret_access_key="test", config=Config(**config))
+
+    def get(self, path, **query):
+        """A signed GET of Wadi's own API."""
+        url = f"{self.url}{path}" + ("?" + urllib.parse.urlencode(query) if query else "")
+        request = AWSRequest("GET", url)
+        SigV4Auth(Credentials("test", "test"), "wadi", "us-east-1").add_auth(request)
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(request.headers))) as r:
+            return json.load(r)
 
     def cli(self, *args, env=None, check=True):
         """The `wadi` command line against this node."""

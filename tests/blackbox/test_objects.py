@@ -1,0 +1,196 @@
+"""The S3 API as boto3 sees it."""
+
+import hashlib
+import io
+import os
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+
+
+@pytest.fixture
+def bucket(shared, request):
+    s3 = shared.client("s3")
+    name = "b-" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]
+    s3.create_bucket(Bucket=name)
+    yield name
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
+        if page.get("Contents"):
+            s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": o["Key"]} for o in page["Contents"]]})
+    s3.delete_bucket(Bucket=name)
+
+
+def refused(call, **kw):
+    with pytest.raises(ClientError) as e:
+        call(**kw)
+    return e.value.response["Error"]["Code"]
+
+
+@pytest.mark.parametrize("style", ["path", "virtual"])
+def test_put_get_head_delete(shared, bucket, style):
+    s3 = shared.client("s3", s3={"addressing_style": "path"})
+    if style == "virtual":
+        import boto3
+        from botocore.config import Config
+        s3 = boto3.client("s3", endpoint_url=f"http://s3.localhost:{shared.port}", region_name="us-east-1",
+                          aws_access_key_id="test", aws_secret_access_key="test", config=Config(s3={"addressing_style": "virtual"}))
+    put = s3.put_object(Bucket=bucket, Key="a/é b+c.txt", Body=b"0123456789", ContentType="text/plain", Metadata={"who": "me"},
+                        CacheControl="no-store", Tagging="k=v&x=y")
+    assert put["ETag"] == '"%s"' % hashlib.md5(b"0123456789").hexdigest()
+    got = s3.get_object(Bucket=bucket, Key="a/é b+c.txt")
+    assert got["Body"].read() == b"0123456789" and got["ContentType"] == "text/plain" and got["Metadata"] == {"who": "me"}
+    assert got["CacheControl"] == "no-store" and got["TagCount"] == 2
+    for spec, want, header in (("bytes=2-4", b"234", "bytes 2-4/10"), ("bytes=-3", b"789", "bytes 7-9/10"), ("bytes=8-99", b"89", "bytes 8-9/10")):
+        r = s3.get_object(Bucket=bucket, Key="a/é b+c.txt", Range=spec)
+        assert (r["Body"].read(), r["ContentRange"], r["ResponseMetadata"]["HTTPStatusCode"]) == (want, header, 206)
+    assert refused(s3.get_object, Bucket=bucket, Key="a/é b+c.txt", Range="bytes=10-") == "InvalidRange"
+    assert refused(s3.get_object, Bucket=bucket, Key="a/é b+c.txt", IfNoneMatch=put["ETag"]) == "304"
+    assert refused(s3.get_object, Bucket=bucket, Key="a/é b+c.txt", IfMatch='"x"') == "PreconditionFailed"
+    assert refused(s3.put_object, Bucket=bucket, Key="a/é b+c.txt", Body=b"", IfNoneMatch="*") == "PreconditionFailed"
+    assert s3.head_object(Bucket=bucket, Key="a/é b+c.txt")["ContentLength"] == 10
+    assert {t["Key"]: t["Value"] for t in s3.get_object_tagging(Bucket=bucket, Key="a/é b+c.txt")["TagSet"]} == {"k": "v", "x": "y"}
+    s3.delete_object(Bucket=bucket, Key="a/é b+c.txt")
+    assert refused(s3.get_object, Bucket=bucket, Key="a/é b+c.txt") == "NoSuchKey"
+    assert refused(s3.head_object, Bucket=bucket, Key="a/é b+c.txt") == "404"
+
+
+def test_buckets(shared, bucket):
+    s3 = shared.client("s3")
+    assert bucket in [b["Name"] for b in s3.list_buckets()["Buckets"]]
+    assert s3.head_bucket(Bucket=bucket)["BucketRegion"] == "us-east-1"
+    assert refused(s3.head_bucket, Bucket="no-such-bucket") == "404"
+    assert refused(s3.create_bucket, Bucket="Bad_Name") in ("InvalidBucketName",)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    assert refused(s3.delete_bucket, Bucket=bucket) == "BucketNotEmpty"
+    eu = shared.client("s3", region="eu-west-1")
+    assert refused(eu.create_bucket, Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}) == "BucketAlreadyOwnedByYou"
+    assert "GetBucketAnalyticsConfiguration" in str(pytest.raises(ClientError, s3.get_bucket_analytics_configuration, Bucket=bucket, Id="x").value)
+
+
+def test_listing(shared, bucket):
+    s3 = shared.client("s3")
+    keys = sorted([f"p/{i:03}" for i in range(25)] + ["a", "p/x/1", "p/x/2", "q/1", "z é"], key=str.encode)
+    for k in keys:
+        s3.put_object(Bucket=bucket, Key=k, Body=b"x")
+    for version in ("list_objects", "list_objects_v2"):
+        pages = list(s3.get_paginator(version).paginate(Bucket=bucket, PaginationConfig={"PageSize": 7}))
+        assert [o["Key"] for p in pages for o in p["Contents"]] == keys
+        pages = list(s3.get_paginator(version).paginate(Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": 2}))
+        assert [c["Prefix"] for p in pages for c in p.get("CommonPrefixes", [])] == ["p/", "q/"]
+        assert [o["Key"] for p in pages for o in p.get("Contents", [])] == ["a", "z é"]
+    r = s3.list_objects_v2(Bucket=bucket, Prefix="p/", Delimiter="/", StartAfter="p/020")
+    assert [o["Key"] for o in r["Contents"]] == [f"p/{i:03}" for i in range(21, 25)] and r["CommonPrefixes"] == [{"Prefix": "p/x/"}]
+
+
+def test_multipart(shared, bucket):
+    s3 = shared.client("s3")
+    data = os.urandom(12 << 20)
+    s3.upload_fileobj(io.BytesIO(data), bucket, "big", Config=TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20))
+    head = s3.head_object(Bucket=bucket, Key="big")
+    assert head["ContentLength"] == len(data) and head["ETag"].endswith('-3"')
+    out = io.BytesIO()
+    s3.download_fileobj(bucket, "big", out)
+    assert out.getvalue() == data
+    assert s3.get_object(Bucket=bucket, Key="big", PartNumber=3)["Body"].read() == data[10 << 20:]
+    assert s3.get_object(Bucket=bucket, Key="big", Range=f"bytes={(5 << 20) - 3}-{(5 << 20) + 2}")["Body"].read() == data[(5 << 20) - 3:(5 << 20) + 3]
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "big"})
+    assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == data
+    up = s3.create_multipart_upload(Bucket=bucket, Key="never")["UploadId"]
+    a = s3.upload_part(Bucket=bucket, Key="never", UploadId=up, PartNumber=1, Body=b"small")["ETag"]
+    b = s3.upload_part(Bucket=bucket, Key="never", UploadId=up, PartNumber=2, Body=b"small")["ETag"]
+    parts = [{"PartNumber": 1, "ETag": a}, {"PartNumber": 2, "ETag": b}]
+    assert refused(s3.complete_multipart_upload, Bucket=bucket, Key="never", UploadId=up, MultipartUpload={"Parts": parts}) == "EntityTooSmall"
+    assert refused(s3.complete_multipart_upload, Bucket=bucket, Key="never", UploadId=up, MultipartUpload={"Parts": parts[::-1]}) == "InvalidPartOrder"
+    assert [u["Key"] for u in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == ["never"]
+    s3.abort_multipart_upload(Bucket=bucket, Key="never", UploadId=up)
+    assert refused(s3.list_parts, Bucket=bucket, Key="never", UploadId=up) == "NoSuchUpload"
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_checksums(shared, bucket, algorithm):
+    if algorithm in ("CRC32C", "CRC64NVME"):
+        pytest.importorskip("awscrt")
+    s3 = shared.client("s3")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ChecksumAlgorithm=algorithm)
+    head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert head[f"Checksum{algorithm}"]
+    assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"hello", ChecksumSHA256="A" * 43 + "=") in ("BadDigest", "InvalidRequest", "XAmzContentChecksumMismatch")
+    assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"hello", ContentMD5="A" * 22 + "==") == "BadDigest"
+
+
+def test_presigned(shared, bucket):
+    s3 = shared.client("s3")
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "p"}, ExpiresIn=60)
+    assert urllib.request.urlopen(urllib.request.Request(url, data=b"via url", method="PUT")).status == 200
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "p"}, ExpiresIn=60)
+    assert urllib.request.urlopen(url).read() == b"via url"
+    with pytest.raises(urllib.error.HTTPError) as e:
+        urllib.request.urlopen(url.replace("X-Amz-Signature=", "X-Amz-Signature=0"))
+    assert e.value.code == 403
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "a/../../b", "/lead", "//", ".", "..", "é" * 512, "x" * 1024, "\u0001\u001f", "a\nb", "%2e%2e/%00", "\U0001f40a/💧"],
+                         ids=range(12))
+def test_hostile_keys(shared, bucket, key):
+    s3 = shared.client("s3")
+    s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, EncodingType="url")["Contents"]]
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key}], "Quiet": True}) if key.isprintable() else s3.delete_object(Bucket=bucket, Key=key)
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    assert refused(s3.put_object, Bucket=bucket, Key="x" * 1025, Body=b"") == "KeyTooLongError"
+
+
+def test_wrong_signatures(shared, bucket):
+    import boto3
+    for key, secret, code in (("test", "wrong", "SignatureDoesNotMatch"), ("nobody", "x", "InvalidAccessKeyId")):
+        s3 = boto3.client("s3", endpoint_url=shared.url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret)
+        assert refused(s3.list_objects_v2, Bucket=bucket) == code
+        lam = boto3.client("lambda", endpoint_url=shared.url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret)
+        assert refused(lam.list_functions) in ("InvalidSignatureException", "UnrecognizedClientException")
+    with pytest.raises(urllib.error.HTTPError) as e:
+        urllib.request.urlopen(f"{shared.url}/{bucket}/k")
+    assert e.value.code == 403
+
+
+def test_a_truncated_upload_stores_nothing(shared, bucket):
+    s3 = shared.client("s3")
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "cut"}, ExpiresIn=60)
+    path = url.split(str(shared.port), 1)[1]
+    with socket.create_connection(("127.0.0.1", shared.port)) as c:
+        c.sendall(f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{shared.port}\r\nContent-Length: 1000000\r\n\r\n".encode() + b"x" * 200_000)
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_memory_stays_flat(shared, bucket):
+    """1 GiB in and out (5 GB with WADI_LARGE=1) costs the node less than 64 MiB more than before."""
+    size = (5 << 30) - 1 if os.environ.get("WADI_LARGE") else 1 << 30
+
+    class Zeros(io.RawIOBase):
+        at = 0
+        def readable(self): return True
+        def seekable(self): return True
+        def tell(self): return self.at
+        def seek(self, to, whence=0):
+            self.at = to if whence == 0 else size if whence == 2 else self.at + to
+            return self.at
+        def read(self, n=-1):
+            n = min(size - self.at, n if n >= 0 else size)
+            self.at += n
+            return bytes(n)
+
+    def peak():
+        return int(next(l for l in open(f"/proc/{shared.process.pid}/status") if l.startswith("VmHWM")).split()[1]) * 1024
+
+    s3 = shared.client("s3", read_timeout=300)
+    before = peak()
+    s3.put_object(Bucket=bucket, Key="large", Body=Zeros())
+    left = size
+    for chunk in s3.get_object(Bucket=bucket, Key="large")["Body"].iter_chunks(1 << 20):
+        left -= len(chunk)
+    assert left == 0
+    assert peak() - before < 64 << 20, f"{(peak() - before) >> 20} MiB more"
