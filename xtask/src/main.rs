@@ -1,2 +1,45 @@
-//! Development tasks: codegen, tidy, test, bench.
-fn main() {}
+//! Development tasks: `cargo xtask codegen | tidy | test | bench`.
+
+mod bench;
+mod codegen;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of Wadi")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Generate the services' tables and shapes from their models.
+    Codegen(codegen::Args),
+    /// Check the rules that would otherwise be review remarks.
+    Tidy,
+    /// Run all tests.
+    Test {
+        /// Only what needs no network and no node.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Run the benchmarks.
+    Bench(bench::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Codegen(args) => codegen::run(args),
+        Task::Tidy => tidy::run(root()),
+        Task::Test { quick } => test::run(root(), quick),
+        Task::Bench(args) => bench::run(args),
+    }
+}
+
+/// The root of the repository.
+fn root() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root")
+}

@@ -3,8 +3,10 @@
 //! A request becomes a JSON value plus raw payload bytes ([`Decoded`]), checked against the model's constraints; a reply
 //! goes the other way ([`Encoded`]). No service is known here.
 
+mod blob;
 mod message;
 pub mod table;
 
-pub use message::{Decoded, Encoded, Fault, Input, Output};
+pub use blob::Blob;
+pub use message::{Decoded, Empty, Encoded, Fault, Input, Output};
 pub use table::{Operation, Protocol, Service};

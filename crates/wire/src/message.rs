@@ -1,7 +1,7 @@
 //! Requests and replies on their way between HTTP and a room.
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -40,6 +40,13 @@ pub trait Output: Serialize + Send + 'static {
         None
     }
 }
+
+/// The input or output of an operation that has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+impl Input for Empty {}
+impl Output for Empty {}
 
 /// An error as a client sees it, in any protocol: code, status, message, further members of the error shape. The inner
 /// cause is kept apart for the log and never sent.

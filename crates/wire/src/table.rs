@@ -1,5 +1,8 @@
 //! The shape of the generated tables: what a service model says, without its prose.
 
+use regex::Regex;
+use std::sync::OnceLock;
+
 /// How a service speaks. A service has one main protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -18,9 +21,15 @@ pub struct Service {
     pub protocol: Protocol,
     /// `X-Amz-Target` prefix of the JSON protocols, e.g. `Logs_20140328`.
     pub target_prefix: Option<&'static str>,
+    /// The error code for input that breaks a constraint of the model: `ValidationException` for most services.
+    pub validation_code: &'static str,
+    /// `Content-Type` of a reply whose body is a blob payload, unless a header member says otherwise.
+    pub payload_type: &'static str,
     /// Every operation of the model, sorted by name, also those that Wadi lacks.
     pub operations: &'static [Operation],
     pub shapes: &'static [Shape],
+    /// The modelled errors of the operations that Wadi has, sorted by code.
+    pub errors: &'static [ErrorShape],
 }
 
 /// An index into [`Service::shapes`].
@@ -39,32 +48,86 @@ pub struct Operation {
     pub implemented: bool,
 }
 
+/// How a modelled error is written.
 #[derive(Debug)]
-pub struct Shape {
-    pub name: &'static str,
-    pub kind: Kind,
+pub struct ErrorShape {
+    pub code: &'static str,
+    /// The member that carries the message: `message` or `Message`.
+    pub message: &'static str,
+    /// Has a `Type` member, which says `User` or `Service`.
+    pub typed: bool,
+    /// Members that travel as headers: `(member, header)`.
+    pub headers: &'static [(&'static str, &'static str)],
 }
 
 #[derive(Debug)]
+pub struct Shape {
+    pub name: &'static str,
+    /// Its value is not repeated in error messages.
+    pub sensitive: bool,
+    pub kind: Kind,
+}
+
+/// Constraints are only there for shapes that requests use.
+#[derive(Debug)]
 pub enum Kind {
-    Structure { members: &'static [Member], payload: Option<&'static str>, required: &'static [&'static str] },
-    List { item: ShapeIndex, min: Option<u64>, max: Option<u64> },
-    Map { key: ShapeIndex, value: ShapeIndex, min: Option<u64>, max: Option<u64> },
-    String { min: Option<u64>, max: Option<u64>, pattern: Option<&'static str>, values: &'static [&'static str] },
-    Blob { min: Option<u64>, max: Option<u64> },
-    Integer { min: Option<i64>, max: Option<i64> },
-    Double { min: Option<f64>, max: Option<f64> },
+    Structure {
+        members: &'static [Member],
+        payload: Option<&'static str>,
+    },
+    List {
+        item: ShapeIndex,
+        min: Option<u64>,
+        max: Option<u64>,
+    },
+    Map {
+        key: ShapeIndex,
+        value: ShapeIndex,
+        min: Option<u64>,
+        max: Option<u64>,
+    },
+    String {
+        min: Option<u64>,
+        max: Option<u64>,
+        pattern: Option<&'static Pattern>,
+        values: &'static [&'static str],
+    },
+    Blob {
+        min: Option<u64>,
+        max: Option<u64>,
+    },
+    /// 32 bits, or 64 where `long`.
+    Integer {
+        long: bool,
+        min: Option<i64>,
+        max: Option<i64>,
+    },
+    Double {
+        min: Option<f64>,
+        max: Option<f64>,
+    },
     Boolean,
-    /// Seconds since the epoch, or `iso8601` / `rfc822` where the model says so.
-    Timestamp { format: Option<&'static str> },
+    Timestamp {
+        format: Option<TimeFormat>,
+    },
     /// Any JSON.
     Document,
+}
+
+/// How a time is written. Without one: epoch seconds in a JSON body, `Http` in a header, `Iso8601` in a URI or query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeFormat {
+    Epoch,
+    Iso8601,
+    /// `Sun, 02 Jan 2000 20:34:56 GMT` (`rfc822` in the models)
+    Http,
 }
 
 #[derive(Debug)]
 pub struct Member {
     pub name: &'static str,
     pub shape: ShapeIndex,
+    pub required: bool,
     /// Where it travels, under which name.
     pub location: Location,
 }
@@ -74,8 +137,37 @@ pub enum Location {
     Body(&'static str),
     Uri(&'static str),
     Query(&'static str),
+    /// A map of all query parameters that no other member is bound to.
+    QueryMap,
     Header(&'static str),
     /// A map of headers with this prefix.
     Headers(&'static str),
     Status,
+}
+
+/// A regular expression that a whole string must match.
+#[derive(Debug)]
+pub struct Pattern {
+    /// As the model has it, in Java's dialect; this is what messages show.
+    pub text: &'static str,
+    /// The same for the `regex` crate; codegen has compiled it once.
+    regex: &'static str,
+    compiled: OnceLock<Regex>,
+}
+
+impl Pattern {
+    pub const fn new(text: &'static str, regex: &'static str) -> Self {
+        Self { text, regex, compiled: OnceLock::new() }
+    }
+
+    /// The expression that [`Pattern::matches`] uses, for codegen to write.
+    pub const fn regex(&self) -> &'static str {
+        self.regex
+    }
+
+    pub fn matches(&self, text: &str) -> bool {
+        self.compiled
+            .get_or_init(|| Regex::new(self.regex).expect("codegen compiles every pattern before it writes it"))
+            .is_match(text)
+    }
 }

@@ -1,0 +1,10 @@
+//! The generated tables of the real services, for tests of the codecs.
+
+#![allow(unused)]
+
+#[path = "../../../../services/functions/src/api/shapes.rs"]
+pub mod lambda;
+#[path = "../../../../services/logs/src/api/shapes.rs"]
+pub mod logs;
+#[path = "../../../../services/usage/src/api/shapes.rs"]
+pub mod usage;
