@@ -1,8 +1,17 @@
-//! `cargo xtask bench`: benchmarks.
+//! `cargo xtask bench aws`: builds in release and runs the benchmarks of `tests/bench`.
 
-#[derive(clap::Args)]
-pub struct Args {}
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::process::Command;
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("`cargo xtask bench` is not there yet")
+pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    let cargo = |args: &[&str]| Command::new("cargo").args(args).current_dir(root).status().context("cannot run cargo");
+    if !cargo(&["build", "--release", "-p", "wadi", "-p", "wadi-bench"])?.success() {
+        bail!("the build failed");
+    }
+    let status = Command::new(root.join("target/release/wadi-bench")).args(arguments).current_dir(root).status()?;
+    if !status.success() {
+        bail!("the benchmark failed ({status})");
+    }
+    Ok(())
 }

@@ -99,7 +99,7 @@ fn check_source(root: &Path, path: &Path, findings: &mut Vec<String>) -> Result<
 /// The import table of ARCHITECTURE.md against every Cargo.toml.
 fn check_imports(root: &Path, findings: &mut Vec<String>) -> Result<()> {
     let allowed = import_table(&std::fs::read_to_string(root.join("ARCHITECTURE.md"))?)?;
-    for group in ["crates", "services", "."] {
+    for group in ["crates", "services", "tests", "examples", "."] {
         for entry in std::fs::read_dir(root.join(group))? {
             let dir = entry?.path();
             let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();

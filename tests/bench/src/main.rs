@@ -1,0 +1,40 @@
+//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws`.
+
+mod aws;
+mod floor;
+mod load;
+mod node;
+mod table;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of Wadi: every line has a floor beside it, measured in the same run.")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The AWS door: invoke, objects, asynchronous events.
+    Aws {
+        /// The binary under test.
+        #[arg(long, default_value = "target/release/wadi")]
+        wadi: PathBuf,
+        /// Seconds that each line runs.
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+    },
+    /// A bare hyper server that answers `ok`: the ceiling of anything behind HTTP. Used by the other benchmarks.
+    Echo,
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match Arguments::parse().bench {
+        Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
+        Bench::Echo => runtime.block_on(floor::serve_echo()),
+    }
+}
