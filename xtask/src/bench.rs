@@ -1,15 +1,22 @@
 //! `cargo xtask bench aws`: builds in release and runs the benchmarks of `tests/bench`.
 
 use anyhow::{Context, Result, bail};
-use std::path::Path;
 use std::process::Command;
 
-pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which benchmark, and its options: `aws [--seconds 3]`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
+    bench: Vec<String>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let root = crate::root();
     let cargo = |args: &[&str]| Command::new("cargo").args(args).current_dir(root).status().context("cannot run cargo");
     if !cargo(&["build", "--release", "-p", "wadi", "-p", "wadi-bench"])?.success() {
         bail!("the build failed");
     }
-    let status = Command::new(root.join("target/release/wadi-bench")).args(arguments).current_dir(root).status()?;
+    let status = Command::new(root.join("target/release/wadi-bench")).args(args.bench).current_dir(root).status()?;
     if !status.success() {
         bail!("the benchmark failed ({status})");
     }
