@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A parsed ARN. `region` and `account` may be empty (S3, IAM); `resource` is everything after the fifth colon.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Arn {
     pub partition: String,

@@ -6,10 +6,10 @@ pub enum Error {
     /// Something read has changed since; `transact` runs the closure again, and gives this only after many tries.
     #[error("the transaction conflicted with others too many times")]
     Conflict,
-    /// No space is left for writing; reads go on.
+    /// No space is left for writing; nothing was written; reads go on.
     #[error("storage is full")]
     Full,
-    /// The engine failed; nothing was written.
+    /// The engine failed. When a commit did, its writes may or may not be there; none stands without the others.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
     /// A key or value is over its bound.

@@ -4,6 +4,8 @@
 //! `Ok` for survives `kill -9` and power loss; concurrent callers share one engine commit and one fsync.
 
 pub mod blobs;
+#[cfg(test)]
+mod contract;
 pub mod engine;
 mod error;
 pub mod flaky;
@@ -14,7 +16,7 @@ pub mod record;
 pub mod sqlite;
 mod tx;
 
-pub use blobs::{BlobId, Blobs};
+pub use blobs::{BlobId, BlobInfo, BlobStream, BlobWriter, Blobs};
 pub use error::Error;
 pub use key::{Key, KeyReader};
 pub use tx::{Store, Tx};

@@ -1,14 +1,19 @@
-//! The outbox: events waiting for delivery, ordered by when they are next due. Rooms put through `Tx::emit`; the
-//! delivery crate takes, puts off and removes.
+//! The outbox: events waiting for delivery, one lane a target, each ordered by when its events are next due. Rooms put
+//! through `Tx::emit`; the delivery crate takes, puts off and removes.
 
-use crate::record::Record;
-use crate::{Key, KeyReader, Result, Store, Tx};
-use base::{Event, Timestamp};
+use crate::engine::Item;
+use crate::record::{self, Record};
+use crate::{Error, Key, KeyReader, Result, Store, Tx};
+use base::{Arn, Event, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// `outbox/due/<due ms>/<event id>` → [`Waiting`]; `outbox/dead/<died ms>/<event id>` → [`Dead`].
+/// `outbox/due/<target ARN>/<due ms>/<event id>` → [`Waiting`]; `outbox/dead/<died ms>/<event id>` → [`Dead`]. Lanes
+/// by target, so that a hundred thousand events waiting for a slow one cost the others nothing.
 const DUE: &str = "outbox/due";
 const DEAD: &str = "outbox/dead";
+
+/// How many items [`counts`] reads at a time.
+const COUNT_PAGE: usize = 500;
 
 /// An event and how often it has been tried.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,36 +41,75 @@ impl Record for Dead {
     const VERSION: u8 = 1;
 }
 
-fn due_key(due: Timestamp, id: &str) -> Key {
-    Key::of(DUE).number(due.millis()).text(id)
+/// A place in a lane: a due time and an event id.
+pub type Place = (Timestamp, String);
+
+/// An event found in a lane; `Err` where its record is damaged, which must not hold up those behind it.
+pub struct Found {
+    pub place: Place,
+    pub waiting: Result<Waiting>,
+}
+
+/// How many events wait and how many are dead, counted up to a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub waiting: usize,
+    pub dead: usize,
+}
+
+fn lane_key(target: &Arn) -> Key {
+    Key::of(DUE).text(&target.to_string())
+}
+
+fn due_key(target: &Arn, due: Timestamp, id: &str) -> Key {
+    lane_key(target).number(due.millis()).text(id)
 }
 
 pub(crate) fn put(tx: &Tx, event: &Event) -> Result<()> {
     let waiting = Waiting { event: event.clone(), attempts: 0, due: event.created };
-    tx.put(&due_key(waiting.due, &event.id), &waiting)
+    tx.put(&due_key(&event.target, waiting.due, &event.id), &waiting)
 }
 
-/// Up to `limit` events in due order, the earliest first, from `after` (exclusive: a due time and event id) on.
-pub async fn waiting(store: &Store, after: Option<(Timestamp, &str)>, limit: usize) -> Result<Vec<Waiting>> {
+/// Up to `limit` events in the order of their keys (by target, then by due time), from `after` (exclusive) on.
+pub async fn waiting(store: &Store, after: Option<&Waiting>, limit: usize) -> Result<Vec<Waiting>> {
     let all = Key::of(DUE);
-    let from = match after {
-        Some((due, id)) => due_key(due, id).end(),
-        None => all.as_bytes().to_vec(),
-    };
+    let from = after.map_or(all.clone().into_bytes(), |w| due_key(&w.event.target, w.due, &w.event.id).end());
     let items = store.scan(&from, &all.end(), limit).await?;
-    items.iter().map(|i| crate::record::decode(&i.value)).collect()
+    items.iter().map(|i| record::decode(&i.value)).collect()
+}
+
+/// The first target, in the order of ARNs' text, after `after` that has events waiting. One seek.
+pub async fn next_target(store: &Store, after: Option<&Arn>) -> Result<Option<Arn>> {
+    let all = Key::of(DUE);
+    let from = after.map_or(all.clone().into_bytes(), |target| lane_key(target).end());
+    match store.scan(&from, &all.end(), 1).await?.first() {
+        Some(item) => parse(&item.key).map(|(target, _)| Some(target)).ok_or_else(|| damaged(item)),
+        None => Ok(None),
+    }
+}
+
+/// Up to `limit` events of one target in due order, from `after` (exclusive) on, due or not.
+pub async fn lane(store: &Store, target: &Arn, after: Option<&Place>, limit: usize) -> Result<Vec<Found>> {
+    let all = lane_key(target);
+    let from = after.map_or(all.clone().into_bytes(), |(due, id)| due_key(target, *due, id).end());
+    let items = store.scan(&from, &all.end(), limit).await?;
+    let found = |i: &Item| {
+        let (_, place) = parse(&i.key).ok_or_else(|| damaged(i))?;
+        Ok(Found { place, waiting: record::decode(&i.value) })
+    };
+    items.iter().map(found).collect()
 }
 
 /// The event has been handled: forget it.
 pub fn done(tx: &Tx, waiting: &Waiting) {
-    tx.delete(&due_key(waiting.due, &waiting.event.id));
+    tx.delete(&due_key(&waiting.event.target, waiting.due, &waiting.event.id));
 }
 
 /// Counts an attempt and puts the event off until `due`.
 pub fn put_off(tx: &Tx, waiting: &Waiting, due: Timestamp) -> Result<()> {
     done(tx, waiting);
     let later = Waiting { event: waiting.event.clone(), attempts: waiting.attempts + 1, due };
-    tx.put(&due_key(due, &later.event.id), &later)
+    tx.put(&due_key(&later.event.target, due, &later.event.id), &later)
 }
 
 /// Moves the event to the dead letters.
@@ -79,12 +123,34 @@ pub fn bury(tx: &Tx, waiting: &Waiting, died: Timestamp, reason: &str) -> Result
 pub async fn dead(store: &Store, limit: usize) -> Result<Vec<Dead>> {
     let all = Key::of(DEAD);
     let items = store.scan_back(all.as_bytes(), &all.end(), limit).await?;
-    items.iter().map(|i| crate::record::decode(&i.value)).collect()
+    items.iter().map(|i| record::decode(&i.value)).collect()
 }
 
-/// The due time and event id in a key of the outbox.
-pub fn parse(key: &[u8]) -> Option<(Timestamp, String)> {
+/// Counts waiting events and dead letters, each up to `max`. Reads them, so keep `max` moderate.
+pub async fn counts(store: &Store, max: usize) -> Result<Counts> {
+    Ok(Counts { waiting: count(store, DUE, max).await?, dead: count(store, DEAD, max).await? })
+}
+
+async fn count(store: &Store, space: &str, max: usize) -> Result<usize> {
+    let all = Key::of(space);
+    let (mut from, mut n) = (all.clone().into_bytes(), 0);
+    while n < max {
+        let items = store.scan(&from, &all.end(), COUNT_PAGE.min(max - n)).await?;
+        let Some(last) = items.last() else { break };
+        from = last.key.to_vec();
+        from.push(0);
+        n += items.len();
+    }
+    Ok(n)
+}
+
+/// The target and place in a key of the outbox.
+fn parse(key: &[u8]) -> Option<(Arn, Place)> {
     let mut r = KeyReader::new(key);
     (r.text()? == DUE).then_some(())?;
-    Some((Timestamp(r.number()?), r.text()?))
+    Some((r.text()?.parse().ok()?, (Timestamp(r.number()?), r.text()?)))
+}
+
+fn damaged(item: &Item) -> Error {
+    Error::Damaged(format!("a key of the outbox: {}", String::from_utf8_lossy(&item.key)))
 }

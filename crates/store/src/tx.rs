@@ -3,22 +3,38 @@
 use crate::engine::{Batch, Check, Committed, Engine, Item, Range, Version, Write};
 use crate::record::{self, Record};
 use crate::{Error, KEY_BYTES_MAX, Key, Result, VALUE_BYTES_MAX, outbox};
-use base::Event;
+use base::{Arn, Event, Timestamp};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
 
 /// How often `transact` runs a closure whose reads keep changing before it gives up.
 const TRIES_MAX: u32 = 64;
+/// After so many conflicts a transaction waits for its turn among all that conflict: else the slow lose to the quick
+/// for ever where many want the same key.
+const TRIES_FREE: u32 = 4;
+/// The longest wait for a turn; after it the transaction goes on without. It only bounds the harm of a closure that
+/// runs another transaction inside.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Storage as rooms see it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     engine: Arc<dyn Engine>,
-    emitted: Arc<Notify>,
+    emitted: Arc<Emitted>,
+    turn: Arc<Semaphore>,
+}
+
+/// What has been put in the outbox since delivery last asked: for each target its earliest due time. As large as there
+/// are targets.
+#[derive(Default)]
+struct Emitted {
+    wake: Notify,
+    due: Mutex<BTreeMap<Arn, Timestamp>>,
 }
 
 /// One try of a transaction: reads see the engine and this try's own writes; nothing is written before commit. A cheap
@@ -36,35 +52,48 @@ struct Seen {
     reads: BTreeMap<Bytes, Version>,
     scans: Vec<Check>,
     writes: BTreeMap<Bytes, Option<Bytes>>,
-    emits: bool,
+    emits: Vec<(Arn, Timestamp)>,
 }
 
 impl Store {
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, emitted: Arc::new(Notify::new()) }
+        Self { engine, emitted: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Runs `body` against a snapshot and commits what it wrote, if what it read has not changed; else runs it again.
-    /// `Ok` means durable. An `Err` of the closure abandons the try and is returned as it is.
+    /// `Ok` means durable. An `Err` of the closure abandons the try and is returned as it is, unless what it read did
+    /// not agree: then the closure runs again. After [`Error::Unavailable`] of the commit itself the writes may or may
+    /// not be there. `body` must not run another transaction inside.
     pub async fn transact<T, E, F, Fut>(&self, body: F) -> std::result::Result<T, E>
     where
         F: Fn(Tx) -> Fut,
         Fut: Future<Output = std::result::Result<T, E>>,
         E: From<Error>,
     {
-        for _ in 0..TRIES_MAX {
+        let mut _turn = None;
+        for attempt in 0..TRIES_MAX {
+            if attempt == TRIES_FREE {
+                _turn = tokio::time::timeout(TURN_WAIT_MAX, self.turn.acquire()).await.ok();
+            }
             let tx = Tx(Arc::new(Inner { engine: self.engine.clone(), seen: Mutex::default() }));
-            let value = body(tx.clone()).await?;
-            let (batch, emits) = tx.into_batch();
+            let value = body(tx.clone()).await;
+            let (mut batch, emits) = tx.into_batch();
+            if value.is_err() {
+                batch.writes.clear();
+            }
             // Reads alone need no commit unless they must agree with each other.
             if batch.writes.is_empty() && batch.checks.len() <= 1 {
-                return Ok(value);
+                return value;
             }
-            if self.engine.commit(batch).await? == Committed::Yes {
-                if emits {
-                    self.emitted.notify_one();
+            let committed = self.engine.commit(batch).await;
+            match (value, committed) {
+                (_, Ok(Committed::Conflict)) => {}
+                (Err(e), _) => return Err(e),
+                (Ok(value), committed) => {
+                    // Also after an error: the commit may have been applied.
+                    self.emitted.note(emits);
+                    return committed.map(|_| value).map_err(E::from);
                 }
-                return Ok(value);
             }
         }
         Err(Error::Conflict.into())
@@ -90,9 +119,31 @@ impl Store {
         self.engine.scan(&range(from, to, limit, true)).await
     }
 
-    /// Wakes when a commit has put events in the outbox. Wake-ups merge; look at the outbox after each.
-    pub async fn emitted(&self) {
-        self.emitted.notified().await;
+    /// Waits until commits have put events in the outbox; gives each target that got some since the last call, and the
+    /// earliest due time among those. Only one task may wait. Safe to cancel.
+    pub async fn emitted(&self) -> Vec<(Arn, Timestamp)> {
+        loop {
+            let due = std::mem::take(&mut *self.emitted.due.lock());
+            if !due.is_empty() {
+                return due.into_iter().collect();
+            }
+            self.emitted.wake.notified().await;
+        }
+    }
+}
+
+impl Emitted {
+    fn note(&self, emits: Vec<(Arn, Timestamp)>) {
+        if emits.is_empty() {
+            return;
+        }
+        let mut all = self.due.lock();
+        for (target, due) in emits {
+            let earliest = all.entry(target).or_insert(due);
+            *earliest = due.min(*earliest);
+        }
+        drop(all);
+        self.wake.notify_one();
     }
 }
 
@@ -144,16 +195,26 @@ impl Tx {
 
     /// Up to `limit` items of `[from, to)` in key order, own writes included (their `version` is 0).
     pub async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Item>> {
+        self.scan_range(range(from, to, limit, false)).await
+    }
+
+    /// As [`Tx::scan`], from the high end down.
+    pub async fn scan_back(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Item>> {
+        self.scan_range(range(from, to, limit, true)).await
+    }
+
+    async fn scan_range(&self, mut range: Range) -> Result<Vec<Item>> {
+        if range.from >= range.to || range.limit == 0 {
+            return Ok(Vec::new());
+        }
         let own: Vec<(Bytes, Option<Bytes>)> = {
             let seen = self.0.seen.lock();
-            if from >= to {
-                return Ok(Vec::new());
-            }
-            let (from, to) = (Bytes::copy_from_slice(from), Bytes::copy_from_slice(to));
-            seen.writes.range(from..to).map(|(k, v)| (k.clone(), v.clone())).collect()
+            let within = seen.writes.range(range.from.clone()..range.to.clone());
+            within.map(|(k, v)| (k.clone(), v.clone())).collect()
         };
+        let (limit, reverse) = (range.limit, range.reverse);
         // Own deletions may hide stored items, so ask for as many more.
-        let range = range(from, to, limit.saturating_add(own.len()), false);
+        range.limit = limit.saturating_add(own.len());
         let stored = self.0.engine.scan(&range).await?;
         let seen = stored.iter().map(|i| (i.key.clone(), i.version)).collect();
         self.0.seen.lock().scans.push(Check::Range { range, seen });
@@ -167,17 +228,18 @@ impl Tx {
                 None => drop(merged.remove(&key)),
             }
         }
-        Ok(merged.into_values().take(limit).collect())
+        let merged = merged.into_values();
+        Ok(if reverse { merged.rev().take(limit).collect() } else { merged.take(limit).collect() })
     }
 
     /// Puts an event in the outbox of this transaction: it will be delivered if, and only if, this commits.
     pub fn emit(&self, event: &Event) -> Result<()> {
         outbox::put(self, event)?;
-        self.0.seen.lock().emits = true;
+        self.0.seen.lock().emits.push((event.target.clone(), event.created));
         Ok(())
     }
 
-    fn into_batch(self) -> (Batch, bool) {
+    fn into_batch(self) -> (Batch, Vec<(Arn, Timestamp)>) {
         let seen = std::mem::take(&mut *self.0.seen.lock());
         let mut checks: Vec<Check> = seen.reads.into_iter().map(|(key, version)| Check::Key { key, version }).collect();
         checks.extend(seen.scans);
