@@ -4,9 +4,13 @@
 //! goes the other way ([`Encoded`]). No service is known here.
 
 mod blob;
+pub mod codec;
 mod message;
+mod route;
 pub mod table;
 
 pub use blob::Blob;
+pub use codec::{decode, encode, encode_fault};
 pub use message::{Decoded, Empty, Encoded, Fault, Input, Output};
+pub use route::{Labels, RouteError};
 pub use table::{Operation, Protocol, Service};
