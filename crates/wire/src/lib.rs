@@ -7,7 +7,9 @@ mod blob;
 pub mod codec;
 mod message;
 mod route;
+pub mod sigv4;
 pub mod table;
+mod times;
 
 pub use blob::Blob;
 pub use codec::{decode, encode, encode_fault};

@@ -8,7 +8,6 @@ mod fault;
 mod reply;
 mod rest;
 mod scalar;
-mod times;
 mod types;
 
 pub use fault::{encode_fault, not_implemented};

@@ -1,8 +1,8 @@
 //! [`Encoded`] → HTTP response.
 
-use super::{body_name, payload_member, scalar, times};
-use crate::Encoded;
+use super::{body_name, payload_member, scalar};
 use crate::table::{Kind, Location, Member, Operation, Protocol, Service, ShapeIndex, TimeFormat};
+use crate::{Encoded, times};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};

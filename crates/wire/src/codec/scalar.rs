@@ -1,8 +1,8 @@
 //! Single values as text: in paths, queries and headers.
 
-use super::{malformed, times};
-use crate::Fault;
+use super::malformed;
 use crate::table::{Kind, TimeFormat};
+use crate::{Fault, times};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};

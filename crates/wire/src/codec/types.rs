@@ -1,8 +1,8 @@
 //! The first pass: is every JSON value of its type? Unknown members are dropped, as AWS does; names become the model's.
 
-use super::{body_name, malformed, scalar, times};
-use crate::Fault;
+use super::{body_name, malformed, scalar};
 use crate::table::{Kind, Member, Service, ShapeIndex};
+use crate::{Fault, times};
 use serde_json::{Map, Value};
 
 /// Brings `value` into the form that typed inputs have: members by model name, times as epoch seconds, no nulls in

@@ -56,6 +56,22 @@ pub fn print(seconds: f64, format: TimeFormat) -> String {
     }
 }
 
+/// `20150830T123600Z`, as signatures write it; `None` unless exactly that form.
+pub fn parse_basic(text: &str) -> Option<Timestamp> {
+    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
+    if date.len() != 8 || clock.len() != 6 || !text.is_ascii() {
+        return None;
+    }
+    let clock = format!("{}:{}:{}", &clock[..2], &clock[2..4], &clock[4..]);
+    let seconds = at(digits(&date[..4])?, digits(&date[4..6])?, digits(&date[6..])?, &clock).filter(in_range)?;
+    Some(Timestamp((seconds * 1000.0) as u64))
+}
+
+pub fn print_basic(time: Timestamp) -> String {
+    let (year, month, day, hour, minute, second, _) = time.civil();
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
 /// Digits of `text` alone, as a number.
 fn digits(text: &str) -> Option<u64> {
     (!text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
@@ -136,6 +152,11 @@ mod tests {
         check("951825601.5", TimeFormat::Epoch, Some(951_825_601.5));
         check("NaN", TimeFormat::Epoch, None);
         check("-1", TimeFormat::Epoch, None);
+        assert_eq!(parse_basic("20000229T120001Z"), Some(Timestamp(951_825_601_000)));
+        assert_eq!(print_basic(Timestamp(951_825_601_999)), "20000229T120001Z");
+        for text in ["2000-02-29T12:00:01Z", "20000229T120001", "20001329T120001Z", "2000022éT120001Z", ""] {
+            assert_eq!(parse_basic(text), None, "{text}");
+        }
         for format in [TimeFormat::Epoch, TimeFormat::Iso8601, TimeFormat::Http] {
             check(&print(951_825_601.0, format), format, Some(951_825_601.0));
         }
