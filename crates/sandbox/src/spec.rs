@@ -1,8 +1,17 @@
 //! What to isolate and how it ended.
 
+use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
+
+/// Ports in [`Spec::listen`], at most.
+pub(crate) const LISTEN_MAX: usize = 8;
+const MOUNTS_MAX: usize = 32;
+/// Arguments, environment and paths together; the kernel's own bound on one of them is 128 KiB.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Less does not hold an interpreter, nor our own init.
+const MEMORY_BYTES_MIN: u64 = 4 << 20;
 
 /// A process to raise in a sandbox of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,13 +71,121 @@ pub enum Status {
     Signalled(i32),
 }
 
-/// The end of a sandbox; everything it had (processes, mounts, cgroup) is gone when this is reported.
+/// The end of a sandbox; its processes, mounts and cgroup are gone when this is reported, and its /tmp is out of sight
+/// (removing a large one goes on behind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     pub status: Status,
     /// The kernel killed a process of it for passing its memory limit.
     pub out_of_memory: bool,
-    /// Peak memory of the whole sandbox.
+    /// Peak memory of the whole sandbox, page cache included; 0 where the machine does not count it.
     pub memory_bytes_peak: u64,
     pub cpu_us: u64,
+}
+
+impl Spec {
+    /// Checks the bounds and shapes that the fields' docs state.
+    pub fn check(&self) -> Result<(), Error> {
+        let invalid = |text: String| Err(Error::Invalid(text));
+        let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if self.id.is_empty() || self.id.len() > 64 || !self.id.bytes().all(lower) {
+            return invalid("id: not [a-z0-9-]{1,64}".into());
+        }
+        match self.argv.first() {
+            Some(program) if Path::new(program).is_absolute() => {}
+            _ => return invalid("argv: the program is not an absolute path".into()),
+        }
+        if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
+            return invalid("env: a name is empty or has an equals sign".into());
+        }
+        let texts = || self.argv.iter().chain(self.env.keys()).chain(self.env.values()).chain([&self.cwd]);
+        if texts().any(|text| text.contains('\0')) {
+            return invalid("argv, env or cwd: a NUL byte".into());
+        }
+        if texts().map(String::len).sum::<usize>() > TEXT_BYTES_MAX {
+            return invalid(format!("argv, env and cwd: more than {TEXT_BYTES_MAX} bytes together"));
+        }
+        if !is_plain(Path::new(&self.cwd)) {
+            return invalid("cwd: not absolute, or with dots".into());
+        }
+        self.check_mounts()?;
+        let limits = &self.limits;
+        if limits.memory_bytes < MEMORY_BYTES_MIN
+            || limits.pids == 0
+            || limits.open_files < 16
+            || limits.cpu_weight == 0
+        {
+            return invalid(format!("limits: memory under {MEMORY_BYTES_MIN}, no pids, under 16 files, or no weight"));
+        }
+        if self.listen.len() > LISTEN_MAX {
+            return invalid(format!("listen: more than {LISTEN_MAX} ports"));
+        }
+        if self.network == Network::Platform && self.listen.contains(&0) {
+            return invalid("listen: port 0".into());
+        }
+        Ok(())
+    }
+
+    fn check_mounts(&self) -> Result<(), Error> {
+        if self.mounts.len() > MOUNTS_MAX {
+            return Err(Error::Invalid(format!("mounts: more than {MOUNTS_MAX}")));
+        }
+        match self.mounts.iter().find(|m| !m.source.is_absolute() || !is_plain(&m.target) || m.target == Path::new("/"))
+        {
+            Some(mount) => {
+                Err(Error::Invalid(format!("mounts: {} at {}", mount.source.display(), mount.target.display())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Absolute and without `.` or `..`.
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            id: "a-1".into(),
+            argv: vec!["/bin/true".into()],
+            env: BTreeMap::new(),
+            cwd: "/".into(),
+            mounts: Vec::new(),
+            limits: Limits { memory_bytes: 64 << 20, pids: 8, open_files: 64, file_bytes: 1 << 20, cpu_weight: 1024 },
+            network: Network::Platform,
+            listen: vec![9001],
+        }
+    }
+
+    #[test]
+    fn refuses_what_breaks_a_bound() {
+        spec().check().expect("valid");
+        let broken: [(&str, fn(&mut Spec)); 12] = [
+            ("id", |s| s.id = "../x".into()),
+            ("id", |s| s.id = String::new()),
+            ("argv", |s| s.argv = vec!["true".into()]),
+            ("argv", |s| s.argv.clear()),
+            ("argv", |s| s.argv.push("a\0b".into())),
+            ("argv", |s| s.argv.push("x".repeat(70_000))),
+            ("env", |s| drop(s.env.insert("A=B".into(), String::new()))),
+            ("cwd", |s| s.cwd = "/tmp/../etc".into()),
+            ("mounts", |s| s.mounts.push(Mount { source: "/a".into(), target: "/a/../b".into(), writable: false })),
+            ("mounts", |s| s.mounts.push(Mount { source: "a".into(), target: "/a".into(), writable: false })),
+            ("limits", |s| s.limits.memory_bytes = 1),
+            ("listen", |s| s.listen = vec![0]),
+        ];
+        for (field, break_it) in broken {
+            let mut spec = spec();
+            break_it(&mut spec);
+            match spec.check() {
+                Err(Error::Invalid(text)) => assert!(text.starts_with(field), "{field}: {text}"),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+    }
 }

@@ -1,7 +1,389 @@
-//! The launcher: a single-threaded process that raises sandboxes for the node.
+//! The launcher: a single-threaded process that raises sandboxes for the node, and in which all privileged work happens.
+//!
+//! One loop waits for the node's requests, for words from the sandboxes' inits, for their ends, and for memory that ran
+//! out. Raising never blocks it: each sandbox makes itself in its own process (`inside`). When the node's socket ends,
+//! or the thread of the node that started us does, we end with all that we raised.
+
+mod cgroup;
+mod filter;
+mod ground;
+mod inside;
+mod raise;
+mod root;
+mod sweep;
+mod sys;
+
+use crate::protocol::{self, PACKET_BYTES_MAX, Reply, Request};
+use crate::{Error, Spec, Status};
+use cgroup::Hierarchy;
+use filter::Filters;
+use inside::Word;
+use raise::{Sandbox, State};
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{Resource, Rlimit, Signal};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use sweep::Places;
+
+/// Sandboxes at once, ending ones included. Each costs us three descriptors.
+const SANDBOXES_MAX: usize = 4096;
+/// How long making a sandbox may take; a machine that swaps or a dead network disk must not hold the node's call.
+const RAISE_MS_MAX: u64 = 10_000;
+/// How long a cgroup without processes may refuse to be removed before its sandbox is reported regardless.
+const END_MS_MAX: u64 = 5_000;
+/// How often that is tried.
+const END_RETRY_MS: u64 = 2;
+
+const NODE: u64 = u64::MAX;
+const REMOVER: u64 = u64::MAX - 1;
+
+/// What of a sandbox became readable; in the low bits of an epoll token.
+const INSIDE: u64 = 0;
+const PROCESS: u64 = 1;
+const MEMORY: u64 = 2;
+
+/// What the launcher found at its start.
+pub(crate) struct Ground {
+    root: bool,
+    hierarchy: Hierarchy,
+    filters: Filters,
+}
 
 /// The launcher's entry. The binary calls it when its first argument is [`crate::LAUNCHER_ARG`], before any thread or
 /// runtime exists. The socket to the node is descriptor 0.
 pub fn launcher_main() -> ! {
-    std::process::exit(2)
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let code = match take_socket().and_then(|node| Launcher::start(node)?.run()) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("sandbox launcher: {error}");
+            1
+        }
+    };
+    std::process::exit(code)
+}
+
+/// Moves the socket off descriptor 0, so that nothing we fork mistakes it for standard input.
+fn take_socket() -> io::Result<OwnedFd> {
+    let node = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    sys::place(std::fs::File::open("/dev/null")?, 0)?;
+    Ok(node)
+}
+
+struct Launcher {
+    node: OwnedFd,
+    poll: OwnedFd,
+    ground: Ground,
+    places: Places,
+    sandboxes: BTreeMap<u64, Sandbox>,
+    slots: BTreeSet<u32>,
+    slot_next: u32,
+    /// The node is gone: nothing new, and no one to tell.
+    stopping: bool,
+}
+
+impl Launcher {
+    /// Hears where to work, looks around, and says what it can promise.
+    fn start(node: OwnedFd) -> io::Result<Self> {
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        let (length, _) = protocol::receive(&node, &mut buffer, RecvFlags::empty())?;
+        let tell = |reply: &Reply| -> io::Result<()> {
+            let packet = protocol::packet(reply).map_err(io::Error::other)?;
+            Ok(protocol::send(&node, &packet, &[], SendFlags::empty())?)
+        };
+        let state_dir = match serde_json::from_slice(&buffer[..length]) {
+            Ok(Request::Hello { state_dir }) if state_dir.is_absolute() => state_dir,
+            _ => {
+                tell(&Reply::Unfit("the first message is no greeting with an absolute state_dir".into()))?;
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        };
+        match Self::settle(&state_dir) {
+            Ok((ground, places)) => {
+                tell(&Reply::Ready { promises: ground::promises(ground.root, &ground.hierarchy) })?;
+                let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+                watch(&poll, &node, NODE)?;
+                let (sandboxes, slots) = (BTreeMap::new(), BTreeSet::new());
+                Ok(Self { node, poll, ground, places, sandboxes, slots, slot_next: 0, stopping: false })
+            }
+            Err(error) => {
+                tell(&Reply::Unfit(format!("{}: {error}", state_dir.display())))?;
+                Err(error)
+            }
+        }
+    }
+
+    fn settle(state_dir: &Path) -> io::Result<(Ground, Places)> {
+        // Three descriptors for each sandbox, and what the sandboxes may have is bounded by what we may.
+        let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+        let places = Places::prepare(state_dir)?;
+        let filters = Filters::new().map_err(io::Error::other)?;
+        let root = rustix::process::geteuid().is_root();
+        Ok((Ground { root, hierarchy: Hierarchy::find(), filters }, places))
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        self.remove_behind();
+        while !(self.stopping && self.sandboxes.is_empty()) {
+            let mut events = [MaybeUninit::uninit(); 64];
+            let timeout = self.timeout();
+            let (ready, _) = match epoll::wait(&self.poll, &mut events, timeout.as_ref()) {
+                Err(Errno::INTR) => continue,
+                other => other?,
+            };
+            for event in ready {
+                let token = event.data.u64();
+                match token {
+                    NODE => self.hear_node(&mut buffer)?,
+                    REMOVER => self.removed(),
+                    _ => self.hear_sandbox(token >> 2, token & 3, &mut buffer),
+                }
+            }
+            self.pass_deadlines();
+        }
+        self.ground.hierarchy.remove();
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        let milliseconds = |ms: u64| Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 };
+        if self.sandboxes.values().any(|s| matches!(s.state, State::Ending { .. })) {
+            return Some(milliseconds(END_RETRY_MS));
+        }
+        let raising = self.sandboxes.values().any(|s| matches!(s.state, State::Raising { .. }));
+        raising.then(|| milliseconds(500))
+    }
+
+    fn tell(&self, reply: &Reply, descriptors: &[BorrowedFd<'_>]) {
+        if self.stopping {
+            return;
+        }
+        if let Ok(packet) = protocol::packet(reply) {
+            // A node that is gone is noticed when its socket is read.
+            let _ = protocol::send(&self.node, &packet, descriptors, SendFlags::empty());
+        }
+    }
+
+    fn warn(&self, text: String) {
+        self.tell(&Reply::Warning(text), &[]);
+    }
+
+    fn hear_node(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match protocol::receive(&self.node, buffer, RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN) => {}
+            Err(Errno::MSGSIZE) => self.warn("a request is longer than any may be".into()),
+            Ok((0, _)) | Err(_) => {
+                epoll::delete(&self.poll, &self.node)?;
+                self.stopping = true;
+                self.sandboxes.values().for_each(Sandbox::kill);
+            }
+            Ok((length, _)) => match serde_json::from_slice(&buffer[..length]) {
+                Ok(Request::Raise { seq, spec }) => {
+                    if let Err(error) = self.raise(seq, &spec) {
+                        self.tell(&Reply::Failed { seq, error }, &[]);
+                    }
+                }
+                Ok(Request::Hello { .. }) => self.warn("greeted twice".into()),
+                Err(error) => self.warn(format!("a request cannot be read: {error}")),
+            },
+        }
+        Ok(())
+    }
+
+    fn raise(&mut self, seq: u64, spec: &Spec) -> Result<(), Error> {
+        spec.check()?;
+        if seq >= REMOVER >> 2 || self.sandboxes.contains_key(&seq) || self.sandboxes.values().any(|s| s.id == spec.id)
+        {
+            return Err(Error::Invalid(format!("id: {} lives already", spec.id)));
+        }
+        if self.sandboxes.len() >= SANDBOXES_MAX {
+            return Err(Error::Full(SANDBOXES_MAX));
+        }
+        let slot = self.free_slot();
+        let sandbox = Sandbox::raise(spec, slot, now_ms() + RAISE_MS_MAX, &self.ground, &mut self.places)?;
+        self.slots.insert(slot);
+        let watched =
+            [(Some(&sandbox.inside), INSIDE), (Some(&sandbox.pidfd), PROCESS), (sandbox.memory.as_ref(), MEMORY)];
+        for (fd, kind) in watched {
+            if let Some(fd) = fd
+                && let Err(error) = watch(&self.poll, fd, seq << 2 | kind)
+            {
+                // Without its end being seen it could never be cleared away; the deadline would find it, too late.
+                sandbox.kill();
+                self.warn(format!("{}: cannot be watched: {error}", sandbox.id));
+            }
+        }
+        self.sandboxes.insert(seq, sandbox);
+        Ok(())
+    }
+
+    /// Round and round, so that a user of the host is not given again at once.
+    fn free_slot(&mut self) -> u32 {
+        loop {
+            self.slot_next = (self.slot_next + 1) % (4 * SANDBOXES_MAX as u32);
+            if !self.slots.contains(&self.slot_next) {
+                return self.slot_next;
+            }
+        }
+    }
+
+    fn hear_sandbox(&mut self, seq: u64, what: u64, buffer: &mut [u8]) {
+        let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return };
+        match what {
+            MEMORY => {
+                // The kernel ends one of its processes; a sandbox that lost a part is of no use.
+                sandbox.memory_ran_out = true;
+                sandbox.kill();
+                if let Some(memory) = sandbox.memory.take() {
+                    let _ = epoll::delete(&self.poll, memory);
+                }
+            }
+            PROCESS => {
+                let _ = epoll::delete(&self.poll, &sandbox.pidfd);
+                // What it said before it ended is still to be read.
+                while self.hear_inside(seq, buffer) {}
+                self.ended(seq);
+            }
+            _ => drop(self.hear_inside(seq, buffer)),
+        }
+    }
+
+    /// Takes one word from a sandbox's init; `false` when there is none.
+    fn hear_inside(&mut self, seq: u64, buffer: &mut [u8]) -> bool {
+        let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return false };
+        let (length, listeners) = match protocol::receive(&sandbox.inside, buffer, RecvFlags::DONTWAIT) {
+            Ok((1.., _)) if matches!(sandbox.state, State::Ending { .. }) => return false,
+            Ok((length @ 1.., descriptors)) => (length, descriptors),
+            Err(Errno::AGAIN) => return false,
+            Ok((0, _)) | Err(_) => {
+                let _ = epoll::delete(&self.poll, &sandbox.inside);
+                return false;
+            }
+        };
+        match serde_json::from_slice(&buffer[..length]) {
+            Ok(Word::MapMe) => {
+                let mapped = sandbox.map_user(self.ground.root);
+                let answered =
+                    mapped.and_then(|()| Ok(protocol::send(&sandbox.inside, b"{}", &[], SendFlags::DONTWAIT)?));
+                if let Err(error) = answered {
+                    self.give_up(seq, "map the user", &error.to_string());
+                }
+            }
+            Ok(Word::Started) => self.started(seq, &listeners),
+            Ok(Word::Failed { step, reason }) => self.give_up(seq, &step, &reason),
+            Ok(Word::Ended(raw)) => sandbox.status = Some(sys::status_of(raw)),
+            Err(error) => self.give_up(seq, "hear of it", &error.to_string()),
+        }
+        true
+    }
+
+    fn started(&mut self, seq: u64, listeners: &[OwnedFd]) {
+        let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return };
+        let Some((output, frames)) = sandbox.pipes.take() else { return };
+        sandbox.state = State::Running;
+        let sandbox = &self.sandboxes[&seq];
+        let mut descriptors = vec![sandbox.pidfd.as_fd(), output.as_fd(), frames.as_fd()];
+        descriptors.extend(listeners.iter().map(AsFd::as_fd));
+        self.tell(&Reply::Raised { seq, meter: sandbox.group.meter() }, &descriptors);
+    }
+
+    /// Answers the node that it will not be, unless it is already; then its end tells.
+    fn give_up(&mut self, seq: u64, step: &str, reason: &str) {
+        let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return };
+        sandbox.kill();
+        if sandbox.pipes.take().is_some() {
+            let error = Error::Raise { step: step.to_owned(), reason: reason.to_owned() };
+            self.tell(&Reply::Failed { seq, error }, &[]);
+        }
+    }
+
+    /// Its init, and so every process of it, is gone.
+    fn ended(&mut self, seq: u64) {
+        let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return };
+        let exit = sandbox.sum_up();
+        // Never handed over: the node waits for an answer, or has one, but no exit.
+        let early = !matches!(sandbox.state, State::Running);
+        sandbox.state = State::Ending { deadline: now_ms() + END_MS_MAX, exit, reported: early };
+        if early {
+            let reason = match (exit.out_of_memory, exit.status) {
+                (true, _) => "its memory is too little to start in".to_owned(),
+                (false, Status::Signalled(signal)) => format!("it was ended by signal {signal}"),
+                (false, Status::Exited(code)) => format!("it ended with {code}"),
+            };
+            self.give_up(seq, "start", &reason);
+        }
+        self.clear(seq);
+    }
+
+    /// Tries to clear the ended sandbox away; reports it once its cgroup is gone.
+    fn clear(&mut self, seq: u64) {
+        let Some(sandbox) = self.sandboxes.get(&seq) else { return };
+        let State::Ending { deadline, exit, reported } = sandbox.state else { return };
+        match sandbox.group.remove() {
+            Err(error) if now_ms() >= deadline => self.warn(format!("{}: its cgroup stays: {error}", sandbox.id)),
+            Err(_) => return,
+            Ok(()) => {}
+        }
+        if let Err(error) = sandbox.drop_tmp(&mut self.places) {
+            self.warn(format!("{}: its /tmp stays: {error}", sandbox.id));
+        }
+        self.slots.remove(&sandbox.slot);
+        self.sandboxes.remove(&seq);
+        if !reported {
+            self.tell(&Reply::Exited { seq, exit }, &[]);
+        }
+        self.remove_behind();
+    }
+
+    fn pass_deadlines(&mut self) {
+        let now = now_ms();
+        let due = |sandbox: &Sandbox| match sandbox.state {
+            State::Raising { deadline } => now >= deadline,
+            State::Ending { .. } => true,
+            State::Running => false,
+        };
+        let due: Vec<u64> = self.sandboxes.iter().filter(|(_, s)| due(s)).map(|(seq, _)| *seq).collect();
+        for seq in due {
+            match self.sandboxes[&seq].state {
+                State::Ending { .. } => self.clear(seq),
+                _ => self.give_up(seq, "start", &format!("not done after {RAISE_MS_MAX} ms")),
+            }
+        }
+    }
+
+    fn remove_behind(&mut self) {
+        let watched = match self.places.remove_behind() {
+            Ok(Some(remover)) => watch(&self.poll, remover, REMOVER),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = watched {
+            self.warn(format!("what is left of /tmp cannot be removed now: {error}"));
+        }
+    }
+
+    fn removed(&mut self) {
+        if self.places.is_removing() && !self.places.removed() {
+            // Not again at once: it would fail again. The next sandbox's end tries anew.
+            return self.warn("what is left of /tmp could not all be removed".into());
+        }
+        self.remove_behind();
+    }
+}
+
+fn watch(poll: &OwnedFd, fd: impl AsFd, token: u64) -> io::Result<()> {
+    Ok(epoll::add(poll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+}
+
+/// Milliseconds that never go back. The launcher is outside of any simulated time: it deals with the kernel alone.
+fn now_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }

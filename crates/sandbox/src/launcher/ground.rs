@@ -1,0 +1,63 @@
+//! What this machine lets us promise: tried, not guessed, once at the launcher's start.
+
+use super::cgroup::Hierarchy;
+use super::sys;
+use crate::{Kept, Promise};
+
+/// The namespaces of every sandbox. Its network is per spec, its cgroup namespace is made once it has joined.
+pub const NAMESPACES: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// Forks a child into every namespace a sandbox needs and lets it end.
+fn try_namespaces(root: bool) -> std::io::Result<()> {
+    let user = if root { 0 } else { libc::CLONE_NEWUSER };
+    match sys::fork(NAMESPACES | libc::CLONE_NEWNET | user)? {
+        sys::Fork::Child => sys::end(i32::from(root && sys::unshare(libc::CLONE_NEWUSER).is_err())),
+        sys::Fork::Parent { pid, .. } => match sys::wait(pid)?.status {
+            0 => Ok(()),
+            _ => Err(std::io::Error::from_raw_os_error(libc::EPERM)),
+        },
+    }
+}
+
+/// The promises, strongest first.
+pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
+    let kept = |yes: bool, or: Kept| if yes { Kept::Yes } else { or };
+    let promise = |name: &str, kept: Kept, remedy: &str| {
+        let remedy = (kept != Kept::Yes).then(|| remedy.to_owned());
+        Promise { name: name.to_owned(), kept, remedy }
+    };
+    let isolated = match try_namespaces(root) {
+        Ok(()) => Kept::Yes,
+        Err(error) => Kept::No(format!("the kernel refuses to make them: {error}")),
+    };
+    let filters = std::fs::metadata("/proc/sys/kernel/seccomp/actions_avail").is_ok();
+    let shared = "all sandboxes run as the node's own user, parted by namespaces only".to_owned();
+    let per_process = "per process, not for the sandbox as a whole; passing it is not told as out of memory".to_owned();
+    let delegate = "run as root, or give the node a cgroup with memory and pids (systemd: Delegate=yes)";
+    vec![
+        promise(
+            "namespaces and a root of its own",
+            isolated,
+            "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)",
+        ),
+        promise("no capabilities, no_new_privs", Kept::Yes, ""),
+        promise(
+            "system call filter",
+            kept(filters, Kept::No("the kernel has no seccomp filters".into())),
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+        promise("a user of its own", kept(root, Kept::Weaker(shared)), "run as root"),
+        promise("memory limit", kept(hierarchy.limits_memory(), Kept::Weaker(per_process.clone())), delegate),
+        promise("process limit", kept(hierarchy.limits_pids(), Kept::Weaker("per user namespace".into())), delegate),
+        promise(
+            "processor share",
+            kept(hierarchy.shares_cpu(), Kept::No("no cgroup with the cpu controller".into())),
+            delegate,
+        ),
+        promise(
+            "/tmp of bounded size",
+            Kept::Weaker("one file is bounded, all of them together are not".into()),
+            "keep the data directory on a file system of its own",
+        ),
+    ]
+}

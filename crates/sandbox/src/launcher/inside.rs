@@ -1,0 +1,242 @@
+//! What runs inside: the launcher's forked child makes its own sandbox, step by step, and becomes its init.
+//!
+//! The order matters. While it still has root's rights it joins its cgroups, makes the network and the mounts; then it
+//! enters a user namespace in which only uid 993 exists, and gives up every right it has there; then the filters; then
+//! the program. Without root the user namespace comes first and its rights serve for the mounts.
+
+use super::filter::Filters;
+use super::root;
+use super::{cgroup::Group, sys};
+use crate::protocol;
+use crate::{Network, Spec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+/// The user and group inside, as on AWS.
+pub const USER: u32 = 993;
+pub const HOSTNAME: &str = "wadi";
+
+/// What the inside tells the launcher, as JSON packets.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Word {
+    /// It is in its user namespace: write its maps and answer with any packet.
+    MapMe,
+    /// The program is executed; the listeners come with this.
+    Started,
+    /// A step failed; it ends.
+    Failed { step: String, reason: String },
+    /// The program ended with this raw wait status; the sandbox ends.
+    Ended(i32),
+}
+
+/// What the child needs of what the launcher prepared.
+pub struct Plan<'a> {
+    pub spec: &'a Spec,
+    pub filters: &'a Filters,
+    pub group: &'a Group,
+    /// An empty directory of the host to make the root on.
+    pub root_at: &'a Path,
+    /// The host's side of /tmp.
+    pub tmp: &'a Path,
+    /// Whether the launcher is root.
+    pub root: bool,
+    /// The socket to the launcher, and the write ends of the pipes.
+    pub launcher: BorrowedFd<'a>,
+    pub output: BorrowedFd<'a>,
+    pub frames: BorrowedFd<'a>,
+}
+
+type Step<T> = Result<T, root::Failure>;
+
+fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> root::Failure {
+    move |error| (what.to_owned(), error.into())
+}
+
+/// The forked child's whole life.
+pub fn live(plan: &Plan<'_>) -> ! {
+    let mut kept = [plan.launcher, plan.output, plan.frames].map(|fd| fd.as_raw_fd());
+    kept.sort_unstable();
+    sys::close_all_but(&kept);
+    match prepare(plan).and_then(|listeners| Ok((listeners, start(plan)?))) {
+        Ok((listeners, program)) => {
+            let listeners: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+            tell(plan, &Word::Started, &listeners);
+            sys::close_all_but(&[plan.launcher.as_raw_fd()]);
+            reap(plan, program)
+        }
+        Err((step, error)) => {
+            tell(plan, &Word::Failed { step, reason: error.to_string() }, &[]);
+            sys::end(1)
+        }
+    }
+}
+
+/// Without the launcher there is nobody to live for.
+fn tell(plan: &Plan<'_>, word: &Word, descriptors: &[BorrowedFd<'_>]) {
+    let packet = protocol::packet(word).unwrap_or_default();
+    if protocol::send(plan.launcher, &packet, descriptors, SendFlags::empty()).is_err() {
+        sys::end(1);
+    }
+}
+
+fn prepare(plan: &Plan<'_>) -> Step<Vec<TcpListener>> {
+    plan.group.join().map_err(step("join the cgroups"))?;
+    if !plan.root {
+        map_user(plan)?;
+    }
+    // Fails only where the kernel has no cgroup namespaces; then /proc/self/cgroup tells the cgroup's name, no more.
+    let _ = sys::unshare(libc::CLONE_NEWCGROUP);
+    // When the machine itself runs out, functions go before the node does.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(step("set the host name"))?;
+    let listeners = listen(plan.spec).map_err(step("listen"))?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    root::enter(plan.root_at, plan.tmp, &plan.spec.mounts, plan.spec.network == Network::Host)?;
+    if plan.root {
+        sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;
+        map_user(plan)?;
+    }
+    limit(plan).map_err(step("set the resource limits"))?;
+    renounce(plan)?;
+    Ok(listeners)
+}
+
+fn map_user(plan: &Plan<'_>) -> Step<()> {
+    tell(plan, &Word::MapMe, &[]);
+    match protocol::receive(plan.launcher, &mut [0; 16], RecvFlags::empty()) {
+        Ok((1.., _)) => Ok(()),
+        Ok((0, _)) => sys::end(1),
+        Err(error) => Err(("wait for the user's map".to_owned(), error.into())),
+    }
+}
+
+fn listen(spec: &Spec) -> io::Result<Vec<TcpListener>> {
+    if spec.network == Network::Platform {
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        sys::loopback_up(rustix::net::socket_with(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::DGRAM,
+            flags,
+            None,
+        )?)?;
+    }
+    let port_of = |port: &u16| if spec.network == Network::Host { 0 } else { *port };
+    let listen_on = |port| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port_of(port)))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    spec.listen.iter().map(listen_on).collect()
+}
+
+fn limit(plan: &Plan<'_>) -> rustix::io::Result<()> {
+    let limits = &plan.spec.limits;
+    let set = |resource, to: u64| {
+        // Never above what the launcher itself may have; that would need a right given up by now.
+        let to = rustix::process::getrlimit(resource).maximum.map_or(to, |most| most.min(to));
+        rustix::process::setrlimit(resource, Rlimit { current: Some(to), maximum: Some(to) })
+    };
+    set(Resource::Core, 0)?;
+    set(Resource::Nofile, limits.open_files)?;
+    set(Resource::Fsize, limits.file_bytes)?;
+    // Poor substitutes where no cgroup counts. Data, not address space: interpreters reserve far more than they use.
+    if !plan.group.limits_memory() {
+        set(Resource::Data, limits.memory_bytes)?;
+    }
+    if !plan.group.limits_pids() {
+        set(Resource::Nproc, limits.pids)?;
+    }
+    Ok(())
+}
+
+/// Gives up every right, for good, and lets the filters watch what is left.
+fn renounce(plan: &Plan<'_>) -> Step<()> {
+    use rustix::thread as own;
+    sys::empty_bounding_set().map_err(step("empty the bounding set"))?;
+    sys::lock_secure_bits().map_err(step("lock the secure bits"))?;
+    if plan.root {
+        own::set_thread_groups(&[]).map_err(step("leave the groups"))?;
+    }
+    let (user, group) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
+    own::set_thread_res_gid(group, group, group).map_err(step("change the group"))?;
+    own::set_thread_res_uid(user, user, user).map_err(step("change the user"))?;
+    own::clear_ambient_capability_set().map_err(step("clear the ambient set"))?;
+    let none = own::CapabilitySet::empty();
+    own::set_capabilities(None, own::CapabilitySets { effective: none, permitted: none, inheritable: none })
+        .map_err(step("drop the capabilities"))?;
+    own::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
+    // After the change of user, which clears both. This process is a copy of the launcher: the program, of the same
+    // user, must not look into it.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("become undumpable"))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("set the death signal"))?;
+    plan.filters.apply().map_err(|reason| ("install the filters".to_owned(), io::Error::other(reason)))
+}
+
+/// Forks and executes the program; returns its pid inside once exec has succeeded.
+fn start(plan: &Plan<'_>) -> Step<i32> {
+    let (told, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
+    // Out of the way of the descriptors 0 to 3 that the program gets.
+    let tells = rustix::io::fcntl_dupfd_cloexec(&tells, 10).map_err(step("move a pipe"))?;
+    match sys::fork_plain().map_err(step("fork the program"))? {
+        None => {
+            let errno = execute(plan, &tells).raw_os_error().unwrap_or(libc::EINVAL);
+            let _ = rustix::io::write(&tells, &errno.to_ne_bytes());
+            sys::end(127)
+        }
+        Some(pid) => {
+            drop(tells);
+            let mut errno = [0; 4];
+            match rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut errno)) {
+                Ok(0) => Ok(pid),
+                Ok(_) => {
+                    let error = Errno::from_raw_os_error(i32::from_ne_bytes(errno));
+                    Err((format!("execute {}", plan.spec.argv[0]), error.into()))
+                }
+                Err(error) => Err(("hear of the program".to_owned(), error.into())),
+            }
+        }
+    }
+}
+
+/// Becomes the program, which leaves nothing open but 0 to 3; returns only the reason why not.
+fn execute(plan: &Plan<'_>, tells: &OwnedFd) -> io::Error {
+    let become_it = || {
+        rustix::process::setsid()?;
+        let null = std::fs::File::open("/dev/null")?;
+        // Out of the way first: any of these may sit where another is to go.
+        let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
+        let (null, output, frames) = (high(null.as_fd())?, high(plan.output)?, high(plan.frames)?);
+        for (fd, target) in [(&null, 0), (&output, 1), (&output, 2), (&frames, 3)] {
+            sys::place(fd, target)?;
+        }
+        sys::close_all_but(&[0, 1, 2, 3, tells.as_raw_fd()]);
+        sys::reset_signals();
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        rustix::process::chdir(&plan.spec.cwd)?;
+        let (program, arguments) = plan.spec.argv.split_first().ok_or(Errno::INVAL)?;
+        Ok(Command::new(program).args(arguments).env_clear().envs(&plan.spec.env).exec())
+    };
+    become_it().unwrap_or_else(|error| error)
+}
+
+/// Init's work: bury orphans until the program ends, tell how, and end with everyone else in here.
+fn reap(plan: &Plan<'_>, program: i32) -> ! {
+    loop {
+        match sys::wait(-1) {
+            Ok(ended) if ended.pid == program => {
+                tell(plan, &Word::Ended(ended.status), &[]);
+                sys::end(0)
+            }
+            Ok(_) => {}
+            Err(_) => sys::end(1),
+        }
+    }
+}

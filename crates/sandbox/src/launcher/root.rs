@@ -1,0 +1,179 @@
+//! What a sandbox sees of the file system: a small root made anew, with the host's programs and libraries read-only.
+
+use super::sys;
+use crate::Mount;
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// A step of making the root that failed: what was being done, and the system's reason.
+pub type Failure = (String, io::Error);
+
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+const WRITABLE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+const DEVICE: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+
+/// Programs and libraries: bound where the host has a directory, linked where it has a link (merged /usr).
+const SYSTEM: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store"];
+/// What of the host's /etc a program may need and anyone may read. Keys and secrets are in none of these.
+const ETC: [&str; 12] = [
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "ca-certificates",
+    "pki/tls/certs",
+    "pki/ca-trust/extracted",
+    "alternatives",
+    "localtime",
+    "protocols",
+    "services",
+];
+/// Files made anew; the user is named and numbered as on AWS.
+const MADE: [(&str, &str); 4] = [
+    ("etc/passwd", "root:x:0:0:root:/:/sbin/nologin\nsbx_user1051:x:993:993::/home/sbx_user1051:/sbin/nologin\n"),
+    ("etc/group", "root:x:0:\nsbx_user1051:x:993:\n"),
+    ("etc/hosts", "127.0.0.1 localhost wadi\n::1 localhost\n"),
+    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"),
+];
+const MADE_DIRS: [&str; 7] = ["etc", "dev", "proc", "tmp", "opt", "var/task", "var/runtime"];
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+const LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "dev/fd"),
+    ("/proc/self/fd/0", "dev/stdin"),
+    ("/proc/self/fd/1", "dev/stdout"),
+    ("/proc/self/fd/2", "dev/stderr"),
+];
+/// Of /proc: what tells of the host or its kernel and no program needs.
+const MASKED: [&str; 14] = [
+    "acpi",
+    "asound",
+    "bus",
+    "config.gz",
+    "fs",
+    "irq",
+    "kallsyms",
+    "kcore",
+    "keys",
+    "kmsg",
+    "scsi",
+    "sched_debug",
+    "sysrq-trigger",
+    "timer_list",
+];
+
+/// Makes the root on `at` (any empty directory of the host) and moves into it; the host's root is gone afterwards. In
+/// a mount namespace of our own.
+pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], resolver: bool) -> Result<(), Failure> {
+    let step = |what: &'static str| move |error: rustix::io::Errno| (what.to_owned(), error.into());
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).map_err(step("make the mounts private"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("tmpfs", at, "tmpfs", flags, c"mode=0755,size=1m,nr_inodes=4k")
+        .map_err(step("mount a root"))?;
+    let root = Root(at.to_owned());
+    root.furnish(resolver)?;
+    root.bind(tmp, Path::new("tmp"), WRITABLE)?;
+    for mount in mounts {
+        let target = mount.target.strip_prefix("/").unwrap_or(&mount.target);
+        root.bind(&mount.source, target, if mount.writable { WRITABLE } else { READ_ONLY })?;
+    }
+    root.seal().map_err(|error| ("seal the root".to_owned(), error))
+}
+
+struct Root(PathBuf);
+
+impl Root {
+    fn furnish(&self, resolver: bool) -> Result<(), Failure> {
+        let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
+        for dir in MADE_DIRS {
+            self.directory(Path::new(dir)).map_err(step(dir))?;
+        }
+        for (path, text) in MADE {
+            fs::write(self.0.join(path), text).map_err(step(path))?;
+        }
+        SYSTEM.iter().try_for_each(|name| self.mirror(Path::new(name)))?;
+        ETC.iter().try_for_each(|name| self.mirror(&Path::new("etc").join(name)))?;
+        if resolver {
+            self.bind(Path::new("/etc/resolv.conf"), Path::new("etc/resolv.conf"), READ_ONLY)?;
+        }
+        for name in DEVICES {
+            self.bind(&Path::new("/dev").join(name), &Path::new("dev").join(name), DEVICE)?;
+        }
+        for (to, link) in LINKS {
+            symlink(to, self.0.join(link)).map_err(step(link))?;
+        }
+        self.proc().map_err(step("mount /proc"))
+    }
+
+    /// The same thing as on the host, read-only; nothing where the host has nothing.
+    fn mirror(&self, path: &Path) -> Result<(), Failure> {
+        let host = Path::new("/").join(path);
+        match fs::symlink_metadata(&host) {
+            Err(_) => Ok(()),
+            Ok(found) if found.is_symlink() => fs::read_link(&host)
+                .and_then(|to| {
+                    self.directory(path.parent().unwrap_or(Path::new("")))?;
+                    symlink(to, self.0.join(path))
+                })
+                .map_err(|error| (format!("link /{}", path.display()), error)),
+            Ok(_) => self.bind(&host, path, READ_ONLY),
+        }
+    }
+
+    fn directory(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(self.0.join(path))
+    }
+
+    /// Makes `target` (relative to the root) show `source` with all that is mounted below it.
+    fn bind(&self, source: &Path, target: &Path, attributes: u64) -> Result<(), Failure> {
+        let bound = (|| {
+            let is_dir = fs::metadata(source)?.is_dir();
+            let place = self.0.join(target);
+            if fs::metadata(&place).is_err() {
+                if is_dir {
+                    self.directory(target)?;
+                } else {
+                    self.directory(target.parent().unwrap_or(Path::new("")))?;
+                    fs::write(&place, "")?;
+                }
+            }
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            let tree = rustix::mount::open_tree(CWD, source, flags)?;
+            sys::mount_setattr(&tree, attributes, true)?;
+            rustix::mount::move_mount(&tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+            Ok(())
+        })();
+        bound.map_err(|error| (format!("mount {} at /{}", source.display(), target.display()), error))
+    }
+
+    fn proc(&self) -> io::Result<()> {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+        rustix::mount::mount("proc", self.0.join("proc"), "proc", flags, None)?;
+        for name in MASKED {
+            let target = Path::new("proc").join(name);
+            let over = match fs::metadata(self.0.join(&target)) {
+                Err(_) => continue,
+                Ok(found) if found.is_dir() => self.0.join("var/runtime"),
+                Ok(_) => self.0.join("dev/null"),
+            };
+            self.bind(&over, &target, DEVICE).map_err(|(_, error)| error)?;
+        }
+        Ok(())
+    }
+
+    fn seal(&self) -> io::Result<()> {
+        let root = rustix::fs::open(&self.0, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, 0.into())?;
+        sys::mount_setattr(&root, READ_ONLY, false)?;
+        rustix::process::chdir(&self.0)?;
+        // The new root over the old one at the same place, then the old one goes: nothing needs to be made for it.
+        rustix::process::pivot_root(".", ".")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+        rustix::process::chdir("/")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The process driver: the node's side of the launcher.
+//!
+//! A thread of its own starts the launcher, talks to it, and outlives it: the kernel ends the launcher when the thread
+//! that started it ends, so that thread must be no passing worker of a runtime. Calls leave a packet in a queue and
+//! wait for the reply.
+
+mod link;
+
+use crate::{Driver, Error, Promise, Raised, Spec, protocol};
+use async_trait::async_trait;
+use link::Shared;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long the launcher may take to be ready.
+const READY_MAX: Duration = Duration::from_secs(10);
+
+/// How to start the launcher.
+#[derive(Clone, Debug)]
+pub struct ProcessConfig {
+    /// Our own binary, which calls [`crate::launcher_main`] when its first argument is [`crate::LAUNCHER_ARG`].
+    pub program: PathBuf,
+    /// A directory of the driver's own (absolute, made if missing, one node's at a time) on a disk with room for what
+    /// functions put in /tmp.
+    pub state_dir: PathBuf,
+}
+
+/// The process driver. Dropping it ends the launcher and so every sandbox, and waits for that (seconds at most).
+pub struct Process {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts the launcher and waits (at most ten seconds) until it is ready; it sweeps what earlier, dead launchers
+    /// left behind in `state_dir` and in the cgroups. Blocks.
+    pub fn start(config: ProcessConfig) -> Result<Arc<Self>, Error> {
+        let refused = |error: &dyn std::fmt::Display| Error::Start(error.to_string());
+        let shared = Arc::new(Shared::new().map_err(|error| refused(&error))?);
+        let (ready, first) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name("sandbox-launcher".into()).spawn({
+            let shared = shared.clone();
+            move || link::run(&shared, &config, &ready)
+        });
+        let process = Self { shared, thread: Some(thread.map_err(|error| refused(&error))?) };
+        match first.recv_timeout(READY_MAX) {
+            Ok(result) => result.map(|()| Arc::new(process)),
+            Err(_) => Err(Error::Start(format!("not ready after {} seconds", READY_MAX.as_secs()))),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Process {
+    async fn raise(&self, spec: Spec) -> Result<Raised, Error> {
+        spec.check()?;
+        let reply = self.shared.ask(|seq| {
+            let id = spec.id.clone();
+            let packet = protocol::packet(&protocol::Request::Raise { seq, spec }).map_err(Error::Invalid)?;
+            Ok((id, packet))
+        })?;
+        reply.await.map_err(|_| Error::LauncherGone)?
+    }
+
+    fn promises(&self) -> Vec<Promise> {
+        self.shared.promises()
+    }
+}

@@ -1,0 +1,48 @@
+//! The process driver on the real kernel: what a sandbox sees, may, costs, and leaves behind. Most of it needs root,
+//! and says so by counting as ignored without.
+
+mod bench;
+mod confine;
+mod lifecycle;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some(sandbox::LAUNCHER_ARG) {
+        sandbox::launcher_main();
+    }
+    let mut arguments = Arguments::from_args();
+    // One at a time: the tests look at what the whole process and its launcher leave behind.
+    arguments.test_threads = Some(1);
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("not root: the tests of the process driver are skipped, and counted as ignored");
+    }
+    let tests: [(&'static str, fn()); 17] = [
+        ("sees_only_its_own_root", confine::sees_only_its_own_root),
+        ("has_no_rights", confine::has_no_rights),
+        ("is_refused_what_changes_its_confinement", confine::is_refused_what_changes_its_confinement),
+        ("reaches_nothing_but_the_listener", confine::reaches_nothing_but_the_listener),
+        ("mounts_are_as_asked", confine::mounts_are_as_asked),
+        ("memory_is_limited_for_the_whole", confine::memory_is_limited_for_the_whole),
+        ("a_fork_bomb_is_bounded", confine::a_fork_bomb_is_bounded),
+        ("works_without_root", confine::works_without_root),
+        ("ends_are_told_exactly", lifecycle::ends_are_told_exactly),
+        ("output_and_frames_are_pipes", lifecycle::output_and_frames_are_pipes),
+        ("kill_ends_everyone_inside", lifecycle::kill_ends_everyone_inside),
+        ("what_cannot_be_raised_says_why", lifecycle::what_cannot_be_raised_says_why),
+        ("a_call_given_up_leaves_nothing", lifecycle::a_call_given_up_leaves_nothing),
+        ("a_dead_launcher_is_replaced", lifecycle::a_dead_launcher_is_replaced),
+        ("nothing_is_left_behind", lifecycle::nothing_is_left_behind),
+        ("bad_messages_do_not_end_the_launcher", lifecycle::bad_messages_do_not_end_the_launcher),
+        ("raising_is_quick", lifecycle::raising_is_quick),
+    ];
+    let trial = |(name, test): (&'static str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+        .with_ignored_flag(!root)
+    };
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit()
+}
