@@ -76,7 +76,7 @@ async fn bare(dir: &Path, load: &Load) -> Measured {
                 put.execute((key.as_bytes(), value)).expect("puts");
             }
             tx.commit().expect("commits");
-            group.into_iter().for_each(|(_, _, done)| drop(done.send(())));
+            group.into_iter().for_each(|(_, _, done)| done.send(()).expect("the caller waits"));
         }
     });
     let measured = drive(load, |key, value| {

@@ -251,7 +251,10 @@ async fn everything_survives_reopening(f: Fixture) {
     for n in 0..300 {
         put(&store, n, &format!("value {n}")).await;
     }
-    let delete = store.transact::<_, Error, _, _>(async |tx: Tx| Ok(tx.delete(&key(7))));
+    let delete = store.transact::<_, Error, _, _>(async |tx: Tx| {
+        tx.delete(&key(7));
+        Ok(())
+    });
     delete.await.unwrap();
     let (from, to) = space();
     let before = store.scan(&from, &to, 1000).await.unwrap();
@@ -293,6 +296,8 @@ async fn an_event_commits_with_its_change(f: Fixture) {
     let rest = outbox::waiting(&store, Some(&waiting[0]), 10).await.unwrap();
     assert_eq!(rest.len(), 1);
     assert_eq!(store.get_bytes(&key(2)).await.unwrap(), None);
+    let nowhere = Event { target: Arn::new("lambda", "us-east-1", "0", ""), ..event(4, "a", 104) };
+    assert!(store.transact::<_, Error, _, _>(async |tx: Tx| tx.emit(&nowhere)).await.is_err());
     assert_eq!(store.emitted().await, [(waiting[0].event.target.clone(), Timestamp(101))]);
 }
 
@@ -303,13 +308,15 @@ async fn lanes_are_read_in_order(f: Fixture) {
     });
     run.await.unwrap();
     let (a, b) = (event(0, "a", 0).target, event(0, "b", 0).target);
-    assert_eq!(outbox::next_target(&store, None).await.unwrap().as_ref(), Some(&a));
-    assert_eq!(outbox::next_target(&store, Some(&a)).await.unwrap().as_ref(), Some(&b));
-    assert_eq!(outbox::next_target(&store, Some(&b)).await.unwrap(), None);
+    assert_eq!(outbox::next_lane(&store, None).await.unwrap(), Some((a.clone(), Timestamp(96))));
+    assert_eq!(outbox::next_lane(&store, Some(&a)).await.unwrap(), Some((b.clone(), Timestamp(95))));
+    assert_eq!(outbox::next_lane(&store, Some(&b)).await.unwrap(), None);
     let lane = outbox::lane(&store, &a, None, 10).await.unwrap();
     assert_eq!(lane.iter().map(|f| f.place.0.0).collect::<Vec<_>>(), [96, 98, 100]);
     let rest = outbox::lane(&store, &a, Some(&lane[0].place), 1).await.unwrap();
     assert_eq!(rest[0].place, (Timestamp(98), "event-2".into()));
+    let from = outbox::lane(&store, &a, Some(&(Timestamp(98), String::new())), 1).await.unwrap();
+    assert_eq!(from[0].place, rest[0].place, "a place without an id is before all of its time");
     let first = lane[0].waiting.clone().unwrap();
     let later: Result<()> = store.transact(async |tx: Tx| outbox::put_off(&tx, &first, Timestamp(500))).await;
     later.unwrap();

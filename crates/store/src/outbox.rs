@@ -41,7 +41,7 @@ impl Record for Dead {
     const VERSION: u8 = 1;
 }
 
-/// A place in a lane: a due time and an event id.
+/// A place in a lane: a due time and an event id. No event has an empty id: such a place is before all of its due time.
 pub type Place = (Timestamp, String);
 
 /// An event found in a lane; `Err` where its record is damaged, which must not hold up those behind it.
@@ -66,6 +66,10 @@ fn due_key(target: &Arn, due: Timestamp, id: &str) -> Key {
 }
 
 pub(crate) fn put(tx: &Tx, event: &Event) -> Result<()> {
+    // A key that could not be read back would stop everybody's delivery.
+    if event.id.is_empty() || event.target.to_string().parse().as_ref() != Ok(&event.target) {
+        return Err(Error::Damaged(format!("event {:?} for {} has no proper id or target", event.id, event.target)));
+    }
     let waiting = Waiting { event: event.clone(), attempts: 0, due: event.created };
     tx.put(&due_key(&event.target, waiting.due, &event.id), &waiting)
 }
@@ -78,12 +82,13 @@ pub async fn waiting(store: &Store, after: Option<&Waiting>, limit: usize) -> Re
     items.iter().map(|i| record::decode(&i.value)).collect()
 }
 
-/// The first target, in the order of ARNs' text, after `after` that has events waiting. One seek.
-pub async fn next_target(store: &Store, after: Option<&Arn>) -> Result<Option<Arn>> {
+/// The first target after `after`, in the order of ARNs' text, that has events waiting, and when its first is due. One
+/// seek, however many wait.
+pub async fn next_lane(store: &Store, after: Option<&Arn>) -> Result<Option<(Arn, Timestamp)>> {
     let all = Key::of(DUE);
     let from = after.map_or(all.clone().into_bytes(), |target| lane_key(target).end());
     match store.scan(&from, &all.end(), 1).await?.first() {
-        Some(item) => parse(&item.key).map(|(target, _)| Some(target)).ok_or_else(|| damaged(item)),
+        Some(item) => parse(&item.key).map(|(target, (due, _))| Some((target, due))).ok_or_else(|| damaged(item)),
         None => Ok(None),
     }
 }

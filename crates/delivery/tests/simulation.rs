@@ -1,0 +1,113 @@
+//! Whole lives under a seed: stores that fail, targets that fail, crashes at any moment. No acknowledged event is lost.
+
+mod kit;
+
+use base::port::Clock;
+use base::{Timestamp, Verdict};
+use delivery::Config;
+use kit::{TestClock, Told, emit, event, run, until_empty};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use store::flaky::{Faults, Flaky};
+use store::memory::Memory;
+use store::{Store, outbox};
+
+const SEEDS: u64 = 40;
+const LIVES: u64 = 6;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// A target's mood for one attempt; well, once `healed`.
+fn mood(random: &mut Random) -> (Duration, Option<Verdict>) {
+    let after = Duration::from_millis(random.below(200));
+    match random.below(100) {
+        0..50 => (after, Some(Verdict::Done)),
+        50..85 => {
+            let pause = Duration::from_millis(random.below(3000));
+            (after, Some(Verdict::Retry { after: pause, reason: "busy".into() }))
+        }
+        85..92 => (after, Some(Verdict::Dead { reason: "refused".into() })),
+        92..94 => (after, None),
+        _ => (Duration::from_secs(1 + random.below(600)), Some(Verdict::Done)),
+    }
+}
+
+fn faults(random: &mut Random) -> Faults {
+    Faults {
+        read: random.below(150) as u32,
+        commit_lost: random.below(150) as u32,
+        commit_unknown: random.below(150) as u32,
+        full: random.below(100) as u32,
+        delay_max: Duration::from_millis(random.below(30)),
+    }
+}
+
+/// One seed; gives how many events it acknowledged, buried, and attempted.
+async fn live(seed: u64) -> (usize, usize, usize) {
+    let mut random = Random(seed);
+    let (disk, clock) = (Arc::new(Memory::default()), TestClock::new());
+    let moods = Arc::new(Mutex::new((Random(seed ^ 0xabcd), false)));
+    let told = Told::new(&clock, {
+        let moods = moods.clone();
+        move |_, _| match &mut *moods.lock() {
+            (_, true) => (Duration::ZERO, Some(Verdict::Done)),
+            (random, false) => mood(random),
+        }
+    });
+    let config = Config { in_flight_max: 12, per_target_in_flight_max: 5, ..Config::default() };
+    let mut acknowledged = HashSet::new();
+    for life in 0..LIVES {
+        let flaky = Flaky::new(disk.clone(), seed * 100 + life, faults(&mut random));
+        let store = Store::new(Arc::new(flaky));
+        let running = run(&store, told.clone(), &clock, config);
+        for n in 0..random.below(30) {
+            let id = format!("{life}-{n}");
+            // Clocks of committers differ a little from ours, either way.
+            let created = Timestamp(clock.now().0 + random.below(100) - 50);
+            if emit(&store, &event(&id, &format!("f{}", random.below(5)), created)).await.is_ok() {
+                acknowledged.insert(id);
+            }
+            tokio::time::sleep(Duration::from_millis(random.below(100))).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random.below(5000))).await;
+        running.task.abort();
+        let _ = running.task.await;
+    }
+    moods.lock().1 = true;
+    let store = Store::new(disk);
+    let running = run(&store, told.clone(), &clock, config);
+    until_empty(&store, Duration::from_secs(3600)).await;
+    running.stop().await;
+    let done: HashSet<String> = told.done.lock().iter().cloned().collect();
+    let dead: HashSet<String> = outbox::dead(&store, 10_000).await.unwrap().into_iter().map(|d| d.event.id).collect();
+    for id in &acknowledged {
+        assert!(done.contains(id) || dead.contains(id), "seed {seed}: {id} was lost");
+        assert!(!told.times(id).is_empty(), "seed {seed}: {id} was never tried");
+    }
+    let attempts = told.attempts.lock().values().map(Vec::len).sum();
+    (acknowledged.len(), dead.len(), attempts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_acknowledged_event_is_lost() {
+    let (mut acknowledged, mut dead, mut attempts) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let (a, d, t) = live(seed).await;
+        (acknowledged, dead, attempts) = (acknowledged + a, dead + d, attempts + t);
+    }
+    // The moods were bad enough to mean something.
+    assert!(acknowledged > 1000 && dead > 20 && attempts > acknowledged, "{acknowledged} {dead} {attempts}");
+}
