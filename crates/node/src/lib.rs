@@ -1,7 +1,287 @@
 //! The only wiring: one struct, one field per part, and the order in which they start and stop.
 
+mod doctor;
 mod pythons;
 mod settings;
 mod system;
+mod targets;
 
+pub use doctor::{Check, doctor};
+pub use sandbox::{LAUNCHER_ARG, launcher_main};
 pub use settings::{Credentials, Fallback, Flags, Network, Settings};
+
+use anyhow::{Context, Result, bail};
+use base::AccountId;
+use delivery::Delivery;
+use engine::Engine;
+use functions::Functions;
+use gate::Gate;
+use identity::Identity;
+use logs::Logs;
+use objects::Objects;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::sqlite::Sqlite;
+use store::{Blobs, Store};
+use system::{SystemClock, SystemEntropy};
+use targets::Wired;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use usage::Usage;
+
+/// A running node.
+pub struct Node {
+    settings: Settings,
+    address: SocketAddr,
+    engine: Arc<Engine>,
+    logs: Arc<Logs>,
+    usage: Arc<Usage>,
+    identity: Arc<Identity>,
+    /// Ends the gate: first to stop, so that nothing new comes in.
+    closing: CancellationToken,
+    gate: JoinHandle<()>,
+    /// Ends the gate's listener for functions: it outlives the other, so that what is in flight can finish its calls.
+    closing_inside: CancellationToken,
+    gate_inside: JoinHandle<()>,
+    /// Ends delivery and the rooms' background work.
+    resting: CancellationToken,
+    delivery: JoinHandle<()>,
+    work: Vec<JoinHandle<()>>,
+    /// Held while the node runs: one node per data directory.
+    _lock: File,
+}
+
+impl Node {
+    /// Starts all parts, in the order in which they need each other, and listens. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// Another node has the data directory, the address is taken, or the machine cannot raise sandboxes.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let lock = take(&settings.data_dir)?;
+        // The address first: it is the likeliest thing to be refused, and costs nothing to give back.
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}: is another node running?", settings.listen))?;
+        let address = listener.local_addr()?;
+        let inside = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
+        let clock: Arc<SystemClock> = Arc::new(SystemClock::new());
+        let entropy = Arc::new(SystemEntropy);
+
+        let store = Store::new(Arc::new(Sqlite::open(&settings.data_dir.join("wadi.db")).context("cannot open the store")?));
+        let blobs = Blobs::directory(&settings.data_dir.join("blobs")).context("cannot open the blobs")?;
+        let driver = sandbox::Process::start(sandbox::ProcessConfig {
+            program: std::env::current_exe().context("cannot find this program")?,
+            state_dir: settings.data_dir.join("sandboxes"),
+        })
+        .context("cannot start the sandbox launcher")?;
+
+        let identity = Identity::open(identity::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            config: identity::Config {
+                development: settings.credentials == Credentials::Development,
+                account: AccountId::development(),
+            },
+        })
+        .await
+        .context("cannot open identity")?;
+        let logs = Logs::open(logs::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            config: logs::Config::default(),
+        });
+        let report = Arc::new(doctor::Report::new(settings.clone(), driver.clone()));
+        let usage = Usage::open(usage::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            doctor: report.clone(),
+            config: usage::Config::default(),
+        });
+        let engine = Engine::new(engine::Parts {
+            catalog: Arc::new(functions::Catalog::new(store.clone())),
+            driver: driver.clone(),
+            blobs: blobs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            meter: usage.clone(),
+            logs: logs.clone(),
+            identity: identity.clone(),
+            config: engine_config(&settings, inside.local_addr()?),
+        })
+        .context("cannot start the engine")?;
+        let functions = Functions::open(functions::Parts {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            runner: engine.clone(),
+            objects: Arc::new(objects::Reader::new(store.clone(), blobs.clone())),
+            identity: identity.clone(),
+            config: functions::Config { concurrency_max: settings.account_concurrency, ..functions::Config::default() },
+        });
+        let targets = Arc::new(Wired { functions: functions.clone() });
+        let objects = Objects::open(objects::Parts {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            identity: identity.clone(),
+            targets: targets.clone(),
+            config: objects::Config::default(),
+        });
+        let delivery = Arc::new(Delivery::new(delivery::Parts {
+            store: store.clone(),
+            targets,
+            clock: clock.clone(),
+            config: delivery::Config { time_scale: settings.retry_time_scale, ..delivery::Config::default() },
+        }));
+        report.wire(engine.clone(), delivery.clone());
+        let gate = Gate::new(gate::Parts {
+            rooms: vec![
+                Arc::new(functions::room(functions.clone())),
+                Arc::new(logs::room(logs.clone())),
+                Arc::new(usage::room(usage.clone())),
+            ],
+            doors: vec![
+                Arc::new(functions::UrlDoor::new(functions.clone())),
+                Arc::new(objects::door(objects.clone())),
+            ],
+            identity: identity.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            config: gate::Config {
+                drain_timeout: Duration::from_secs(settings.drain_seconds),
+                ..gate::Config::default()
+            },
+        });
+
+        let (closing, resting) = (CancellationToken::new(), CancellationToken::new());
+        let work = vec![
+            tokio::spawn(functions.work(resting.clone())),
+            tokio::spawn(objects.work(resting.clone())),
+            tokio::spawn(logs.clone().work(resting.clone())),
+            tokio::spawn(usage.clone().work(resting.clone())),
+        ];
+        let delivery = tokio::spawn(delivery.run(resting.clone()));
+        let closing_inside = CancellationToken::new();
+        let gate_inside = tokio::spawn(gate.clone().serve(inside, closing_inside.clone()));
+        let gate = tokio::spawn(gate.serve(listener, closing.clone()));
+        let node = Self {
+            settings,
+            address,
+            engine,
+            logs,
+            usage,
+            identity,
+            closing,
+            gate,
+            closing_inside,
+            gate_inside,
+            resting,
+            delivery,
+            work,
+            _lock: lock,
+        };
+        node.write_root_key()?;
+        Ok(node)
+    }
+
+    /// Where the gate listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: nothing new comes in, what is in flight finishes within `drain_seconds`, what is queued for the disk is
+    /// written. Events not yet delivered stay in the outbox for the next start.
+    pub async fn stop(self) {
+        let grace = Duration::from_secs(self.settings.drain_seconds);
+        self.closing.cancel();
+        self.resting.cancel();
+        joined("the gate", self.gate, grace + Duration::from_secs(5)).await;
+        joined("delivery", self.delivery, grace + Duration::from_secs(5)).await;
+        self.engine.stop(grace).await;
+        self.closing_inside.cancel();
+        joined("the gate's inner side", self.gate_inside, grace + Duration::from_secs(5)).await;
+        for work in self.work {
+            joined("background work", work, Duration::from_secs(5)).await;
+        }
+        let flushed = async {
+            self.logs.flush().await;
+            self.usage.flush().await;
+        };
+        if tokio::time::timeout(Duration::from_secs(5), flushed).await.is_err() {
+            tracing::warn!("stopped with logs or usage unwritten: storage does not take them");
+        }
+    }
+
+    /// The root key of a node that strangers can reach, for its owner's eyes only.
+    fn write_root_key(&self) -> Result<()> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let Some(key) = self.identity.root_key().filter(|_| self.settings.credentials == Credentials::Root) else {
+            return Ok(());
+        };
+        let path = self.settings.data_dir.join("root-key.json");
+        let text = serde_json::json!({ "AccessKeyId": key.access_key, "SecretAccessKey": key.secret_key });
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(file, "{text:#}")?;
+        Ok(())
+    }
+}
+
+/// Waits for a task that has been told to end; cuts it off if it does not.
+async fn joined(what: &str, task: JoinHandle<()>, within: Duration) {
+    let abort = task.abort_handle();
+    match tokio::time::timeout(within, task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => tracing::error!(%panic, "{what} had failed"),
+        Err(_) => {
+            tracing::warn!("{what} did not end in time");
+            abort.abort();
+        }
+    }
+}
+
+fn engine_config(settings: &Settings, gate: SocketAddr) -> engine::Config {
+    let mut config = engine::Config::new(&settings.data_dir);
+    config.platform = Some(gate);
+    config.network = match settings.network {
+        Network::Platform => sandbox::Network::Platform,
+        Network::Host => sandbox::Network::Host,
+    };
+    config.account_concurrency = settings.account_concurrency;
+    config.idle_ttl = Duration::from_secs(settings.idle_seconds);
+    config.pythons = pythons::of_machine(&settings.runtimes);
+    config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
+    config
+}
+
+/// Makes the data directory and takes its lock.
+fn take(data_dir: &Path) -> Result<File> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))?;
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(data_dir.join("lock"))
+        .with_context(|| format!("cannot write in {}", data_dir.display()))?;
+    if lock.try_lock().is_err() {
+        bail!("another node is using {}: stop it, or choose another --data-dir", data_dir.display());
+    }
+    Ok(lock)
+}

@@ -8,7 +8,7 @@ const MINORS: std::ops::RangeInclusive<u8> = 8..=15;
 
 /// Minor version → executable. Settings win over PATH, PATH over pyenv. pyenv's shims are not interpreters and are passed
 /// over: what they would run is found under pyenv's versions.
-pub fn find(configured: &BTreeMap<String, PathBuf>, path: &str, pyenv_root: Option<&Path>) -> BTreeMap<u8, PathBuf> {
+fn find(configured: &BTreeMap<String, PathBuf>, path: &str, pyenv_root: Option<&Path>) -> BTreeMap<u8, PathBuf> {
     let mut found = BTreeMap::new();
     for (name, executable) in configured {
         if let Some(minor) = name.strip_prefix("python3.").and_then(|m| m.parse().ok()) {
@@ -37,6 +37,13 @@ pub fn find(configured: &BTreeMap<String, PathBuf>, path: &str, pyenv_root: Opti
         }
     }
     found
+}
+
+/// [`find`] on this machine: `PATH`, and `PYENV_ROOT` or `~/.pyenv`.
+pub fn of_machine(configured: &BTreeMap<String, PathBuf>) -> BTreeMap<u8, PathBuf> {
+    let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let pyenv = named("PYENV_ROOT").or_else(|| named("HOME").map(|home| home.join(".pyenv")));
+    find(configured, &std::env::var("PATH").unwrap_or_default(), pyenv.as_deref())
 }
 
 fn patch(dir: &Path) -> u32 {

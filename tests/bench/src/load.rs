@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wire::sigv4;
 
 /// What one request is: signed for `service`, unless that is empty.
 #[derive(Clone)]
@@ -112,4 +113,16 @@ impl Connection {
         }
         Ok(body)
     }
+}
+
+fn sign(request: &mut Request<Full<Bytes>>, call: &Call) -> Result<()> {
+    let (mut parts, ()) = Request::builder().method(request.method()).uri(request.uri()).body(())?.into_parts();
+    parts.headers = std::mem::take(request.headers_mut());
+    let keys = sigv4::Credentials { access_key: "test", secret_key: "test", session_token: None };
+    let signing = sigv4::Signing { region: "us-east-1", service: call.service };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
+    let hash = sigv4::hash(&call.body);
+    sigv4::sign(&mut parts, sigv4::Payload::Hash(&hash), &keys, &signing, Timestamp(now));
+    *request.headers_mut() = parts.headers;
+    Ok(())
 }

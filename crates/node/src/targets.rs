@@ -1,0 +1,20 @@
+//! What events can be sent to, by the service in an ARN.
+
+use base::Arn;
+use base::port::{Target, Targets};
+use functions::Functions;
+use std::sync::Arc;
+
+/// Every target of this node.
+pub struct Wired {
+    pub functions: Arc<Functions>,
+}
+
+impl Targets for Wired {
+    fn find(&self, target: &Arn) -> Option<&dyn Target> {
+        match target.service.as_str() {
+            "lambda" => Some(self.functions.as_ref()),
+            _ => None,
+        }
+    }
+}
