@@ -137,7 +137,7 @@ pub enum Location {
     Body(&'static str),
     Uri(&'static str),
     Query(&'static str),
-    /// A map of all query parameters that no other member is bound to.
+    /// A map of all query parameters.
     QueryMap,
     Header(&'static str),
     /// A map of headers with this prefix.

@@ -20,8 +20,6 @@ pub struct Metadata {
     #[serde(default)]
     pub json_version: String,
     pub target_prefix: Option<String>,
-    #[serde(default)]
-    pub service_full_name: String,
 }
 
 #[derive(Deserialize)]

@@ -16,7 +16,11 @@ pub fn encode(service: &Service, operation: &Operation, reply: Encoded, request_
     let headers = response.headers_mut();
     put(headers, "x-amzn-requestid", request_id);
     let body = match (operation.output, service.protocol) {
-        (None, _) => Bytes::new(),
+        (None, Protocol::RestJson) => Bytes::new(),
+        (None, _) => {
+            headers.insert(CONTENT_TYPE, content_type(service.protocol));
+            Bytes::new()
+        }
         (Some(shape), Protocol::RestJson) => rest(service, shape, reply, headers),
         (Some(shape), _) => {
             let mut output = reply.output;

@@ -23,7 +23,7 @@ pub fn read(
     let (mut input, payload) = read_body(service, shape, members, body)?;
     let query = parse_query(parts.uri.query().unwrap_or(""))?;
     for member in *members {
-        if let Some(value) = bound(service, member, members, labels, &query, &parts.headers)? {
+        if let Some(value) = bound(service, member, labels, &query, &parts.headers)? {
             input.insert(member.name.to_owned(), value);
         }
     }
@@ -69,7 +69,6 @@ type Query = Vec<(String, String)>;
 fn bound(
     service: &Service,
     member: &Member,
-    members: &[Member],
     labels: &Labels,
     query: &Query,
     headers: &HeaderMap,
@@ -84,7 +83,7 @@ fn bound(
             let values: Vec<&str> = query.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
             from_query(service, &service.shape(member.shape).kind, &values)
         }
-        Location::QueryMap => query_map(service, member, members, query).map(Some),
+        Location::QueryMap => query_map(service, member, query).map(Some),
         Location::Header(name) => from_header(service, member, headers, name),
         Location::Headers(prefix) => Ok(prefixed(headers, prefix)),
     }
@@ -115,19 +114,19 @@ fn from_query(service: &Service, kind: &Kind, values: &[&str]) -> Result<Option<
     }
 }
 
-/// All query parameters that no other member is bound to.
-fn query_map(service: &Service, member: &Member, members: &[Member], query: &Query) -> Result<Value, Fault> {
+/// All query parameters, also those that other members are bound to.
+fn query_map(service: &Service, member: &Member, query: &Query) -> Result<Value, Fault> {
     let Kind::Map { value, .. } = &service.shape(member.shape).kind else {
         return Err(malformed("the query is not a map"));
     };
+    let kind = &service.shape(*value).kind;
     let mut map = Map::new();
-    for (name, _) in query {
-        let taken = members.iter().any(|m| matches!(m.location, Location::Query(n) if n == name));
-        if !taken && !map.contains_key(name) {
-            let values: Vec<&str> = query.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
-            if let Some(value) = from_query(service, &service.shape(*value).kind, &values)? {
-                map.insert(name.clone(), value);
-            }
+    for (name, text) in query {
+        let item = from_query(service, kind, &[text])?.unwrap_or_default();
+        match (map.get_mut(name), item) {
+            (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+            (Some(_), _) => {}
+            (None, item) => drop(map.insert(name.clone(), item)),
         }
     }
     Ok(Value::Object(map))
