@@ -1,0 +1,313 @@
+//! The door: what the gate hands S3's requests to. It checks what `s3s` does not, lets `s3s` do the rest, and gives
+//! errors the form S3's clients know.
+
+use crate::framing::Reframed;
+use crate::visit::{Facts, Visit};
+use crate::{Config, Objects, hosts};
+use async_trait::async_trait;
+use base::Region;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use percent_encoding::percent_decode_str;
+use room::{Body, Door, Head};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::S3ServiceBuilder;
+use s3s::{S3Error, S3ErrorCode};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The largest XML body: a thousand keys of 1,024 bytes, escaped, fit.
+const XML_BYTES_MAX: usize = 8 << 20;
+/// The largest error body that is rewritten.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+/// A presigned URL is good for a week at most.
+const EXPIRES_SECONDS_MAX: u64 = 604_800;
+
+/// S3's door. It opens for what is signed for `s3`, and for everything that is not signed at all: the gate asks it last.
+pub fn door(objects: Arc<Objects>, config: Config) -> impl Door {
+    let mut limits = S3Config::default();
+    limits.xml_max_body_size = XML_BYTES_MAX;
+    S3Door { objects, domains: config.domains, limits: Arc::new(StaticConfigProvider::new(Arc::new(limits))) }
+}
+
+struct S3Door {
+    objects: Arc<Objects>,
+    domains: Vec<String>,
+    limits: Arc<StaticConfigProvider>,
+}
+
+/// How a request is signed, as far as it can be read without checking it.
+#[derive(Debug, Default)]
+struct Signature<'a> {
+    credential: Cow<'a, str>,
+    signed_headers: Cow<'a, str>,
+    presigned: bool,
+    expires: Option<u64>,
+    token: Option<String>,
+}
+
+#[async_trait]
+impl Door for S3Door {
+    fn opens(&self, head: Head<'_>) -> bool {
+        match head.signed_for {
+            Some(service) => service == "s3",
+            None => hosts::is_s3(head.host, &self.domains) || head.parts.headers.get(header::AUTHORIZATION).is_none(),
+        }
+    }
+
+    async fn serve(&self, request: Request<Body>, request_id: &str, source_ip: IpAddr) -> Response<Body> {
+        let (method, resource) = (request.method().clone(), request.uri().path().to_owned());
+        let reply = match self.facts(&request, request_id, source_ip) {
+            Ok(facts) => self.pass_on(request, facts).await,
+            Err(error) => written(error),
+        };
+        finish(reply, &method, &resource, request_id).await
+    }
+}
+
+impl S3Door {
+    /// What `s3s` does not check, and what it is not told.
+    fn facts(&self, request: &Request<Body>, request_id: &str, source_ip: IpAddr) -> Result<Facts, S3Error> {
+        let headers = request.headers();
+        let signature = signature(request)?;
+        if let Some(signature) = &signature {
+            check_signed_headers(headers, signature)?;
+        }
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if *request.method() == Method::POST && content_type.starts_with("multipart/form-data") {
+            return Err(refusal(
+                "NotImplemented",
+                "Wadi does not have the operation S3.PostObject (browser forms) yet.",
+            ));
+        }
+        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let scope = signature.as_ref().and_then(|s| s.credential.split('/').nth(2));
+        let region = scope.and_then(Region::parse).or_else(|| Region::parse("us-east-1"));
+        Ok(Facts {
+            request_id: request_id.to_owned(),
+            source_ip,
+            token: signature.and_then(|s| s.token).or_else(|| text("x-amz-security-token")),
+            region: region.ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))?,
+            expected_owner: text("x-amz-expected-bucket-owner"),
+        })
+    }
+
+    async fn pass_on(&self, request: Request<Body>, facts: Facts) -> Response<Body> {
+        let visit = Visit::new(self.objects.clone(), facts);
+        let mut builder = S3ServiceBuilder::new(visit.clone());
+        builder.set_auth(visit.clone());
+        builder.set_access(visit.clone());
+        builder.set_host(visit);
+        builder.set_config(self.limits.clone());
+        match builder.build().call(reframed(request)).await {
+            Ok(reply) => reply.map(BodyExt::boxed_unsync),
+            Err(error) => {
+                tracing::error!(?error, "a request could not be served");
+                written(S3Error::new(S3ErrorCode::InternalError))
+            }
+        }
+    }
+}
+
+/// Gives the request the body type of `s3s`, aws-chunked framing taken care of; see [`Reframed`].
+fn reframed(request: Request<Body>) -> Request<s3s::Body> {
+    let announced = request.headers().get("x-amz-content-sha256").map(|v| v.as_bytes().to_owned());
+    request.map(|body| match announced.as_deref() {
+        Some(b"STREAMING-UNSIGNED-PAYLOAD-TRAILER") => s3s::Body::http_body_unsync(Reframed::new(body, false)),
+        Some(other) if other.starts_with(b"STREAMING-") => s3s::Body::http_body_unsync(Reframed::new(body, true)),
+        _ => s3s::Body::http_body_unsync(body),
+    })
+}
+
+fn refusal(code: &'static str, message: impl Into<Cow<'static, str>>) -> S3Error {
+    crate::error::refused(code, message).into()
+}
+
+/// Reads how a request is signed; `None` if it is not. Version 2, which knows no expiry for headers, is refused.
+fn signature<B>(request: &Request<B>) -> Result<Option<Signature<'_>>, S3Error> {
+    let unsupported = || {
+        refusal(
+            "InvalidRequest",
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        )
+    };
+    let mut query = Signature::default();
+    let mut version_2 = false;
+    for pair in request.uri().query().unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        match percent_decode_str(name).decode_utf8_lossy().as_ref() {
+            "Signature" | "AWSAccessKeyId" => version_2 = true,
+            "X-Amz-Signature" => query.presigned = true,
+            "X-Amz-Credential" => query.credential = value,
+            "X-Amz-SignedHeaders" => query.signed_headers = value,
+            "X-Amz-Expires" => query.expires = value.parse().ok(),
+            "X-Amz-Security-Token" => query.token = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    if query.presigned {
+        return Ok(Some(query));
+    }
+    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
+        return if version_2 { Err(unsupported()) } else { Ok(None) };
+    };
+    let header = header.to_str().map_err(|_| unsupported())?;
+    let Some(fields) = header.strip_prefix("AWS4-HMAC-SHA256") else { return Err(unsupported()) };
+    let field = |name: &str| fields.split(',').find_map(|f| f.trim().strip_prefix(name));
+    Ok(Some(Signature {
+        credential: Cow::Borrowed(field("Credential=").unwrap_or_default()),
+        signed_headers: Cow::Borrowed(field("SignedHeaders=").unwrap_or_default()),
+        ..Signature::default()
+    }))
+}
+
+/// `host` and every `x-amz-` header must be signed: else whoever holds a presigned URL could add, say,
+/// `x-amz-copy-source` and read with its signer's rights. (`s3s` checks only what the client lists.)
+fn check_signed_headers(headers: &HeaderMap, signature: &Signature<'_>) -> Result<(), S3Error> {
+    if signature.expires.is_some_and(|e| e > EXPIRES_SECONDS_MAX) {
+        return Err(refusal(
+            "AuthorizationQueryParametersError",
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
+             604800 seconds",
+        ));
+    }
+    let signed: Vec<&str> = signature.signed_headers.split(';').collect();
+    // The body's hash is checked against the body itself.
+    let free = |name: &str| signature.presigned && name == "x-amz-content-sha256";
+    let unsigned = headers
+        .keys()
+        .map(|n| n.as_str())
+        .find(|n| n.starts_with("x-amz-") && !free(n) && !signed.iter().any(|s| s.eq_ignore_ascii_case(n)));
+    if unsigned.is_some() || !signed.iter().any(|s| s.eq_ignore_ascii_case("host")) {
+        return Err(refusal("AccessDenied", "There were headers present in the request which were not signed"));
+    }
+    Ok(())
+}
+
+/// An error of the door's own as `s3s` writes it.
+fn written(error: S3Error) -> Response<Body> {
+    match error.to_http_response() {
+        Ok(reply) => reply.map(BodyExt::boxed_unsync),
+        Err(_) => {
+            let mut reply = Response::new(room::empty());
+            *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            reply
+        }
+    }
+}
+
+/// Adds the headers every reply of S3 has, and rewrites errors: with a message always, the resource and the ids.
+async fn finish(reply: Response<Body>, method: &Method, resource: &str, request_id: &str) -> Response<Body> {
+    let failed = reply.status().is_client_error() || reply.status().is_server_error();
+    let bodiless = *method == Method::HEAD || reply.status() == StatusCode::NOT_MODIFIED;
+    let (mut parts, mut body) = reply.into_parts();
+    if failed {
+        let text = gathered(body).await;
+        let xml = error_xml(&text, resource, request_id);
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        parts.headers.remove(header::CONTENT_LENGTH);
+        body = room::full(xml);
+    }
+    if bodiless {
+        if failed || parts.status == StatusCode::NOT_MODIFIED {
+            parts.headers.remove(header::CONTENT_TYPE);
+        }
+        body = room::empty();
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        parts.headers.insert("x-amz-request-id", id.clone());
+        parts.headers.insert("x-amz-id-2", id);
+    }
+    parts.headers.entry(header::SERVER).or_insert(HeaderValue::from_static("AmazonS3"));
+    Response::from_parts(parts, body)
+}
+
+/// An error's body, which `s3s` has in memory already.
+async fn gathered(mut body: Body) -> Bytes {
+    let mut all = BytesMut::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        match frame.into_data() {
+            Ok(data) if all.len() + data.len() <= ERROR_BYTES_MAX => all.extend_from_slice(&data),
+            _ => break,
+        }
+    }
+    all.freeze()
+}
+
+/// The text of an element of a small XML document, as it is written there (escaped).
+fn element<'x>(xml: &'x str, name: &str) -> Option<&'x str> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once(&format!("</{name}>"))?.0)
+}
+
+fn error_xml(written: &Bytes, resource: &str, request_id: &str) -> String {
+    let written = std::str::from_utf8(written).unwrap_or_default();
+    let code = element(written, "Code").unwrap_or("InternalError");
+    let message = element(written, "Message").unwrap_or_else(|| usual_message(code));
+    let resource = resource.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>\
+         <Resource>{resource}</Resource><RequestId>{request_id}</RequestId><HostId>{request_id}</HostId></Error>"
+    )
+}
+
+/// S3's messages for the codes that `s3s` gives without one.
+fn usual_message(code: &str) -> &'static str {
+    match code {
+        "AccessDenied" => "Access Denied",
+        "IncompleteBody" => "You did not provide the number of bytes specified by the Content-Length HTTP header",
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "InvalidRange" => "The requested range is not satisfiable",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "KeyTooLongError" => "Your key is too long",
+        "MalformedXML" => "The XML you provided was not well-formed or did not validate against our published schema",
+        "MaxMessageLengthExceeded" => "Your request was too big.",
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "MissingContentLength" => "You must provide the Content-Length HTTP header.",
+        "MissingRequestBodyError" => "Request Body is empty",
+        "NotImplemented" => "A header you provided implies functionality that is not implemented",
+        "RequestTimeTooSkewed" => "The difference between the request time and the current time is too large.",
+        "SignatureDoesNotMatch" => {
+            "The request signature we calculated does not match the signature you provided. Check your key and signing \
+             method."
+        }
+        _ => "We encountered an internal error. Please try again.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_keep_what_was_written() {
+        let bytes = Bytes::from_static(b"<Error><Code>NoSuchKey</Code><Message>a &lt; b</Message></Error>");
+        let xml = error_xml(&bytes, "/b/<k>", "id-1");
+        assert!(
+            xml.contains("<Message>a &lt; b</Message><Resource>/b/&lt;k&gt;</Resource><RequestId>id-1</RequestId>")
+        );
+        assert!(error_xml(&Bytes::new(), "/", "x").contains("<Code>InternalError</Code>"));
+    }
+
+    #[test]
+    fn headers_must_be_signed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-date", HeaderValue::from_static("x"));
+        let signature = |signed: &'static str, presigned| Signature {
+            signed_headers: signed.into(),
+            presigned,
+            ..Signature::default()
+        };
+        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", false)).is_ok());
+        assert!(check_signed_headers(&headers, &signature("host", false)).is_err());
+        assert!(check_signed_headers(&headers, &signature("x-amz-date", false)).is_err());
+        headers.insert("x-amz-content-sha256", HeaderValue::from_static("x"));
+        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", true)).is_ok());
+        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", false)).is_err());
+        headers.insert("x-amz-copy-source", HeaderValue::from_static("b/k"));
+        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", true)).is_err());
+    }
+}
