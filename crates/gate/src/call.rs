@@ -1,0 +1,133 @@
+//! One operation of a room: parse → read → authenticate → decode → authorise → run → encode.
+
+use crate::body::{BodyFailure, Paced};
+use crate::destination::target;
+use crate::path::Asked;
+use crate::{Gate, body, reply};
+use base::port::{Access, Credential};
+use base::{Caller, Region, Scope};
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use room::{Context, Fault, Room};
+use tokio::sync::SemaphorePermit;
+use wire::Operation;
+use wire::sigv4::{self, Parsed};
+
+/// Smaller bodies than this are not counted against the budget below.
+const SMALL_BODY_BYTES: usize = 64 << 10;
+/// What request bodies may take in memory at once, over all connections; further large ones wait for their turn.
+pub const BUFFERED_BYTES_MAX: usize = 256 << 20;
+
+impl Gate {
+    pub(crate) async fn call(&self, room: &dyn Room, asked: Asked) -> Response<Bytes> {
+        let request_id = asked.request_id.clone();
+        match self.run(room, asked).await {
+            Ok(reply) => reply,
+            Err(fault) => wire::encode_fault(room.service(), reply::logged(fault, &request_id), &request_id),
+        }
+    }
+
+    async fn run(&self, room: &dyn Room, asked: Asked) -> Result<Response<Bytes>, Fault> {
+        let Asked { parts, body, host, request_id, source_ip } = asked;
+        let service = room.service();
+        let (operation, labels) =
+            service.route(parts.method.as_str(), parts.uri.path(), parts.uri.query(), target(&parts))?;
+        if !operation.implemented {
+            return Err(wire::codec::not_implemented(service, operation));
+        }
+        let signature = parse_signature(&parts, service.name)?;
+        let credential = self.credential(&signature).await?;
+        let (body, space) = self.read(body, operation, room.body_bytes_max(operation)).await?;
+        let caller = self.authenticate(&signature, credential, &parts, &body)?;
+        let decoded = wire::decode(service, operation, &labels, &parts, &body)?;
+        drop((body, space));
+        let context = Context { caller: caller.clone(), request_id: request_id.clone(), host, source_ip };
+        let prepared = room.prepare(context, operation, decoded)?;
+        self.authorise(&caller, &prepared.access).await?;
+        let done = prepared.run.await?;
+        Ok(wire::encode(service, operation, done, &request_id))
+    }
+
+    /// The key that the request says it was signed with. Asked before the body is read, so that strangers cannot make the
+    /// node hold large bodies.
+    async fn credential(&self, signature: &Parsed) -> Result<Credential, Fault> {
+        let found = self.identity.credential(&signature.access_key, signature.session_token.as_deref()).await;
+        found.ok_or_else(|| {
+            Fault::new("UnrecognizedClientException", 403, "The security token included in the request is invalid.")
+        })
+    }
+
+    async fn read(
+        &self,
+        body: Paced<Incoming>,
+        operation: &Operation,
+        max: usize,
+    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Fault> {
+        let expected = body.size_hint().upper().map_or(max, |n| usize::try_from(n).unwrap_or(max)).min(max);
+        let space = match expected {
+            0..SMALL_BODY_BYTES => None,
+            large => {
+                let wanted = (large >> 10).min(BUFFERED_BYTES_MAX >> 10) as u32;
+                Some(self.buffers.acquire_many(wanted).await.expect("the semaphore is never closed"))
+            }
+        };
+        match body::read(body, max).await {
+            Ok(bytes) => Ok((bytes, space)),
+            Err(failure) => Err(refused(failure, operation)),
+        }
+    }
+
+    fn authenticate(
+        &self,
+        signature: &Parsed,
+        credential: Credential,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Caller, Fault> {
+        sigv4::verify(signature, &credential.secret_key, parts, &sigv4::hash(body), self.clock.now())?;
+        let region = Region::parse(&signature.region).ok_or_else(|| {
+            Fault::new("InvalidSignatureException", 403, "Credential should be scoped to a valid region.")
+        })?;
+        Ok(Caller {
+            scope: Scope::new(credential.account, region),
+            access_key: signature.access_key.clone(),
+            principal: credential.principal,
+        })
+    }
+
+    async fn authorise(&self, caller: &Caller, access: &[Access]) -> Result<(), Fault> {
+        for access in access {
+            let allowed = self.identity.authorise(caller, access).await;
+            allowed.map_err(|denied| Fault::new("AccessDeniedException", 403, denied.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// The signature, which must be for the service that answers.
+fn parse_signature(parts: &Parts, service: &str) -> Result<Parsed, Fault> {
+    let signature = sigv4::parse(parts)?;
+    if signature.service != service {
+        let text = format!("Credential should be scoped to correct service: '{service}'.");
+        return Err(Fault::new("InvalidSignatureException", 403, text));
+    }
+    Ok(signature)
+}
+
+/// A body that did not come whole, in the words of AWS where it has them.
+fn refused(failure: BodyFailure, operation: &Operation) -> Fault {
+    let text = failure.to_string();
+    match failure {
+        BodyFailure::TooLarge { max } => {
+            let text = format!("Request must be smaller than {max} bytes for the {} operation", operation.name);
+            Fault::new("RequestEntityTooLargeException", 413, text)
+        }
+        BodyFailure::TooSlow => Fault::new("RequestTimeout", 408, text),
+        BodyFailure::Broken(cause) => {
+            Fault::new("SerializationException", 400, "The request body ended before it was complete.").because(cause)
+        }
+    }
+}
