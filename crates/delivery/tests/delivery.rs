@@ -41,6 +41,20 @@ async fn an_event_is_delivered_at_once_and_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_nobody_told_of_is_found() {
+    let (engine, clock) = (Arc::new(Memory::default()), TestClock::new());
+    let (store, other) = (Store::new(engine.clone()), Store::new(engine));
+    let told = Told::new(&clock, |_, _| (NOW, Some(Verdict::Done)));
+    let running = run(&store, told.clone(), &clock, Config::default());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // As a commit does whose caller was dropped while it was under way.
+    emit(&other, &event("e", "a", clock.now())).await.unwrap();
+    until_empty(&store, Duration::from_secs(11)).await;
+    assert_eq!(told.times("e").len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_keep_the_targets_pace_scaled() {
     let (store, clock) = (memory(), TestClock::new());
     let told = Told::new(&clock, |_, attempt| match attempt {

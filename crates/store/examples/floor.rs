@@ -1,5 +1,5 @@
 //! The floor under durable writes, measured: `floor [bytes] [callers] [seconds]` prints one JSON line for raw fsync, for
-//! bare SQLite under group commit, and for our store doing the same puts.
+//! bare SQLite under group commit, for our store doing the same puts, and for blobs of that size.
 
 use rusqlite::Connection;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::sqlite::Sqlite;
-use store::{Error, Key, Store, Tx};
+use store::{BlobId, Blobs, Error, Key, Store, Tx};
 use tokio::sync::{mpsc, oneshot};
 
 struct Load {
@@ -31,6 +31,7 @@ async fn main() {
     print("fsync", &load, &fsync(dir.path(), &load));
     print("sqlite", &load, &bare(dir.path(), &load).await);
     print("store", &load, &ours(dir.path(), &load).await);
+    print("blobs", &load, &blobs(dir.path(), &load).await);
 }
 
 fn print(what: &str, load: &Load, m: &Measured) {
@@ -101,6 +102,18 @@ async fn ours(dir: &Path, load: &Load) -> Measured {
             let put = store.transact::<_, Error, _, _>(async |tx: Tx| tx.put_bytes(&key, value.clone()));
             put.await.expect("commits");
         }
+    })
+    .await
+}
+
+async fn blobs(dir: &Path, load: &Load) -> Measured {
+    let blobs = Blobs::directory(&dir.join("blobs")).expect("opens");
+    drive(load, |key, value| {
+        // A name spread over the sub-directories, as UUIDs are.
+        let hex: String = key.as_bytes().iter().rev().take(16).map(|b| format!("{:02x}", b.wrapping_mul(37))).collect();
+        let name = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+        let blobs = blobs.clone();
+        async move { blobs.put(&BlobId::new("floor", &name), value.into()).await.expect("puts") }
     })
     .await
 }
