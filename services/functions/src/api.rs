@@ -1,0 +1,208 @@
+//! The Lambda API: the operation table, and what each operation touches.
+
+mod account;
+mod aliases;
+mod concurrency;
+mod configuration;
+mod create;
+mod delete;
+mod event_config;
+mod invoke;
+mod layer_permissions;
+mod layers;
+mod options;
+mod permissions;
+mod read;
+#[rustfmt::skip]
+pub mod shapes;
+mod tags;
+mod update;
+mod urls;
+mod versions;
+
+use crate::Functions;
+use crate::model::{CODE_REQUEST_BYTES_MAX, PAYLOAD_BYTES_MAX, name};
+use base::port::Access;
+use room::{Context, Table, TableRoom};
+use shapes as s;
+use std::sync::Arc;
+
+/// Room for a payload that is just too large, so that the operation itself can say so in AWS's words.
+const INVOKE_BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (1 << 20);
+
+/// The operations of the Lambda API, bound to their room.
+pub fn room(functions: Arc<Functions>) -> TableRoom<Functions> {
+    let table = Table::new(&shapes::SERVICE);
+    layer_operations(side_operations(function_operations(table))).room(functions)
+}
+
+/// An action on the function that a request names.
+fn on(cx: &Context, action: &str, named: &str, qualifier: Option<&str>) -> Access {
+    let resource = match name::function(cx.scope(), named, qualifier) {
+        Ok(named) => name::arn_of(&named).to_string(),
+        // It will be refused; until then it is authorised as it is written.
+        Err(_) => named.to_owned(),
+    };
+    Access { action: action.to_owned(), resource }
+}
+
+/// An action on no function in particular.
+fn everywhere(action: &str) -> Access {
+    Access { action: action.to_owned(), resource: "*".to_owned() }
+}
+
+fn on_layer(cx: &Context, action: &str, layer: &str, version: Option<i64>) -> Access {
+    let layer = name::layer(cx.scope(), layer).unwrap_or_else(|_| layer.to_owned());
+    let resource = match version {
+        Some(version) => format!("{}:{version}", name::layer_arn(cx.scope(), &layer)),
+        None => name::layer_arn(cx.scope(), &layer).to_string(),
+    };
+    Access { action: action.to_owned(), resource }
+}
+
+fn on_arn(action: &str, arn: &str) -> Access {
+    Access { action: action.to_owned(), resource: arn.to_owned() }
+}
+
+/// An entry whose input has a `function_name` and no qualifier, or (`q`) a qualifier too.
+macro_rules! function_op {
+    ($table:expr, $name:literal, $input:ty, $run:path) => {
+        $table.op($name, |cx, i: &$input| on(cx, concat!("lambda:", $name), &i.function_name, None), $run)
+    };
+    ($table:expr, $name:literal, $input:ty, $run:path, q) => {
+        $table.op(
+            $name,
+            |cx, i: &$input| on(cx, concat!("lambda:", $name), &i.function_name, i.qualifier.as_deref()),
+            $run,
+        )
+    };
+}
+
+fn function_operations(t: Table<Functions>) -> Table<Functions> {
+    let t = t
+        .large_op(
+            "CreateFunction",
+            CODE_REQUEST_BYTES_MAX,
+            |cx, i: &s::CreateFunctionRequest| on(cx, "lambda:CreateFunction", &i.function_name, None),
+            create::create_function,
+        )
+        .large_op(
+            "UpdateFunctionCode",
+            CODE_REQUEST_BYTES_MAX,
+            |cx, i: &s::UpdateFunctionCodeRequest| on(cx, "lambda:UpdateFunctionCode", &i.function_name, None),
+            update::update_function_code,
+        )
+        .large_op(
+            "Invoke",
+            INVOKE_BODY_BYTES_MAX,
+            |cx, i: &s::InvocationRequest| on(cx, "lambda:InvokeFunction", &i.function_name, i.qualifier.as_deref()),
+            invoke::invoke,
+        )
+        .op("ListFunctions", |_, _: &s::ListFunctionsRequest| everywhere("lambda:ListFunctions"), read::list_functions);
+    let t = function_op!(t, "GetFunction", s::GetFunctionRequest, read::get_function, q);
+    let t = function_op!(
+        t,
+        "GetFunctionConfiguration",
+        s::GetFunctionConfigurationRequest,
+        read::get_function_configuration,
+        q
+    );
+    let t = function_op!(
+        t,
+        "UpdateFunctionConfiguration",
+        s::UpdateFunctionConfigurationRequest,
+        update::update_function_configuration
+    );
+    let t = function_op!(t, "DeleteFunction", s::DeleteFunctionRequest, delete::delete_function, q);
+    let t = function_op!(t, "PublishVersion", s::PublishVersionRequest, versions::publish_version);
+    let t = function_op!(t, "ListVersionsByFunction", s::ListVersionsByFunctionRequest, versions::list_versions);
+    let t = function_op!(t, "CreateAlias", s::CreateAliasRequest, aliases::create_alias);
+    let t = function_op!(t, "GetAlias", s::GetAliasRequest, aliases::get_alias);
+    let t = function_op!(t, "UpdateAlias", s::UpdateAliasRequest, aliases::update_alias);
+    let t = function_op!(t, "DeleteAlias", s::DeleteAliasRequest, aliases::delete_alias);
+    function_op!(t, "ListAliases", s::ListAliasesRequest, aliases::list_aliases)
+}
+
+fn side_operations(t: Table<Functions>) -> Table<Functions> {
+    let t = function_op!(t, "AddPermission", s::AddPermissionRequest, permissions::add_permission, q);
+    let t = function_op!(t, "RemovePermission", s::RemovePermissionRequest, permissions::remove_permission, q);
+    let t = function_op!(t, "GetPolicy", s::GetPolicyRequest, permissions::get_policy, q);
+    let t = function_op!(t, "CreateFunctionUrlConfig", s::CreateFunctionUrlConfigRequest, urls::create_url, q);
+    let t = function_op!(t, "GetFunctionUrlConfig", s::GetFunctionUrlConfigRequest, urls::get_url, q);
+    let t = function_op!(t, "UpdateFunctionUrlConfig", s::UpdateFunctionUrlConfigRequest, urls::update_url, q);
+    let t = function_op!(t, "DeleteFunctionUrlConfig", s::DeleteFunctionUrlConfigRequest, urls::delete_url, q);
+    let t = function_op!(t, "ListFunctionUrlConfigs", s::ListFunctionUrlConfigsRequest, urls::list_urls);
+    let t = function_op!(t, "PutFunctionConcurrency", s::PutFunctionConcurrencyRequest, concurrency::put);
+    let t = function_op!(t, "GetFunctionConcurrency", s::GetFunctionConcurrencyRequest, concurrency::get);
+    let t = function_op!(t, "DeleteFunctionConcurrency", s::DeleteFunctionConcurrencyRequest, concurrency::delete);
+    let t =
+        function_op!(t, "PutFunctionEventInvokeConfig", s::PutFunctionEventInvokeConfigRequest, event_config::put, q);
+    let t = function_op!(
+        t,
+        "UpdateFunctionEventInvokeConfig",
+        s::UpdateFunctionEventInvokeConfigRequest,
+        event_config::update,
+        q
+    );
+    let t =
+        function_op!(t, "GetFunctionEventInvokeConfig", s::GetFunctionEventInvokeConfigRequest, event_config::get, q);
+    let t = function_op!(
+        t,
+        "DeleteFunctionEventInvokeConfig",
+        s::DeleteFunctionEventInvokeConfigRequest,
+        event_config::delete,
+        q
+    );
+    function_op!(t, "ListFunctionEventInvokeConfigs", s::ListFunctionEventInvokeConfigsRequest, event_config::list)
+        .op("TagResource", |_, i: &s::TagResourceRequest| on_arn("lambda:TagResource", &i.resource), tags::tag)
+        .op("UntagResource", |_, i: &s::UntagResourceRequest| on_arn("lambda:UntagResource", &i.resource), tags::untag)
+        .op("ListTags", |_, i: &s::ListTagsRequest| on_arn("lambda:ListTags", &i.resource), tags::list)
+        .op(
+            "GetAccountSettings",
+            |_, _: &s::GetAccountSettingsRequest| everywhere("lambda:GetAccountSettings"),
+            account::get_account_settings,
+        )
+}
+
+/// An entry whose input names a layer's version.
+macro_rules! layer_op {
+    ($table:expr, $name:literal, $input:ty, $run:path) => {
+        $table.op(
+            $name,
+            |cx, i: &$input| on_layer(cx, concat!("lambda:", $name), &i.layer_name, Some(i.version_number)),
+            $run,
+        )
+    };
+}
+
+fn layer_operations(t: Table<Functions>) -> Table<Functions> {
+    let t = t
+        .large_op(
+            "PublishLayerVersion",
+            CODE_REQUEST_BYTES_MAX,
+            |cx, i: &s::PublishLayerVersionRequest| on_layer(cx, "lambda:PublishLayerVersion", &i.layer_name, None),
+            layers::publish,
+        )
+        .op(
+            "GetLayerVersionByArn",
+            |_, i: &s::GetLayerVersionByArnRequest| on_arn("lambda:GetLayerVersion", &i.arn),
+            layers::get_by_arn,
+        )
+        .op("ListLayers", |_, _: &s::ListLayersRequest| everywhere("lambda:ListLayers"), layers::list)
+        .op(
+            "ListLayerVersions",
+            |cx, i: &s::ListLayerVersionsRequest| on_layer(cx, "lambda:ListLayerVersions", &i.layer_name, None),
+            layers::list_versions,
+        );
+    let t = layer_op!(t, "GetLayerVersion", s::GetLayerVersionRequest, layers::get);
+    let t = layer_op!(t, "DeleteLayerVersion", s::DeleteLayerVersionRequest, layers::delete);
+    let t = layer_op!(t, "AddLayerVersionPermission", s::AddLayerVersionPermissionRequest, layer_permissions::add);
+    let t =
+        layer_op!(t, "RemoveLayerVersionPermission", s::RemoveLayerVersionPermissionRequest, layer_permissions::remove);
+    layer_op!(t, "GetLayerVersionPolicy", s::GetLayerVersionPolicyRequest, layer_permissions::get)
+}
+
+/// A page's size: AWS gives at most 50 items at a time whatever is asked.
+fn page_size(asked: Option<i32>) -> usize {
+    asked.and_then(|n| usize::try_from(n).ok()).unwrap_or(50).clamp(1, 50)
+}

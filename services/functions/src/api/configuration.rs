@@ -1,0 +1,128 @@
+//! A version's record as `FunctionConfiguration`, the shape that half of the operations answer with.
+
+use super::shapes as s;
+use crate::code::sha256_base64;
+use crate::model::name;
+use crate::records::{Snapshot, State, Update};
+use base::{Scope, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// `qualifier` is the one that the ARN shall end with, if any; `version` is `$LATEST` or a number.
+pub fn configuration(
+    scope: &Scope,
+    function: &str,
+    version: &str,
+    qualifier: Option<&str>,
+    snapshot: &Snapshot,
+) -> s::FunctionConfiguration {
+    let settings = &snapshot.settings;
+    let (state, state_reason) = state_of(&snapshot.state);
+    let (update, update_reason) = update_of(&snapshot.update);
+    let layers: Vec<s::Layer> = snapshot
+        .layers
+        .iter()
+        .map(|l| s::Layer {
+            arn: Some(l.arn.clone()),
+            code_size: Some(bytes(l.package.zip_bytes)),
+            ..s::Layer::default()
+        })
+        .collect();
+    s::FunctionConfiguration {
+        function_name: Some(function.to_owned()),
+        function_arn: Some(name::qualified(scope, function, qualifier).to_string()),
+        runtime: Some(settings.runtime.clone()),
+        role: Some(settings.role.clone()),
+        handler: Some(settings.handler.clone()),
+        code_size: Some(bytes(snapshot.code.zip_bytes)),
+        description: Some(settings.description.clone()),
+        timeout: Some(number(settings.timeout_s)),
+        memory_size: Some(number(settings.memory_mb)),
+        last_modified: Some(date(snapshot.modified)),
+        code_sha256: Some(sha256_base64(&snapshot.code)),
+        version: Some(version.to_owned()),
+        environment: settings
+            .environment
+            .clone()
+            .map(|variables| s::EnvironmentResponse { variables: Some(variables), error: None }),
+        tracing_config: Some(s::TracingConfigResponse { mode: Some("PassThrough".into()) }),
+        revision_id: Some(snapshot.revision_id.clone()),
+        layers: Some(layers).filter(|l| !l.is_empty()),
+        state: Some(state.into()),
+        state_reason_code: state_reason.as_ref().map(|(code, _)| code.clone()),
+        state_reason: state_reason.map(|(_, reason)| reason),
+        last_update_status: update.map(str::to_owned),
+        last_update_status_reason_code: update_reason.as_ref().map(|(code, _)| code.clone()),
+        last_update_status_reason: update_reason.map(|(_, reason)| reason),
+        package_type: Some("Zip".into()),
+        architectures: Some(vec![settings.architecture.clone()]),
+        ephemeral_storage: Some(s::EphemeralStorage { size: number(settings.ephemeral_mb) }),
+        snap_start: Some(s::SnapStartResponse {
+            apply_on: Some("None".into()),
+            optimization_status: Some("Off".into()),
+        }),
+        runtime_version_config: Some(s::RuntimeVersionConfig {
+            runtime_version_arn: Some(runtime_version(scope, &settings.runtime)),
+            error: None,
+        }),
+        logging_config: Some(s::LoggingConfig {
+            log_format: Some("Text".into()),
+            log_group: Some(settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{function}"))),
+            ..s::LoggingConfig::default()
+        }),
+        ..s::FunctionConfiguration::default()
+    }
+}
+
+/// As a listing shows it: "a subset of the FunctionConfiguration fields", without the state.
+pub fn listed(mut full: s::FunctionConfiguration) -> s::FunctionConfiguration {
+    full.state = None;
+    full.state_reason = None;
+    full.state_reason_code = None;
+    full.last_update_status = None;
+    full.last_update_status_reason = None;
+    full.last_update_status_reason_code = None;
+    full.runtime_version_config = None;
+    full
+}
+
+/// `2026-11-23T15:51:04.123+0000`
+pub fn date(at: Timestamp) -> String {
+    format!("{}+0000", at.iso8601().trim_end_matches('Z'))
+}
+
+pub fn number(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+pub fn bytes(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+type Reason = Option<(String, String)>;
+
+fn creating() -> Reason {
+    Some(("Creating".into(), "The function is being created.".into()))
+}
+
+fn state_of(state: &State) -> (&'static str, Reason) {
+    match state {
+        State::Pending => ("Pending", creating()),
+        State::Active => ("Active", None),
+        State::Failed { code, reason } => ("Failed", Some((code.clone(), reason.clone()))),
+    }
+}
+
+fn update_of(update: &Update) -> (Option<&'static str>, Reason) {
+    match update {
+        Update::None => (None, None),
+        Update::Successful => (Some("Successful"), None),
+        // AWS words an update as a creation.
+        Update::InProgress => (Some("InProgress"), creating()),
+        Update::Failed { code, reason } => (Some("Failed"), Some((code.clone(), reason.clone()))),
+    }
+}
+
+/// A stable name for "this runtime as it is here"; AWS's are opaque digests too.
+fn runtime_version(scope: &Scope, runtime: &str) -> String {
+    format!("arn:aws:lambda:{}::runtime:{}", scope.region, hex::encode(Sha256::digest(runtime)))
+}

@@ -1,0 +1,107 @@
+//! CreateFunction.
+
+use super::configuration::configuration;
+use super::{layers, options, shapes as s, tags, versions};
+use crate::Functions;
+use crate::code::Source;
+use crate::error::{Error, Result};
+use crate::model::settings::Settings;
+use crate::model::{LATEST, name};
+use crate::records::{Account, Function, Pending, Snapshot, State, Update};
+use crate::store::At;
+use base::Scope;
+use room::Context;
+use std::sync::Arc;
+use store::Tx;
+
+pub async fn create_function(
+    room: Arc<Functions>,
+    cx: Context,
+    input: s::CreateFunctionRequest,
+) -> Result<s::FunctionConfiguration> {
+    let scope = cx.scope();
+    let function = name::unqualified(scope, &input.function_name)?.name;
+    options::check_create(&input)?;
+    options::check_architecture(input.architectures.as_deref(), room.config.architecture)?;
+    let tags = input.tags.clone().unwrap_or_default();
+    tags::check(&tags)?;
+    let settings = Settings::new(options::change_of_create(&input), room.config.architecture, &room.runtimes())?;
+    let key = At::Function(scope, &function).key();
+    // Asked again in the transaction; asked here so that a duplicate does not take its code in first.
+    if room.store.get::<Function>(&key).await?.is_some() {
+        return Err(already_there(&function));
+    }
+    let source = Source {
+        zip: input.code.zip_file.as_ref(),
+        bucket: input.code.s3_bucket.as_deref(),
+        key: input.code.s3_key.as_deref(),
+    };
+    let code = room.take_code(&scope.account, source).await?;
+    let record = Function {
+        name: function.clone(),
+        latest: Snapshot {
+            settings,
+            layers: Vec::new(),
+            code,
+            revision: room.entropy.uuid(),
+            revision_id: room.entropy.uuid(),
+            modified: room.clock.now(),
+            state: State::Pending,
+            update: Update::None,
+        },
+        previous: None,
+        next_version: 1,
+        published: None,
+        reserved: None,
+        tags,
+    };
+    let wanted = input.layers.unwrap_or_default();
+    let publish = input.publish.unwrap_or(false);
+    let (room, key, record, wanted) = (&*room, &key, &record, &wanted);
+    let reply = room
+        .store
+        .transact(|tx| async move {
+            if tx.get::<Function>(key).await?.is_some() {
+                return Err(already_there(&record.name));
+            }
+            let mut record = record.clone();
+            record.latest.layers = layers::resolve(&tx, scope, wanted, record.latest.code.unpacked_bytes).await?;
+            let zip_bytes = record.latest.code.zip_bytes;
+            let mut account = charge(room, &tx, scope, 0, zip_bytes).await?;
+            account.functions += 1;
+            tx.put(&At::Account(scope).key(), &account)?;
+            wait_for(&tx, scope, &record.name, LATEST, &record.latest)?;
+            let reply = if publish {
+                versions::publish(room, &tx, scope, &mut record, None).await?
+            } else {
+                configuration(scope, &record.name, LATEST, None, &record.latest)
+            };
+            tx.put(key, &record)?;
+            Ok(reply)
+        })
+        .await?;
+    room.pending.notify_one();
+    Ok(reply)
+}
+
+fn already_there(function: &str) -> Error {
+    Error::Conflict(format!("Function already exist: {function}"))
+}
+
+/// Counts `more` bytes of code in and `less` out, in the account's limit.
+pub async fn charge(room: &Functions, tx: &Tx, scope: &Scope, less: u64, more: u64) -> Result<Account> {
+    let key = At::Account(scope).key();
+    let mut account: Account = tx.get(&key).await?.unwrap_or_default();
+    account.code_bytes = account.code_bytes.saturating_sub(less) + more;
+    if more > less && account.code_bytes > room.config.code_bytes_total_max {
+        return Err(Error::CodeStorageExceeded);
+    }
+    tx.put(&key, &account)?;
+    Ok(account)
+}
+
+/// Leaves word for the background work that a version is to be made ready.
+pub fn wait_for(tx: &Tx, scope: &Scope, function: &str, version: &str, snapshot: &Snapshot) -> Result<()> {
+    let pending = Pending { revision: snapshot.revision.clone() };
+    Ok(tx.put(&At::Pending(scope, function, version).key(), &pending)?)
+}

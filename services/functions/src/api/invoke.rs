@@ -1,0 +1,137 @@
+//! Invoke: run and wait, leave an event, or only ask whether it could run.
+
+use super::shapes as s;
+use crate::Functions;
+use crate::catalog::not_invocable;
+use crate::error::{Error, Result};
+use crate::events;
+use crate::model::{EVENT_BYTES_MAX, LATEST, PAYLOAD_BYTES_MAX, name};
+use crate::store::resolve;
+use base::{FunctionRef, Invocation, Mode, Source};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use room::Context;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// The longest client context, in base64.
+const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
+
+pub async fn invoke(room: Arc<Functions>, cx: Context, input: s::InvocationRequest) -> Result<s::InvocationResponse> {
+    if input.durable_execution_name.is_some() {
+        return Err(Error::unsupported("DurableExecutionName"));
+    }
+    if input.tenant_id.is_some() {
+        return Err(Error::unsupported("TenantId"));
+    }
+    let named = name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
+    let client_context = input.client_context.as_deref().map(client_context).transpose()?;
+    match input.invocation_type.as_deref() {
+        Some("Event") => accept(&room, &cx, named, &input.payload, client_context).await,
+        Some("DryRun") => rehearse(&room, &named).await,
+        _ => {
+            let payload = check_payload(&input.payload, PAYLOAD_BYTES_MAX)?;
+            let tail = input.log_type.as_deref() == Some("Tail");
+            run(&room, &cx, named, payload, client_context, tail).await
+        }
+    }
+}
+
+/// `RequestResponse`: the run's outcome is the reply; a function's own error is a 200 with a header.
+async fn run(
+    room: &Functions,
+    cx: &Context,
+    function: FunctionRef,
+    payload: Bytes,
+    client_context: Option<String>,
+    tail: bool,
+) -> Result<s::InvocationResponse> {
+    let call = Invocation {
+        function,
+        request_id: cx.request_id.clone(),
+        payload,
+        mode: Mode::Wait,
+        client_context,
+        trace_id: None,
+    };
+    let outcome = room.runner.invoke(call).await?;
+    let (payload, function_error) = match outcome.result {
+        Ok(payload) => (payload, None),
+        Err(error) => (error.body, Some(error.kind.to_owned())),
+    };
+    Ok(s::InvocationResponse {
+        status_code: Some(200),
+        function_error,
+        log_result: tail.then(|| STANDARD.encode(&outcome.log_tail)),
+        payload,
+        executed_version: Some(outcome.executed_version),
+        durable_execution_arn: None,
+    })
+}
+
+/// `Event`: durable before the 202. The transaction reads the function (and its alias or version) and writes the event.
+async fn accept(
+    room: &Functions,
+    cx: &Context,
+    named: FunctionRef,
+    payload: &Bytes,
+    client_context: Option<String>,
+) -> Result<s::InvocationResponse> {
+    let payload = check_payload(payload, EVENT_BYTES_MAX)?;
+    let payload: Box<RawValue> = serde_json::from_slice(&payload).map_err(not_json)?;
+    // Invoked by an identity, whom the gate has authorised: no service principal.
+    let source = Source { service: None, arn: None, account: cx.account().to_owned() };
+    let mut event = events::event(room, &named, source, payload, client_context);
+    // The id that the caller was told is the one that the handler sees.
+    event.id.clone_from(&cx.request_id);
+    let (named, event) = (&named, &event);
+    room.store
+        .transact(|tx| async move {
+            let found = resolve(&tx, named).await?;
+            check_invocable(&found.snapshot.state)?;
+            Ok::<_, Error>(tx.emit(event)?)
+        })
+        .await?;
+    Ok(s::InvocationResponse { status_code: Some(202), ..s::InvocationResponse::default() })
+}
+
+/// `DryRun`: the caller may (the gate has asked) and the function is there.
+async fn rehearse(room: &Functions, named: &FunctionRef) -> Result<s::InvocationResponse> {
+    let found = room.store.transact(|tx| async move { resolve(&tx, named).await }).await?;
+    check_invocable(&found.snapshot.state)?;
+    let executed_version = Some(if named.qualifier.is_some() { found.version } else { LATEST.into() });
+    Ok(s::InvocationResponse { status_code: Some(204), executed_version, ..s::InvocationResponse::default() })
+}
+
+fn check_invocable(state: &crate::records::State) -> Result<()> {
+    not_invocable(state).map_or(Ok(()), |message| Err(Error::Conflict(message)))
+}
+
+/// JSON within the bound. No payload is an empty object, as on AWS.
+fn check_payload(payload: &Bytes, max: usize) -> Result<Bytes> {
+    if payload.is_empty() {
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    if payload.len() > max {
+        return Err(Error::TooLarge { max: max as u64, operation: "InvokeFunction" });
+    }
+    serde_json::from_slice::<&RawValue>(payload).map_err(not_json)?;
+    Ok(payload.clone())
+}
+
+fn not_json(error: serde_json::Error) -> Error {
+    Error::Content(format!("Could not parse request body into json: {error}"))
+}
+
+fn client_context(encoded: &str) -> Result<String> {
+    let refused = || Error::Content("Client context must be a valid Base64-encoded JSON object.".into());
+    if encoded.len() > CLIENT_CONTEXT_BYTES_MAX {
+        return Err(Error::Content(format!(
+            "Client context must be no more than {CLIENT_CONTEXT_BYTES_MAX} bytes when base64-encoded"
+        )));
+    }
+    let text = STANDARD.decode(encoded).ok().and_then(|b| String::from_utf8(b).ok()).ok_or_else(refused)?;
+    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text);
+    object.map(|_| text).map_err(|_| refused())
+}

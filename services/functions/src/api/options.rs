@@ -1,0 +1,161 @@
+//! Options of the API that Wadi lacks, refused by name, and the mapping of those it has.
+
+use super::shapes as s;
+use crate::error::{Error, Result};
+use crate::model::settings::Change;
+
+/// The members that CreateFunction and UpdateFunctionConfiguration share.
+#[derive(Default)]
+pub struct Options<'a> {
+    pub vpc: Option<&'a s::VpcConfig>,
+    pub dead_letter: Option<&'a s::DeadLetterConfig>,
+    pub kms_key: Option<&'a str>,
+    pub tracing: Option<&'a s::TracingConfig>,
+    pub file_systems: Option<&'a [s::FileSystemConfig]>,
+    pub snap_start: Option<&'a s::SnapStart>,
+    pub logging: Option<&'a s::LoggingConfig>,
+    /// Options that are refused whenever they are there at all, by name.
+    pub absent: Vec<(&'static str, bool)>,
+}
+
+impl Options<'_> {
+    /// Lets through what is there and what asks for nothing.
+    pub fn check(&self) -> Result<()> {
+        if let Some((name, _)) = self.absent.iter().find(|(_, given)| *given) {
+            return Err(Error::unsupported(name));
+        }
+        let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|l| !l.is_empty());
+        let asked = [
+            ("VpcConfig", self.vpc.is_some_and(|v| set(&v.subnet_ids) || set(&v.security_group_ids))),
+            (
+                "DeadLetterConfig",
+                self.dead_letter.and_then(|d| d.target_arn.as_deref()).is_some_and(|arn| !arn.is_empty()),
+            ),
+            ("KMSKeyArn", self.kms_key.is_some_and(|key| !key.is_empty())),
+            ("TracingConfig with Mode Active", self.tracing.and_then(|t| t.mode.as_deref()) == Some("Active")),
+            ("FileSystemConfigs", self.file_systems.is_some_and(|f| !f.is_empty())),
+            (
+                "SnapStart with ApplyOn PublishedVersions",
+                self.snap_start.and_then(|x| x.apply_on.as_deref()) == Some("PublishedVersions"),
+            ),
+            (
+                "LoggingConfig with LogFormat JSON",
+                self.logging.is_some_and(|l| l.log_format.as_deref() == Some("JSON")),
+            ),
+            (
+                "LoggingConfig with log levels",
+                self.logging.is_some_and(|l| l.application_log_level.is_some() || l.system_log_level.is_some()),
+            ),
+        ];
+        match asked.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Error::unsupported(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
+    Options {
+        vpc: i.vpc_config.as_ref(),
+        dead_letter: i.dead_letter_config.as_ref(),
+        kms_key: i.kms_key_arn.as_deref(),
+        tracing: i.tracing_config.as_ref(),
+        file_systems: i.file_system_configs.as_deref(),
+        snap_start: i.snap_start.as_ref(),
+        logging: i.logging_config.as_ref(),
+        absent: vec![
+            ("PackageType Image", i.package_type.as_deref() == Some("Image")),
+            ("ImageConfig", i.image_config.is_some()),
+            ("PublishTo", i.publish_to.is_some()),
+            ("CodeSigningConfigArn", i.code_signing_config_arn.is_some()),
+            ("TenancyConfig", i.tenancy_config.is_some()),
+            ("CapacityProviderConfig", i.capacity_provider_config.is_some()),
+            ("DurableConfig", i.durable_config.is_some()),
+            ("RuntimeConfig", i.runtime_config.is_some()),
+            ("AcceleratorConfig", i.accelerator_config.is_some()),
+        ],
+    }
+    .check()?;
+    check_code(&i.code)
+}
+
+pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
+    Options {
+        vpc: i.vpc_config.as_ref(),
+        dead_letter: i.dead_letter_config.as_ref(),
+        kms_key: i.kms_key_arn.as_deref(),
+        tracing: i.tracing_config.as_ref(),
+        file_systems: i.file_system_configs.as_deref(),
+        snap_start: i.snap_start.as_ref(),
+        logging: i.logging_config.as_ref(),
+        absent: vec![
+            ("ImageConfig", i.image_config.is_some()),
+            ("CapacityProviderConfig", i.capacity_provider_config.is_some()),
+            ("DurableConfig", i.durable_config.is_some()),
+            ("RuntimeConfig", i.runtime_config.is_some()),
+            ("AcceleratorConfig", i.accelerator_config.is_some()),
+        ],
+    }
+    .check()
+}
+
+fn check_code(code: &s::FunctionCode) -> Result<()> {
+    check_source(
+        code.image_uri.is_some(),
+        code.s3_object_version.is_some(),
+        code.s3_object_storage_mode.as_deref(),
+        code.source_kms_key_arn.is_some(),
+    )
+}
+
+/// The ways of giving code that are not there yet.
+pub fn check_source(image: bool, version: bool, storage: Option<&str>, kms_key: bool) -> Result<()> {
+    let asked = [
+        ("ImageUri", image),
+        ("S3ObjectVersion", version),
+        ("S3ObjectStorageMode REFERENCE", storage == Some("REFERENCE")),
+        ("SourceKMSKeyArn", kms_key),
+    ];
+    match asked.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Error::unsupported(name)),
+        None => Ok(()),
+    }
+}
+
+pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
+    Change {
+        role: Some(i.role.clone()),
+        runtime: i.runtime.clone(),
+        handler: i.handler.clone(),
+        description: i.description.clone(),
+        timeout_s: i.timeout,
+        memory_mb: i.memory_size,
+        ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
+        environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
+        log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
+    }
+}
+
+pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
+    Change {
+        role: i.role.clone(),
+        runtime: i.runtime.clone(),
+        handler: i.handler.clone(),
+        description: i.description.clone(),
+        timeout_s: i.timeout,
+        memory_mb: i.memory_size,
+        ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
+        environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
+        log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
+    }
+}
+
+/// `Architectures` of a request: one, and the machine's own.
+pub fn check_architecture(asked: Option<&[String]>, here: &str) -> Result<()> {
+    match asked.and_then(|list| list.first()) {
+        Some(other) if other != here => Err(Error::Invalid(format!(
+            "The architecture {other} is not available on this node. Available architectures: [{here}]"
+        ))),
+        _ => Ok(()),
+    }
+}

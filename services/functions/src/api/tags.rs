@@ -1,0 +1,76 @@
+//! Tags of functions.
+
+use super::shapes as s;
+use crate::Functions;
+use crate::error::{Error, Result};
+use crate::model::{TAGS_MAX, name};
+use crate::records::Function;
+use crate::store::{At, function};
+use base::{Arn, FunctionRef};
+use room::Context;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wire::Empty;
+
+type Tags = BTreeMap<String, String>;
+
+pub async fn tag(room: Arc<Functions>, cx: Context, input: s::TagResourceRequest) -> Result<Empty> {
+    check(&input.tags)?;
+    let more = &input.tags;
+    change(&room, &cx, &input.resource, |tags: &mut Tags| {
+        tags.extend(more.clone());
+    })
+    .await
+}
+
+pub async fn untag(room: Arc<Functions>, cx: Context, input: s::UntagResourceRequest) -> Result<Empty> {
+    let keys = &input.tag_keys;
+    change(&room, &cx, &input.resource, |tags: &mut Tags| tags.retain(|key, _| !keys.contains(key))).await
+}
+
+pub async fn list(room: Arc<Functions>, cx: Context, input: s::ListTagsRequest) -> Result<s::ListTagsResponse> {
+    let named = named(&cx, &input.resource)?;
+    let record = room.store.get::<Function>(&At::Function(&named.scope, &named.name).key()).await?;
+    let record = record.ok_or_else(|| Error::function_not_found(name::arn_of(&named)))?;
+    Ok(s::ListTagsResponse { tags: Some(record.tags) })
+}
+
+async fn change(room: &Functions, cx: &Context, resource: &str, edit: impl Fn(&mut Tags)) -> Result<Empty> {
+    let named = &named(cx, resource)?;
+    let edit = &edit;
+    room.store
+        .transact(|tx| async move {
+            let mut record = function(&tx, named).await?;
+            edit(&mut record.tags);
+            check(&record.tags)?;
+            Ok::<_, Error>(tx.put(&At::Function(&named.scope, &named.name).key(), &record)?)
+        })
+        .await?;
+    Ok(Empty {})
+}
+
+fn named(cx: &Context, resource: &str) -> Result<FunctionRef> {
+    let arn: Arn = resource.parse().map_err(|_| Error::Invalid(format!("Invalid ARN: {resource}")))?;
+    if !arn.resource.starts_with("function:") {
+        return Err(Error::unsupported("tags on resources other than functions"));
+    }
+    let named = name::function(cx.scope(), resource, None)?;
+    match named.qualifier {
+        None => Ok(named),
+        Some(_) => {
+            let message = "Tags on function aliases and versions are not supported. Please specify a function ARN.";
+            Err(Error::Invalid(message.into()))
+        }
+    }
+}
+
+/// The bounds on a function's tags as a whole.
+pub fn check(tags: &Tags) -> Result<()> {
+    if tags.len() > TAGS_MAX {
+        return Err(Error::Invalid("Number of tags exceeds resource tag limit.".into()));
+    }
+    match tags.keys().find(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+        Some(key) => Err(Error::Invalid(format!("Tag keys that start with aws: are reserved: {key}"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,177 @@
+//! UpdateFunctionCode and UpdateFunctionConfiguration.
+
+use super::configuration::configuration;
+use super::create::{charge, wait_for};
+use super::{layers, options, shapes as s, versions};
+use crate::Functions;
+use crate::catalog::not_invocable;
+use crate::code::Source;
+use crate::error::{Error, Result};
+use crate::model::{LATEST, name};
+use crate::records::{Function, Snapshot, State, Update};
+use crate::store::{At, function};
+use base::FunctionRef;
+use room::Context;
+use std::sync::Arc;
+
+pub async fn update_function_code(
+    room: Arc<Functions>,
+    cx: Context,
+    input: s::UpdateFunctionCodeRequest,
+) -> Result<s::FunctionConfiguration> {
+    let named = &name::unqualified(cx.scope(), &input.function_name)?;
+    let scope = &named.scope;
+    if input.publish_to.is_some() {
+        return Err(Error::unsupported("PublishTo"));
+    }
+    options::check_source(
+        input.image_uri.is_some(),
+        input.s3_object_version.is_some(),
+        input.s3_object_storage_mode.as_deref(),
+        input.source_kms_key_arn.is_some(),
+    )?;
+    options::check_architecture(input.architectures.as_deref(), room.config.architecture)?;
+    // Asked again in the transaction; asked here so that no code is taken in for an update that cannot be.
+    let key = &At::Function(scope, &named.name).key();
+    let current = room.store.get::<Function>(key).await?;
+    let current = current.ok_or_else(|| Error::function_not_found(name::arn_of(named)))?;
+    check_may_change(named, &current, input.revision_id.as_deref())?;
+    let source =
+        Source { zip: input.zip_file.as_ref(), bucket: input.s3_bucket.as_deref(), key: input.s3_key.as_deref() };
+    let dry_run = input.dry_run.unwrap_or(false);
+    let code = match dry_run {
+        true => room.check_code(&scope.account, source).await?.0,
+        false => room.take_code(&scope.account, source).await?,
+    };
+    let fresh = &Fresh::of(&room);
+    let (room, code, input) = (&*room, &code, &input);
+    let reply = room
+        .store
+        .transact(|tx| async move {
+            let mut record = function(&tx, named).await?;
+            check_may_change(named, &record, input.revision_id.as_deref())?;
+            let mut next = record.latest.clone();
+            let layer_bytes: u64 = next.layers.iter().map(|l| l.package.unpacked_bytes).sum();
+            layers::check_size(code.unpacked_bytes, layer_bytes)?;
+            charge(room, &tx, scope, next.code.zip_bytes, code.zip_bytes).await?;
+            next.code = code.clone();
+            begin(&mut record, next, fresh);
+            let reply = finish(room, &tx, named, &mut record, input.publish.unwrap_or(false)).await?;
+            if dry_run { Err(Stop::DryRun(Box::new(reply))) } else { Ok(reply) }
+        })
+        .await;
+    let reply = dry_run_is_fine(reply)?;
+    room.pending.notify_one();
+    Ok(reply)
+}
+
+/// How a transaction ends without a commit: with an error, or because it was only a rehearsal.
+enum Stop {
+    Error(Error),
+    DryRun(Box<s::FunctionConfiguration>),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Stop::Error(error.into())
+    }
+}
+
+fn dry_run_is_fine(reply: Result<s::FunctionConfiguration, Stop>) -> Result<s::FunctionConfiguration> {
+    match reply {
+        Ok(reply) => Ok(reply),
+        Err(Stop::DryRun(reply)) => Ok(*reply),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+pub async fn update_function_configuration(
+    room: Arc<Functions>,
+    cx: Context,
+    input: s::UpdateFunctionConfigurationRequest,
+) -> Result<s::FunctionConfiguration> {
+    let named = &name::unqualified(cx.scope(), &input.function_name)?;
+    options::check_update(&input)?;
+    let runtimes = &room.runtimes();
+    let fresh = &Fresh::of(&room);
+    let (room, input) = (&*room, &input);
+    let reply = room
+        .store
+        .transact(|tx| async move {
+            let mut record = function(&tx, named).await?;
+            check_may_change(named, &record, input.revision_id.as_deref())?;
+            let mut next = record.latest.clone();
+            next.settings.apply(options::change_of_update(input), runtimes)?;
+            if let Some(wanted) = &input.layers {
+                next.layers = layers::resolve(&tx, &named.scope, wanted, next.code.unpacked_bytes).await?;
+            }
+            begin(&mut record, next, fresh);
+            finish(room, &tx, named, &mut record, false).await
+        })
+        .await?;
+    room.pending.notify_one();
+    Ok(reply)
+}
+
+/// An update, and a publication, needs a function at rest and, if the caller says so, at the revision it knows.
+pub fn check_may_change(named: &FunctionRef, record: &Function, revision_id: Option<&str>) -> Result<()> {
+    if revision_id.is_some_and(|id| id != record.latest.revision_id) {
+        return Err(Error::Precondition("GetFunction/GetAlias"));
+    }
+    match (&record.latest.state, &record.latest.update) {
+        (State::Pending, _) => Err(Error::Conflict(not_invocable(&State::Pending).unwrap_or_default())),
+        (_, Update::InProgress) => Err(Error::Conflict(format!(
+            "The operation cannot be performed at this time. An update is in progress for resource: {}",
+            name::arn(&named.scope, &named.name)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What an update needs new; made outside the transaction, which may run several times.
+struct Fresh {
+    revision: String,
+    revision_id: String,
+    now: base::Timestamp,
+}
+
+impl Fresh {
+    fn of(room: &Functions) -> Self {
+        Self { revision: room.entropy.uuid(), revision_id: room.entropy.uuid(), now: room.clock.now() }
+    }
+}
+
+/// Puts `next` in place of `$LATEST`. What ran until now goes on running until the update is ready.
+fn begin(record: &mut Function, mut next: Snapshot, fresh: &Fresh) {
+    next.revision.clone_from(&fresh.revision);
+    next.revision_id.clone_from(&fresh.revision_id);
+    next.modified = fresh.now;
+    if record.latest.state == State::Active {
+        next.update = Update::InProgress;
+        if record.previous.is_none() {
+            record.previous = Some(Box::new(record.latest.clone()));
+        }
+    } else {
+        next.state = State::Pending;
+        next.update = Update::None;
+    }
+    record.latest = next;
+}
+
+async fn finish(
+    room: &Functions,
+    tx: &store::Tx,
+    named: &FunctionRef,
+    record: &mut Function,
+    publish: bool,
+) -> Result<s::FunctionConfiguration> {
+    let FunctionRef { scope, name, .. } = named;
+    wait_for(tx, scope, name, LATEST, &record.latest)?;
+    let reply = if publish {
+        versions::publish(room, tx, scope, record, None).await?
+    } else {
+        configuration(scope, name, LATEST, None, &record.latest)
+    };
+    tx.put(&At::Function(scope, name).key(), &*record)?;
+    Ok(reply)
+}

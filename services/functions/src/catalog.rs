@@ -1,0 +1,100 @@
+//! How the engine finds what to run: name → alias → version.
+
+use crate::model::name::{self, Qualifier};
+use crate::model::{LATEST, alias};
+use crate::records::{Alias, Function, Published, Snapshot, State};
+use crate::store::At;
+use ::store::Store;
+use async_trait::async_trait;
+use base::{FunctionRef, InvokeError, Scope};
+use engine::{Routed, Runtime, Version};
+use std::sync::Arc;
+
+/// The engine's view of this room's records. Needs nothing but the store, so it is made before the engine.
+pub struct Catalog {
+    store: Store,
+}
+
+impl Catalog {
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl engine::Catalog for Catalog {
+    async fn route(&self, function: &FunctionRef, draw: u64) -> Result<Routed, InvokeError> {
+        let FunctionRef { scope, name, qualifier } = function;
+        let missing = || InvokeError::NotFound(name::arn_of(function).to_string());
+        let failed = |e: ::store::Error| InvokeError::Unavailable(e.to_string());
+        let found: Function =
+            self.store.get(&At::Function(scope, name).key()).await.map_err(failed)?.ok_or_else(missing)?;
+        let number = match Qualifier::of(qualifier.as_deref()) {
+            Qualifier::Latest => None,
+            Qualifier::Version(number) => Some(number),
+            Qualifier::Alias(text) => {
+                let alias: Alias =
+                    self.store.get(&At::Alias(scope, name, text).key()).await.map_err(failed)?.ok_or_else(missing)?;
+                alias::choose(&alias.version, &alias.weights, draw).parse().ok()
+            }
+        };
+        let version = match number {
+            None => runnable(scope, name, LATEST, found.running())?,
+            Some(number) => {
+                let key = At::Version(scope, name, number).key();
+                let published: Published = self.store.get(&key).await.map_err(failed)?.ok_or_else(missing)?;
+                runnable(scope, name, &number.to_string(), &published.snapshot)?
+            }
+        };
+        Ok(Routed {
+            version: Arc::new(version),
+            invoked_arn: name::arn_of(function).to_string(),
+            reserved: found.reserved,
+        })
+    }
+}
+
+/// AWS's message for a function in a state in which it cannot run.
+pub fn not_invocable(state: &State) -> Option<String> {
+    let state = match state {
+        State::Active => return None,
+        State::Pending => "Pending",
+        State::Failed { .. } => "Failed",
+    };
+    Some(format!(
+        "The operation cannot be performed at this time. The function is currently in the following state: {state}"
+    ))
+}
+
+fn runnable(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot) -> Result<Version, InvokeError> {
+    match not_invocable(&snapshot.state) {
+        Some(message) => Err(InvokeError::NotReady(message)),
+        None => Ok(version_of(scope, name, version, snapshot)),
+    }
+}
+
+/// A snapshot in the engine's words.
+pub fn version_of(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot) -> Version {
+    let settings = &snapshot.settings;
+    let runtime = match settings.runtime.strip_prefix("python3.").map(str::parse) {
+        Some(Ok(minor)) => Runtime::Python { minor },
+        _ => Runtime::Provided(settings.runtime.clone()),
+    };
+    Version {
+        scope: scope.clone(),
+        name: name.to_owned(),
+        version: version.to_owned(),
+        revision: snapshot.revision.clone(),
+        arn: name::arn(scope, name),
+        role: settings.role.clone(),
+        runtime,
+        handler: settings.handler.clone(),
+        memory_mb: settings.memory_mb,
+        timeout_s: settings.timeout_s,
+        ephemeral_mb: settings.ephemeral_mb,
+        environment: settings.environment.clone().unwrap_or_default(),
+        code: snapshot.code.clone(),
+        layers: snapshot.layers.iter().map(|l| l.package.clone()).collect(),
+        log_group: settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{name}")),
+    }
+}

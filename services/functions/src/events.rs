@@ -1,0 +1,228 @@
+//! Events that functions receive: asynchronous invocations of the room's own, and those that other rooms send.
+//!
+//! The rules of retrying are AWS's ("Asynchronous invocation", "Error handling"): the function's own errors are tried
+//! again `MaximumRetryAttempts` times after one and two minutes; throttles and faults of ours are tried again with
+//! growing pauses until the event is `MaximumEventAgeInSeconds` old.
+
+use crate::Functions;
+use crate::error::{Error, Result};
+use crate::model::{LATEST, name, statement};
+use crate::records::{EventConfig, Policy, Retry};
+use crate::store::{At, resolve};
+use async_trait::async_trait;
+use base::port::{Denied, Target};
+use base::{Arn, Event, FunctionError, FunctionRef, Invocation, InvokeError, Mode, Source, Verdict};
+use bytes::Bytes;
+use rules::policy::{Decision, Principal, Request};
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+const RETRIES_MAX: u32 = 2;
+const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Before the first and the second retry of a function's own error.
+const AFTER_ERROR: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
+const BACK_OFF_MIN: Duration = Duration::from_secs(1);
+const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+
+/// Names of the attributes that this room puts in events for itself.
+const CLIENT_CONTEXT: &str = "client_context";
+
+/// An event for a function.
+pub fn event(
+    room: &Functions,
+    named: &FunctionRef,
+    source: Source,
+    payload: Box<RawValue>,
+    client_context: Option<String>,
+) -> Event {
+    let mut attributes = serde_json::Map::new();
+    if let Some(context) = client_context {
+        attributes.insert(CLIENT_CONTEXT.into(), context.into());
+    }
+    Event {
+        id: room.entropy.uuid(),
+        target: name::arn_of(named),
+        source,
+        created: room.clock.now(),
+        payload,
+        attributes,
+    }
+}
+
+#[async_trait]
+impl Target for Functions {
+    async fn accepts(&self, target: &Arn, from: &Source) -> Result<(), Denied> {
+        let named = name::of_target(target).ok_or_else(|| Denied(format!("Function not found: {target}")))?;
+        self.may_send(&named, from).await.map_err(|e| Denied(e.to_string()))?
+    }
+
+    async fn deliver(&self, event: &Event, attempt: u32) -> Verdict {
+        let Some(named) = name::of_target(&event.target) else {
+            return Verdict::Dead { reason: format!("Function not found: {}", event.target) };
+        };
+        // A permission may have been taken away since the event was made.
+        if event.source.service.is_some() {
+            match self.may_send(&named, &event.source).await {
+                Ok(Ok(())) => {}
+                Ok(Err(Denied(reason))) => return Verdict::Dead { reason },
+                Err(Error::NotFound(reason)) => return Verdict::Dead { reason },
+                Err(error) => return self.put_off(&named, event, attempt, error.to_string()).await,
+            }
+        }
+        let outcome = self.runner.invoke(invocation(event, named.clone())).await;
+        match outcome.map(|o| o.result) {
+            Ok(Ok(_)) => {
+                if attempt > 1 {
+                    self.forget(&event.id).await;
+                }
+                Verdict::Done
+            }
+            Ok(Err(error)) => self.failed(&named, event, attempt, &error).await,
+            Err(InvokeError::NotFound(arn)) => Verdict::Dead { reason: format!("Function not found: {arn}") },
+            Err(later) => self.put_off(&named, event, attempt, later.to_string()).await,
+        }
+    }
+}
+
+fn invocation(event: &Event, function: FunctionRef) -> Invocation {
+    let attribute = |name: &str| event.attributes.get(name).and_then(|v| v.as_str()).map(str::to_owned);
+    Invocation {
+        function,
+        request_id: event.id.clone(),
+        payload: Bytes::copy_from_slice(event.payload.get().as_bytes()),
+        mode: Mode::Event,
+        client_context: attribute(CLIENT_CONTEXT),
+        trace_id: attribute("trace_id"),
+    }
+}
+
+/// How long and how often an event may be tried.
+struct Patience {
+    retries_max: u32,
+    age_max: Duration,
+}
+
+impl Functions {
+    /// Is the function there, and does the resource policy of what was named let `from` invoke it?
+    async fn may_send(&self, named: &FunctionRef, from: &Source) -> Result<Result<(), Denied>> {
+        let policy: Option<Policy> = self
+            .store
+            .transact(|tx| async move {
+                resolve(&tx, named).await?;
+                let qualifier = named.qualifier.as_deref().filter(|q| *q != LATEST).unwrap_or("");
+                Ok::<_, Error>(tx.get(&At::Policy(&named.scope, &named.name, qualifier).key()).await?)
+            })
+            .await?;
+        // No service behind it: an identity, whom the gate has authorised.
+        let Some(service) = from.service.as_deref() else { return Ok(Ok(())) };
+        let arn = from.arn.as_ref().map(Arn::to_string);
+        let mut context = vec![("aws:SourceAccount", from.account.as_str())];
+        context.extend(arn.as_deref().map(|arn| ("aws:SourceArn", arn)));
+        let resource = name::arn_of(named).to_string();
+        let request = Request {
+            principal: Principal::Service(service),
+            action: "lambda:InvokeFunction",
+            resource: &resource,
+            context: &context,
+        };
+        Ok(match decide(policy.as_ref(), &request) {
+            Decision::Allow => Ok(()),
+            _ => Err(Denied(format!(
+                "{service} is not authorized to perform: lambda:InvokeFunction on resource: {resource} because no \
+                 resource-based policy allows the lambda:InvokeFunction action"
+            ))),
+        })
+    }
+
+    /// The function's own error.
+    async fn failed(&self, named: &FunctionRef, event: &Event, attempt: u32, error: &FunctionError) -> Verdict {
+        let reason = format!("{}: {}", error.error_type, String::from_utf8_lossy(&error.body));
+        let patience = self.patience(named).await;
+        let errors = match self.count_error(&event.id).await {
+            Ok(errors) => errors,
+            // The count is lost, not the event: as many attempts as were made are counted.
+            Err(cause) => {
+                tracing::warn!(%cause, event = %event.id, "a failed attempt could not be counted");
+                attempt
+            }
+        };
+        if errors > patience.retries_max {
+            self.forget(&event.id).await;
+            return Verdict::Dead { reason: format!("RetriesExhausted after {errors} errors: {reason}") };
+        }
+        let after = AFTER_ERROR[(errors.max(1) as usize - 1).min(AFTER_ERROR.len() - 1)];
+        self.unless_too_old(&patience, event, after, reason).await
+    }
+
+    /// Not the function's fault: try again, each time later.
+    async fn put_off(&self, named: &FunctionRef, event: &Event, attempt: u32, reason: String) -> Verdict {
+        let patience = self.patience(named).await;
+        let after = BACK_OFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACK_OFF_MAX);
+        self.unless_too_old(&patience, event, after, reason).await
+    }
+
+    async fn unless_too_old(&self, patience: &Patience, event: &Event, after: Duration, reason: String) -> Verdict {
+        let age = self.clock.now().since(event.created);
+        if age + after <= patience.age_max {
+            return Verdict::Retry { after, reason };
+        }
+        self.forget(&event.id).await;
+        Verdict::Dead { reason: format!("EventAgeExceeded after {} s: {reason}", age.as_secs()) }
+    }
+
+    /// The settings of what was invoked, or AWS's defaults; also when they cannot be read just now.
+    async fn patience(&self, named: &FunctionRef) -> Patience {
+        let qualifier = named.qualifier.as_deref().unwrap_or(LATEST);
+        let key = At::EventConfig(&named.scope, &named.name, qualifier).key();
+        let config = self.store.get::<EventConfig>(&key).await.unwrap_or_else(|cause| {
+            tracing::warn!(%cause, function = %named.name, "the event-invoke settings could not be read");
+            None
+        });
+        let config = config.unwrap_or_default();
+        Patience {
+            retries_max: config.retries_max.unwrap_or(RETRIES_MAX),
+            age_max: config.age_max_s.map_or(AGE_MAX, |s| Duration::from_secs(s.into())),
+        }
+    }
+
+    async fn count_error(&self, event: &str) -> Result<u32> {
+        let key = &At::Retry(event).key();
+        self.store
+            .transact(|tx| async move {
+                let mut retry = tx.get::<Retry>(key).await?.unwrap_or_default();
+                retry.errors += 1;
+                tx.put(key, &retry)?;
+                Ok(retry.errors)
+            })
+            .await
+    }
+
+    /// Drops the count of an event that is over. If that fails a record of a few bytes stays behind, nothing worse.
+    async fn forget(&self, event: &str) {
+        let key = &At::Retry(event).key();
+        let gone: Result<()> = self
+            .store
+            .transact(|tx| async move {
+                if tx.get::<Retry>(key).await?.is_some() {
+                    tx.delete(key);
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(cause) = gone {
+            tracing::warn!(%cause, %event, "the count of a finished event stays behind");
+        }
+    }
+}
+
+/// What a stored policy says of a request; a policy that does not parse allows nothing.
+pub fn decide(policy: Option<&Policy>, request: &Request<'_>) -> Decision {
+    let Some(policy) = policy else { return Decision::None };
+    match rules::policy::Policy::from_value(&statement::document(&policy.statements)) {
+        Ok(parsed) => parsed.evaluate(request),
+        Err(cause) => {
+            tracing::warn!(%cause, resource = request.resource, "a stored policy cannot be evaluated");
+            Decision::None
+        }
+    }
+}

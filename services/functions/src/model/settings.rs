@@ -1,0 +1,175 @@
+//! A function's configuration: what may be set, what is assumed, and the bounds that the model does not state.
+
+use super::environment;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const MEMORY_MB_MAX: i32 = 10_240;
+const TIMEOUT_S_MAX: i32 = 900;
+const EPHEMERAL_MB_MAX: i32 = 10_240;
+
+/// Everything of a version but its code, its layers and its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub role: String,
+    pub runtime: String,
+    pub handler: String,
+    pub description: String,
+    pub timeout_s: u32,
+    pub memory_mb: u32,
+    pub ephemeral_mb: u32,
+    /// `None` where the function never had any: then the reply has no `Environment`.
+    pub environment: Option<BTreeMap<String, String>>,
+    pub architecture: String,
+    /// `None` is `/aws/lambda/<name>`.
+    pub log_group: Option<String>,
+}
+
+/// What a request sets. `None` leaves a member as it is, or at its default in a new function.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub role: Option<String>,
+    pub runtime: Option<String>,
+    pub handler: Option<String>,
+    pub description: Option<String>,
+    pub timeout_s: Option<i32>,
+    pub memory_mb: Option<i32>,
+    pub ephemeral_mb: Option<i32>,
+    pub environment: Option<BTreeMap<String, String>>,
+    pub log_group: Option<String>,
+}
+
+impl Settings {
+    /// The settings of a new function.
+    pub fn new(change: Change, architecture: &str, runtimes: &[String]) -> Result<Self> {
+        if change.runtime.is_none() || change.handler.is_none() {
+            let message =
+                "Runtime and Handler are mandatory parameters for functions created with deployment packages.";
+            return Err(Error::Invalid(message.into()));
+        }
+        let mut settings = Self {
+            role: String::new(),
+            runtime: String::new(),
+            handler: String::new(),
+            description: String::new(),
+            timeout_s: 3,
+            memory_mb: 128,
+            ephemeral_mb: 512,
+            environment: None,
+            architecture: architecture.to_owned(),
+            log_group: None,
+        };
+        settings.apply(change, runtimes)?;
+        Ok(settings)
+    }
+
+    /// Makes the change, whole or not at all.
+    pub fn apply(&mut self, change: Change, runtimes: &[String]) -> Result<()> {
+        let mut next = self.clone();
+        if let Some(role) = change.role {
+            check_role(&role)?;
+            next.role = role;
+        }
+        if let Some(runtime) = change.runtime {
+            super::runtime::parse(&runtime, runtimes)?;
+            next.runtime = runtime;
+        }
+        if let Some(variables) = change.environment {
+            environment::check(&variables)?;
+            next.environment = Some(variables);
+        }
+        next.timeout_s = bounded(change.timeout_s, "timeout", 1, TIMEOUT_S_MAX)?.unwrap_or(next.timeout_s);
+        next.memory_mb = bounded(change.memory_mb, "memorySize", 128, MEMORY_MB_MAX)?.unwrap_or(next.memory_mb);
+        next.ephemeral_mb =
+            bounded(change.ephemeral_mb, "ephemeralStorage.size", 512, EPHEMERAL_MB_MAX)?.unwrap_or(next.ephemeral_mb);
+        next.handler = change.handler.unwrap_or(next.handler);
+        next.description = change.description.unwrap_or(next.description);
+        next.log_group = change.log_group.or(next.log_group);
+        *self = next;
+        Ok(())
+    }
+}
+
+fn bounded(value: Option<i32>, member: &str, min: i32, max: i32) -> Result<Option<u32>> {
+    match value {
+        Some(v) if v > max => {
+            Err(Error::constraint(v, member, &format!("Member must have value less than or equal to {max}")))
+        }
+        Some(v) if v < min => {
+            Err(Error::constraint(v, member, &format!("Member must have value greater than or equal to {min}")))
+        }
+        value => Ok(value.map(|v| u32::try_from(v).expect("min is above zero"))),
+    }
+}
+
+/// `arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+`
+fn check_role(role: &str) -> Result<()> {
+    let arn: Option<base::Arn> = role.parse().ok();
+    let proper = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_/".contains(c);
+    let ok = arn.is_some_and(|arn| {
+        let name = arn.resource.strip_prefix("role").unwrap_or("");
+        arn.partition.starts_with("aws")
+            && arn.service == "iam"
+            && arn.region.is_empty()
+            && base::AccountId::parse(&arn.account).is_some()
+            && !name.trim_start_matches('/').is_empty()
+            && name.chars().all(proper)
+    });
+    if ok {
+        return Ok(());
+    }
+    let constraint = r"Member must satisfy regular expression pattern: arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+";
+    Err(Error::constraint(role, "role", constraint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create() -> Change {
+        Change {
+            role: Some("arn:aws:iam::000000000000:role/r".into()),
+            runtime: Some("python3.11".into()),
+            handler: Some("m.h".into()),
+            ..Change::default()
+        }
+    }
+
+    fn make(change: Change) -> Result<Settings> {
+        Settings::new(change, "x86_64", &["python3.11".to_owned()])
+    }
+
+    #[test]
+    fn defaults_are_awss() {
+        let settings = make(create()).expect("valid");
+        assert_eq!((settings.timeout_s, settings.memory_mb, settings.ephemeral_mb), (3, 128, 512));
+        assert_eq!(settings.environment, None);
+    }
+
+    #[test]
+    fn bounds() {
+        let check = |change: Change, expect: &str| {
+            let error = make(change).expect_err(expect).to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check(Change { handler: None, ..create() }, "Runtime and Handler are mandatory parameters");
+        check(Change { timeout_s: Some(901), ..create() }, "Value '901' at 'timeout' failed to satisfy constraint");
+        check(Change { memory_mb: Some(20_000), ..create() }, "'memorySize'");
+        check(Change { memory_mb: Some(64), ..create() }, "greater than or equal to 128");
+        for role in
+            ["", "r", "arn:aws:iam::1:role/r", "arn:aws:iam::000000000000:user/r", "arn:aws:iam::000000000000:role/"]
+        {
+            check(Change { role: Some(role.into()), ..create() }, "at 'role' failed to satisfy constraint");
+        }
+    }
+
+    #[test]
+    fn a_refused_change_changes_nothing() {
+        let mut settings = make(create()).expect("valid");
+        let before = settings.clone();
+        let change = Change { description: Some("x".into()), timeout_s: Some(1000), ..Change::default() };
+        assert!(settings.apply(change, &[]).is_err());
+        assert_eq!(settings, before);
+    }
+}

@@ -1,0 +1,190 @@
+//! The records that the functions room keeps. [`crate::store::At`] says under which keys.
+
+use crate::model::settings::Settings;
+use base::{Scope, Timestamp};
+use engine::Package;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use store::record::Record;
+
+macro_rules! versioned {
+    ($($record:ty),*) => { $(impl Record for $record { const VERSION: u8 = 1; })* };
+}
+
+versioned!(
+    Function,
+    Published,
+    Alias,
+    Policy,
+    Url,
+    UrlOwner,
+    EventConfig,
+    Layer,
+    LayerVersion,
+    Account,
+    Pending,
+    Retry,
+    Secret
+);
+
+/// A function and its `$LATEST`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Function {
+    pub name: String,
+    pub latest: Snapshot,
+    /// What still runs while an update is being made ready, and after one that failed.
+    pub previous: Option<Box<Snapshot>>,
+    /// The number that the next published version gets. Numbers are never used twice.
+    pub next_version: u64,
+    /// The version published last, and the revision it was made from.
+    pub published: Option<(u64, String)>,
+    pub reserved: Option<u32>,
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Function {
+    /// What an invocation of `$LATEST` runs now.
+    pub fn running(&self) -> &Snapshot {
+        self.previous.as_deref().unwrap_or(&self.latest)
+    }
+}
+
+/// Code and configuration of one version, and where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub settings: Settings,
+    pub layers: Vec<LayerUse>,
+    pub code: Package,
+    /// Changes with code or configuration only: the engine's revision.
+    pub revision: String,
+    /// The `RevisionId` that clients see: changes with the state too.
+    pub revision_id: String,
+    pub modified: Timestamp,
+    pub state: State,
+    pub update: Update,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Pending,
+    Active,
+    Failed { code: String, reason: String },
+}
+
+/// `LastUpdateStatus`; there is none before the function has been active.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Update {
+    None,
+    Successful,
+    InProgress,
+    Failed { code: String, reason: String },
+}
+
+/// A layer version as a function uses it. It stays usable after the layer version was deleted, as on AWS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerUse {
+    pub arn: String,
+    pub package: Package,
+}
+
+/// A published version: never changes but for its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    pub number: u64,
+    pub snapshot: Snapshot,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alias {
+    pub name: String,
+    /// `$LATEST` or a number.
+    pub version: String,
+    pub description: String,
+    /// Share of requests that go to another version.
+    pub weights: BTreeMap<String, f64>,
+    pub revision_id: String,
+}
+
+/// The resource policy of a function or of one of its qualifiers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    pub statements: Vec<Value>,
+    pub revision_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Url {
+    /// 32 lower-case letters and digits.
+    pub id: String,
+    /// `NONE` or `AWS_IAM`
+    pub auth: String,
+    pub cors: Option<crate::api::shapes::Cors>,
+    pub created: Timestamp,
+    pub modified: Timestamp,
+}
+
+/// Whose URL it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UrlOwner {
+    pub scope: Scope,
+    pub name: String,
+    /// An alias, or `None` for `$LATEST`.
+    pub qualifier: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventConfig {
+    pub retries_max: Option<u32>,
+    pub age_max_s: Option<u32>,
+    pub modified: Timestamp,
+}
+
+/// A layer, kept after its last version is gone so that no number is used twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    pub name: String,
+    pub next_version: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerVersion {
+    pub layer: String,
+    pub number: u64,
+    pub description: String,
+    pub licence: Option<String>,
+    pub runtimes: Vec<String>,
+    pub architectures: Vec<String>,
+    pub package: Package,
+    pub created: Timestamp,
+    pub policy: Option<Policy>,
+}
+
+/// Totals of an account in a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub functions: u64,
+    /// Zipped bytes of all versions and layer versions.
+    pub code_bytes: u64,
+    /// Sum of all reserved concurrency.
+    pub reserved: u32,
+}
+
+/// A version that waits to be made ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub revision: String,
+}
+
+/// How many attempts of an event ended in the function's own error. Throttles and our own faults are not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    pub errors: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    pub key: String,
+}

@@ -1,0 +1,200 @@
+//! The keys that the functions room owns, and reads that more than one operation needs.
+
+use crate::error::{Error, Result};
+use crate::model::name::{self, Qualifier};
+use crate::records::{Alias, Function, Snapshot};
+use base::{FunctionRef, Scope};
+use store::record::{self, Record};
+use store::{Key, KeyReader, Store, Tx, engine::Item};
+
+/// All keys of this room. `<place>` is `<account>/<region>`; names and qualifiers are text, version numbers are numbers,
+/// so that versions list in order.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    /// `functions/function/<place>/<name>` → [`Function`]: `$LATEST`, counters, tags, reserved concurrency.
+    Function(&'a Scope, &'a str),
+    /// `functions/version/<place>/<name>/<number>` → [`crate::records::Published`]
+    Version(&'a Scope, &'a str, u64),
+    /// `functions/alias/<place>/<name>/<alias>` → [`Alias`]
+    Alias(&'a Scope, &'a str, &'a str),
+    /// `functions/policy/<place>/<name>/<qualifier or empty>` → [`crate::records::Policy`]
+    Policy(&'a Scope, &'a str, &'a str),
+    /// `functions/url/<place>/<name>/<alias or empty>` → [`crate::records::Url`]
+    Url(&'a Scope, &'a str, &'a str),
+    /// `functions/url-id/<url id>` → [`crate::records::UrlOwner`]
+    UrlId(&'a str),
+    /// `functions/event-config/<place>/<name>/<qualifier>` → [`crate::records::EventConfig`]
+    EventConfig(&'a Scope, &'a str, &'a str),
+    /// `functions/layer/<place>/<layer>` → [`crate::records::Layer`]
+    Layer(&'a Scope, &'a str),
+    /// `functions/layer-version/<place>/<layer>/<number>` → [`crate::records::LayerVersion`]
+    LayerVersion(&'a Scope, &'a str, u64),
+    /// `functions/account/<place>` → [`crate::records::Account`]: totals that limits are checked against.
+    Account(&'a Scope),
+    /// `functions/pending/<place>/<name>/<version>` → [`crate::records::Pending`]: versions to make ready.
+    Pending(&'a Scope, &'a str, &'a str),
+    /// `functions/retry/<event id>` → [`crate::records::Retry`]: how often a function failed an event.
+    Retry(&'a str),
+    /// `functions/secret` → [`crate::records::Secret`]: signs the links to code.
+    Secret,
+}
+
+/// Kinds of keys that lie below one function or one place.
+#[derive(Clone, Copy, Debug)]
+pub enum Below {
+    Functions,
+    Versions,
+    Aliases,
+    Policies,
+    Urls,
+    EventConfigs,
+    Layers,
+    LayerVersions,
+    Pending,
+}
+
+impl Below {
+    const fn space(self) -> &'static str {
+        match self {
+            Below::Functions => "functions/function",
+            Below::Versions => "functions/version",
+            Below::Aliases => "functions/alias",
+            Below::Policies => "functions/policy",
+            Below::Urls => "functions/url",
+            Below::EventConfigs => "functions/event-config",
+            Below::Layers => "functions/layer",
+            Below::LayerVersions => "functions/layer-version",
+            Below::Pending => "functions/pending",
+        }
+    }
+
+    /// The prefix of all keys of this kind, in all places.
+    pub fn everywhere(self) -> Key {
+        Key::of(self.space())
+    }
+
+    /// The prefix of this kind in one place.
+    pub fn place(self, scope: &Scope) -> Key {
+        self.everywhere().text(scope.account.as_str()).text(scope.region.as_str())
+    }
+
+    /// The prefix of this kind below one function (or layer).
+    pub fn of(self, scope: &Scope, name: &str) -> Key {
+        self.place(scope).text(name)
+    }
+}
+
+impl At<'_> {
+    pub fn key(self) -> Key {
+        match self {
+            At::Function(scope, name) => Below::Functions.of(scope, name),
+            At::Version(scope, name, number) => Below::Versions.of(scope, name).number(number),
+            At::Alias(scope, name, alias) => Below::Aliases.of(scope, name).text(alias),
+            At::Policy(scope, name, qualifier) => Below::Policies.of(scope, name).text(qualifier),
+            At::Url(scope, name, qualifier) => Below::Urls.of(scope, name).text(qualifier),
+            At::UrlId(id) => Key::of("functions/url-id").text(id),
+            At::EventConfig(scope, name, qualifier) => Below::EventConfigs.of(scope, name).text(qualifier),
+            At::Layer(scope, layer) => Below::Layers.of(scope, layer),
+            At::LayerVersion(scope, layer, number) => Below::LayerVersions.of(scope, layer).number(number),
+            At::Account(scope) => Key::of("functions/account").text(scope.account.as_str()).text(scope.region.as_str()),
+            At::Pending(scope, name, version) => Below::Pending.of(scope, name).text(version),
+            At::Retry(event) => Key::of("functions/retry").text(event),
+            At::Secret => Key::of("functions/secret"),
+        }
+    }
+}
+
+/// The scope in a key of [`Below::place`], and the rest of the key.
+pub fn place_of(key: &[u8]) -> Option<(Scope, KeyReader<'_>)> {
+    let mut reader = KeyReader::new(key);
+    reader.text()?;
+    let account = base::AccountId::parse(&reader.text()?)?;
+    let region = base::Region::parse(&reader.text()?)?;
+    Some((Scope::new(account, region), reader))
+}
+
+/// A function that must be there.
+pub async fn function(tx: &Tx, named: &FunctionRef) -> Result<Function> {
+    let found = tx.get(&At::Function(&named.scope, &named.name).key()).await?;
+    found.ok_or_else(|| Error::function_not_found(name::arn_of(named)))
+}
+
+/// What a qualifier names, resolved as far as a version.
+pub struct Resolved {
+    pub function: Function,
+    /// `$LATEST` or a number.
+    pub version: String,
+    pub snapshot: Snapshot,
+}
+
+/// The version that `named` means; of an alias its main version.
+pub async fn resolve(tx: &Tx, named: &FunctionRef) -> Result<Resolved> {
+    let function = function(tx, named).await?;
+    let missing = || Error::function_not_found(name::arn_of(named));
+    let number = match Qualifier::of(named.qualifier.as_deref()) {
+        Qualifier::Latest => None,
+        Qualifier::Version(number) => Some(number),
+        Qualifier::Alias(alias) => {
+            let alias: Alias = tx.get(&At::Alias(&named.scope, &named.name, alias).key()).await?.ok_or_else(missing)?;
+            alias.version.parse().ok()
+        }
+    };
+    match number {
+        None => Ok(Resolved { snapshot: function.latest.clone(), version: crate::model::LATEST.into(), function }),
+        Some(number) => {
+            let key = At::Version(&named.scope, &named.name, number).key();
+            let published: crate::records::Published = tx.get(&key).await?.ok_or_else(missing)?;
+            Ok(Resolved { function, version: number.to_string(), snapshot: published.snapshot })
+        }
+    }
+}
+
+/// One page of a listing.
+pub struct Page<R> {
+    pub items: Vec<(Vec<u8>, R)>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<String>,
+}
+
+/// Reads up to `limit` records below `prefix`, after `marker` (a `NextMarker` that this function gave).
+pub async fn page<R: Record>(store: &Store, prefix: &Key, marker: Option<&str>, limit: usize) -> Result<Page<R>> {
+    let from = match marker {
+        Some(marker) => resume_at(prefix, marker)?,
+        None => prefix.as_bytes().to_vec(),
+    };
+    let mut items = store.scan(&from, &prefix.end(), limit + 1).await?;
+    let next = (items.len() > limit).then(|| items.pop()).flatten();
+    let read = |item: Item| Ok((item.key.to_vec(), record::decode(&item.value)?));
+    Ok(Page {
+        items: items.into_iter().map(read).collect::<Result<_>>()?,
+        next: next.map(|item| marker_of(prefix, &item.key)),
+    })
+}
+
+/// A marker is the part of a key that lies below the listing's prefix, in hex: it tells nothing of other accounts, and a
+/// made-up one cannot leave the prefix.
+fn marker_of(prefix: &Key, key: &[u8]) -> String {
+    hex::encode(&key[prefix.as_bytes().len()..])
+}
+
+fn resume_at(prefix: &Key, marker: &str) -> Result<Vec<u8>> {
+    let below = hex::decode(marker).map_err(|_| Error::Invalid("Invalid pagination token".into()))?;
+    Ok([prefix.as_bytes(), below.as_slice()].concat())
+}
+
+/// The most records below one function that are removed with it in one transaction.
+const DEPENDENTS_MAX: usize = 100_000;
+
+/// Everything below `prefix`, inside a transaction.
+pub async fn all<R: Record>(tx: &Tx, prefix: &Key) -> Result<Vec<(Vec<u8>, R)>> {
+    let items = tx.scan(prefix.as_bytes(), &prefix.end(), DEPENDENTS_MAX).await?;
+    items.into_iter().map(|item| Ok((item.key.to_vec(), record::decode(&item.value)?))).collect()
+}
+
+/// Removes everything below `prefix`.
+pub async fn clear(tx: &Tx, prefix: &Key) -> Result<()> {
+    for item in tx.scan(prefix.as_bytes(), &prefix.end(), DEPENDENTS_MAX).await? {
+        tx.delete_bytes(&item.key);
+    }
+    Ok(())
+}
