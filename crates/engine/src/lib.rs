@@ -1,8 +1,39 @@
 //! The engine: admit → route → pool → run → meter → settle. It knows no HTTP door and no AWS API.
+//!
+//! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
+//! (`template`, over `cache`, `package`, `python`, `environment`). An `instance` holds a `live` sandbox: its `session`
+//! is the state machine between a `run` and the `runtime_api`; `relay` leads from inside to the platform; `pipes` and
+//! `log` carry what it writes. `failure` knows how AWS words what goes wrong.
 
+#[cfg(test)]
+extern crate self as engine;
+
+mod admit;
+mod cache;
+mod environment;
+mod failure;
+mod forge;
+mod heart;
+mod instance;
+mod live;
+mod log;
 pub mod package;
+mod pipes;
+mod pool;
+mod python;
+mod relay;
+mod run;
 mod runner;
+mod runtime_api;
+mod session;
+mod template;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod version;
 
+pub use heart::{Config, Engine, Parts};
 pub use runner::{PrepareError, Runner, RuntimeReport};
 pub use version::{Catalog, Package, Routed, Runtime, Version};

@@ -1,0 +1,67 @@
+//! The environment a function starts with, as AWS documents it.
+
+use crate::{Runtime, Version};
+use base::port::TemporaryKeys;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What differs from instance to instance.
+pub(crate) struct Instance<'a> {
+    pub log_stream: &'a str,
+    pub keys: &'a TemporaryKeys,
+    /// Ports on the instance's loopback.
+    pub runtime_api_port: u16,
+    pub platform_port: u16,
+    /// The interpreter's `bin`, where there is an interpreter.
+    pub interpreter_bin: Option<&'a Path>,
+}
+
+/// The user's own variables lie on top; which names are reserved is checked when a function is configured.
+pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMap<String, String> {
+    let region = version.scope.region.as_str();
+    let keys = instance.keys;
+    let memory = version.memory_mb.to_string();
+    let runtime_api = format!("127.0.0.1:{}", instance.runtime_api_port);
+    let platform = format!("http://127.0.0.1:{}", instance.platform_port);
+    let path = match instance.interpreter_bin {
+        Some(bin) => format!("{}:/usr/local/bin:/usr/bin:/bin:/opt/bin", bin.display()),
+        None => "/usr/local/bin:/usr/bin:/bin:/opt/bin".to_owned(),
+    };
+    let mut env: BTreeMap<String, String> = [
+        ("_HANDLER", version.handler.as_str()),
+        ("AWS_REGION", region),
+        ("AWS_DEFAULT_REGION", region),
+        ("AWS_LAMBDA_FUNCTION_NAME", &version.name),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+        ("AWS_LAMBDA_FUNCTION_VERSION", &version.version),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &version.log_group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", instance.log_stream),
+        ("AWS_ACCESS_KEY_ID", &keys.access_key),
+        ("AWS_SECRET_ACCESS_KEY", &keys.secret_key),
+        ("AWS_SESSION_TOKEN", &keys.session_token),
+        ("AWS_LAMBDA_RUNTIME_API", &runtime_api),
+        ("AWS_ENDPOINT_URL", &platform),
+        ("LAMBDA_TASK_ROOT", "/var/task"),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+        ("LANG", language()),
+        ("PATH", &path),
+        ("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"),
+        ("TZ", ":UTC"),
+        ("_LAMBDA_TELEMETRY_LOG_FD", "3"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    if let Runtime::Python { minor } = version.runtime {
+        env.insert("AWS_EXECUTION_ENV".into(), format!("AWS_Lambda_python3.{minor}"));
+        env.insert("PYTHONPATH".into(), "/var/runtime".into());
+    }
+    env.extend(version.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
+    env
+}
+
+/// AWS's locale, where the machine has it.
+fn language() -> &'static str {
+    if Path::new("/usr/lib/locale/en_US.utf8").exists() { "en_US.UTF-8" } else { "C.UTF-8" }
+}

@@ -1,0 +1,130 @@
+//! A raised sandbox with all that belongs to it: its Runtime API, its way to the platform, its output, its end.
+
+use crate::log::Log;
+use crate::pipes::Pipes;
+use crate::relay::{self, Platform};
+use crate::runtime_api;
+use crate::session::{Init, Session};
+use base::port::Clock;
+use sandbox::{Exit, Handle, Raised, Status};
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+/// Dropping it kills the sandbox. What it still wrote reaches the log, and its place on the machine is free when it is
+/// gone.
+pub(crate) struct Live {
+    pub session: Arc<Session>,
+    pub init: oneshot::Receiver<Init>,
+    pub pipes: Arc<Pipes>,
+    pub handle: Handle,
+    exit: watch::Receiver<Option<Exit>>,
+    _servers: JoinSet<()>,
+}
+
+/// The log ends when nobody writes to it any more.
+pub(crate) struct Writer(pub Arc<Log>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Live {
+    /// Takes over what the driver raised. `listeners`: the Runtime API's and the platform's.
+    pub(crate) fn new(
+        raised: Raised,
+        listeners: [std::net::TcpListener; 2],
+        writer: Arc<Writer>,
+        place: Arc<OwnedSemaphorePermit>,
+        platform: Platform,
+        clock: Arc<dyn Clock>,
+        tasks: &TaskTracker,
+    ) -> io::Result<Self> {
+        let Raised { output, frames, exit, handle, .. } = raised;
+        let guard = KillOnDrop(Some(handle.clone()));
+        let [runtime, outward] = listeners;
+        let log = writer.0.clone();
+        let pipes = Pipes::new(output, frames, log.clone(), clock)?;
+        let (session, init) = Session::new(log);
+        let mut servers = JoinSet::new();
+        servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone()));
+        servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform));
+        let (told, ended) = watch::channel(None);
+        tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place)));
+        guard.disarm();
+        Ok(Self { session, init, pipes, handle, exit: ended, _servers: servers })
+    }
+
+    pub(crate) fn exited(&self) -> Option<Exit> {
+        *self.exit.borrow()
+    }
+
+    pub(crate) fn exit(&self) -> watch::Receiver<Option<Exit>> {
+        self.exit.clone()
+    }
+
+    /// Peak memory so far, in megabytes, rounded up.
+    pub(crate) fn memory_mb_peak(&self) -> u32 {
+        let bytes = self.exited().map_or_else(|| self.handle.memory_bytes_peak(), |exit| exit.memory_bytes_peak);
+        u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.handle.kill();
+    }
+}
+
+/// Waits for the end of a sandbox.
+pub(crate) async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
+    match exit.wait_for(Option::is_some).await {
+        Ok(exit) => exit.unwrap_or(GONE),
+        Err(_) => GONE,
+    }
+}
+
+/// The driver gave up without a word.
+const GONE: Exit = Exit { status: Status::Signalled(9), out_of_memory: false, memory_bytes_peak: 0, cpu_us: 0 };
+
+/// Reads what the sandbox writes until it has ended and all is read; then says so.
+async fn watch_exit(
+    exit: oneshot::Receiver<Exit>,
+    told: watch::Sender<Option<Exit>>,
+    pipes: Arc<Pipes>,
+    held: (Arc<Writer>, Arc<OwnedSemaphorePermit>),
+) {
+    let exit = tokio::select! {
+        exit = exit => exit.unwrap_or(GONE),
+        () = forever(pipes.clone().pump()) => GONE,
+    };
+    pipes.drain();
+    let _ = told.send(Some(exit));
+    drop(held);
+}
+
+async fn forever(work: impl Future<Output = ()>) {
+    work.await;
+    std::future::pending().await
+}
+
+struct KillOnDrop(Option<Handle>);
+
+impl KillOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            handle.kill();
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The Lambda Runtime API (2018-06-01), as one instance's runtime sees it on its own loopback.
+//!
+//! Restricted to that instance by construction: the listener is in its network. What is refused: response streaming,
+//! extensions and telemetry, SnapStart's restore calls.
+
+use crate::failure::{Failure, RESPONSE_BYTES_MAX};
+use crate::session::{Delivery, Refusal, Session};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Connections a runtime may hold at once.
+const CONNECTIONS_MAX: usize = 64;
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+
+type Reply = Response<Full<Bytes>>;
+
+/// Serves until the task that runs it is aborted; its connections go with it.
+pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "runtime api: cannot accept");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        while connections.try_join_next().is_some() {}
+        let session = session.clone();
+        connections.spawn(async move {
+            let service = service_fn(|request| {
+                let session = session.clone();
+                async move { Ok::<_, Infallible>(handle(&session, request).await) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            drop(slot);
+        });
+    }
+}
+
+async fn handle(session: &Session, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path().to_owned();
+    let Some(call) = path.strip_prefix("/2018-06-01/") else { return elsewhere(&path) };
+    let parts: Vec<&str> = call.split('/').collect();
+    match (request.method(), parts.as_slice()) {
+        (&Method::GET, ["runtime", "invocation", "next"]) => match session.next().await {
+            Ok(delivery) => next(delivery),
+            Err(refusal) => refuse(&refusal),
+        },
+        (&Method::POST, ["runtime", "invocation", id, "response"]) => response(session, id, request).await,
+        (&Method::POST, ["runtime", "invocation", id, "error"]) => error(session, id, request).await,
+        (&Method::POST, ["runtime", "init", "error"]) => init_error(session, request).await,
+        (&Method::GET, ["ping"]) => Response::new(Full::from("pong")),
+        (_, ["runtime", "restore", ..]) => {
+            say(StatusCode::NOT_IMPLEMENTED, "Runtime.Unsupported", "SnapStart is not offered here")
+        }
+        _ => elsewhere(&path),
+    }
+}
+
+fn next(delivery: Delivery) -> Reply {
+    let mut reply = Response::new(Full::new(delivery.payload));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut put = |name: &'static str, value: &str| {
+        // Line ends, which a header cannot hold, are white space wherever JSON may have them.
+        let clean: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if let Ok(value) = HeaderValue::from_bytes(clean.as_bytes()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("lambda-runtime-aws-request-id", &delivery.request_id);
+    put("lambda-runtime-deadline-ms", &delivery.deadline_ms.to_string());
+    put("lambda-runtime-invoked-function-arn", &delivery.invoked_arn);
+    put("lambda-runtime-trace-id", &delivery.trace_id);
+    if let Some(context) = &delivery.client_context {
+        put("lambda-runtime-client-context", context);
+    }
+    reply
+}
+
+async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Reply {
+    const TO: &str = "InvocationResponse";
+    if let Err(refusal) = session.may_answer(id, TO) {
+        return refuse(&refusal);
+    }
+    if request.headers().get(RESPONSE_MODE).is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"streaming")) {
+        const TEXT: &str = "response streaming is not offered here yet";
+        let _ = session.answer(id, TO, Err(Failure::Unsupported(TEXT)));
+        return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", TEXT);
+    }
+    match body(request).await {
+        Ok(bytes) => accept(session.answer(id, TO, Ok(bytes))),
+        Err(BodyError::Truncated) => truncated(),
+        Err(BodyError::TooLarge) => match session.answer(id, TO, Err(Failure::TooLarge)) {
+            Ok(()) => too_large(),
+            Err(refusal) => refuse(&refusal),
+        },
+    }
+}
+
+async fn error(session: &Session, id: &str, request: Request<Incoming>) -> Reply {
+    const TO: &str = "InvocationErrorResponse";
+    if let Err(refusal) = session.may_answer(id, TO) {
+        return refuse(&refusal);
+    }
+    match reported(request).await {
+        Ok(failure) => accept(session.answer(id, TO, Err(failure))),
+        Err(BodyError::Truncated) => truncated(),
+        Err(BodyError::TooLarge) => too_large(),
+    }
+}
+
+async fn init_error(session: &Session, request: Request<Incoming>) -> Reply {
+    match reported(request).await {
+        Ok(failure) => accept(session.init_failed(failure)),
+        Err(BodyError::Truncated) => truncated(),
+        Err(BodyError::TooLarge) => too_large(),
+    }
+}
+
+/// The error document as it came, and its type: the document's own, else the header's.
+async fn reported(request: Request<Incoming>) -> Result<Failure, BodyError> {
+    let from_header = header(request.headers(), ERROR_TYPE);
+    let body = body(request).await?;
+    #[derive(serde::Deserialize)]
+    struct Document {
+        #[serde(rename = "errorType")]
+        error_type: Option<String>,
+    }
+    let from_body = serde_json::from_slice::<Document>(&body).ok().and_then(|d| d.error_type);
+    let error_type = from_body.filter(|t| !t.is_empty()).or(from_header).unwrap_or_else(|| "Unknown".into());
+    Ok(Failure::Reported { error_type: error_type.chars().take(256).collect(), body })
+}
+
+enum BodyError {
+    TooLarge,
+    Truncated,
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, BodyError> {
+    if request.body().size_hint().lower() > RESPONSE_BYTES_MAX as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    match Limited::new(request.into_body(), RESPONSE_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Err(_) => Err(BodyError::Truncated),
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(str::to_owned)
+}
+
+fn accept(taken: Result<(), Refusal>) -> Reply {
+    match taken {
+        Ok(()) => json_reply(StatusCode::ACCEPTED, &json!({"status": "OK"})),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Reply {
+    match refusal {
+        Refusal::RequestId => say(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"),
+        Refusal::State { from, to } => {
+            let text = format!(
+                "State transition from {from} to {to} failed for runtime. Error: State transition is not allowed"
+            );
+            say(StatusCode::FORBIDDEN, "InvalidStateTransition", &text)
+        }
+    }
+}
+
+fn too_large() -> Reply {
+    let text = format!("Exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).");
+    say(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &text)
+}
+
+fn truncated() -> Reply {
+    say(StatusCode::BAD_REQUEST, "TruncatedHTTPRequest", "HTTP request detected as truncated")
+}
+
+fn elsewhere(path: &str) -> Reply {
+    let known = ["/2020-01-01/extension/", "/2020-08-15/logs", "/2022-07-01/telemetry"];
+    if known.iter().any(|prefix| path.starts_with(prefix)) {
+        return say(StatusCode::NOT_IMPLEMENTED, "Extension.Unsupported", "extensions are not offered here yet");
+    }
+    say(StatusCode::NOT_FOUND, "InvalidPath", "the Runtime API has no such path")
+}
+
+fn say(status: StatusCode, error_type: &str, message: &str) -> Reply {
+    json_reply(status, &json!({"errorMessage": message, "errorType": error_type}))
+}
+
+fn json_reply(status: StatusCode, body: &serde_json::Value) -> Reply {
+    let mut reply = Response::new(Full::from(body.to_string()));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}

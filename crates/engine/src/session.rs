@@ -1,0 +1,193 @@
+//! Where one runtime stands: the state machine between a run (which offers a call) and the Runtime API (which hands it
+//! to the runtime and takes its answer).
+
+use crate::failure::Failure;
+use crate::log::Log;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot};
+
+/// A call on its way to the runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    pub request_id: String,
+    pub payload: Bytes,
+    pub invoked_arn: String,
+    pub deadline_ms: u64,
+    pub trace_id: String,
+    pub client_context: Option<String>,
+    /// `START RequestId: …`, logged the moment the runtime takes the call, before the handler can write anything.
+    pub start_line: String,
+}
+
+/// What the runtime says to a call.
+pub(crate) type Answer = Result<Bytes, Failure>;
+
+/// How the initialisation came out, as far as the runtime itself tells.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Init {
+    Ready,
+    Failed(Failure),
+}
+
+enum State {
+    /// Until the first `next` or an `init/error`.
+    Starting { told: oneshot::Sender<Init> },
+    /// It reported that it cannot start.
+    Broken,
+    /// It asked for the next call, or will.
+    Idle,
+    /// A call waits for its `next`.
+    Offered { delivery: Box<Delivery>, reply: oneshot::Sender<Answer> },
+    /// It has the call.
+    Running { request_id: String, reply: oneshot::Sender<Answer> },
+    /// It has answered and not asked again.
+    Answered,
+}
+
+impl State {
+    /// The name AWS's supervisor has for it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Starting { .. } => "Started",
+            Self::Broken => "InitError",
+            Self::Idle | Self::Offered { .. } => "Ready",
+            Self::Running { .. } => "Running",
+            Self::Answered => "ResponseSent",
+        }
+    }
+}
+
+/// Why the runtime's request is refused.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// The request is not allowed now: 403.
+    State { from: &'static str, to: &'static str },
+    /// Not the id of the call that runs: 400.
+    RequestId,
+}
+
+pub(crate) struct Session {
+    state: Mutex<State>,
+    offered: Notify,
+    log: Arc<Log>,
+}
+
+impl Session {
+    /// The receiver tells how the initialisation came out; it errs if the session goes away before.
+    pub(crate) fn new(log: Arc<Log>) -> (Arc<Self>, oneshot::Receiver<Init>) {
+        let (told, init) = oneshot::channel();
+        let state = Mutex::new(State::Starting { told });
+        (Arc::new(Self { state, offered: Notify::new(), log }), init)
+    }
+
+    /// Puts a call where the next `next` finds it. The receiver errs if the session goes away.
+    pub(crate) fn offer(&self, delivery: Delivery) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let mut state = self.state.lock();
+        debug_assert!(matches!(*state, State::Idle | State::Answered), "one call at a time");
+        let ready = matches!(*state, State::Idle);
+        *state = State::Offered { delivery: Box::new(delivery), reply };
+        drop(state);
+        if ready {
+            self.offered.notify_one();
+        }
+        answer
+    }
+
+    /// Takes an offered call back; false if the runtime already has it.
+    pub(crate) fn withdraw(&self) -> bool {
+        let mut state = self.state.lock();
+        let offered = matches!(*state, State::Offered { .. });
+        if offered {
+            *state = State::Answered;
+        }
+        offered
+    }
+
+    /// `GET next`: waits for a call. The first one ends the initialisation.
+    pub(crate) async fn next(&self) -> Result<Delivery, Refusal> {
+        self.ask()?;
+        loop {
+            if let Some(delivery) = self.take() {
+                return Ok(delivery);
+            }
+            self.offered.notified().await;
+        }
+    }
+
+    fn ask(&self) -> Result<(), Refusal> {
+        let mut state = self.state.lock();
+        match &*state {
+            State::Broken | State::Running { .. } => Err(Refusal::State { from: state.name(), to: "Ready" }),
+            State::Idle | State::Offered { .. } => Ok(()),
+            State::Answered => {
+                *state = State::Idle;
+                Ok(())
+            }
+            State::Starting { .. } => {
+                if let State::Starting { told } = std::mem::replace(&mut *state, State::Idle) {
+                    let _ = told.send(Init::Ready);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Delivery> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Idle) {
+            State::Offered { delivery, reply } => {
+                *state = State::Running { request_id: delivery.request_id.clone(), reply };
+                self.log.line(delivery.start_line.clone());
+                Some(*delivery)
+            }
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    /// May the runtime answer this call now? Asked before a large body is read.
+    pub(crate) fn may_answer(&self, request_id: &str, to: &'static str) -> Result<(), Refusal> {
+        match &*self.state.lock() {
+            State::Running { request_id: running, .. } if running == request_id => Ok(()),
+            State::Running { .. } => Err(Refusal::RequestId),
+            other => Err(Refusal::State { from: other.name(), to }),
+        }
+    }
+
+    /// `POST response` and `POST error`.
+    pub(crate) fn answer(&self, request_id: &str, to: &'static str, answer: Answer) -> Result<(), Refusal> {
+        self.may_answer(request_id, to)?;
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Answered) {
+            State::Running { reply, .. } => {
+                let _ = reply.send(answer);
+                Ok(())
+            }
+            other => {
+                *state = other;
+                Err(Refusal::RequestId)
+            }
+        }
+    }
+
+    /// `POST init/error`.
+    pub(crate) fn init_failed(&self, failure: Failure) -> Result<(), Refusal> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Broken) {
+            State::Starting { told } => {
+                let _ = told.send(Init::Failed(failure));
+                Ok(())
+            }
+            other => {
+                let from = other.name();
+                *state = other;
+                Err(Refusal::State { from, to: "InitError" })
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Templates: everything about a version that can be done before a call comes. For now: code and layers unpacked, the
+//! interpreter known, the mounts and the command line ready.
+
+use crate::cache::{Cache, Unpacked};
+use crate::package::{self, PackageError};
+use crate::pool::Key;
+use crate::python::{self, Interpreter, Pythons};
+use crate::{Package, PrepareError, Runtime, Version};
+use parking_lot::Mutex;
+use sandbox::Mount;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Blobs;
+use tokio::sync::OnceCell;
+
+/// Templates kept at most; beyond, those that nothing uses are forgotten (their code stays in the cache).
+const TEMPLATES_MAX: usize = 4096;
+
+/// A version made ready.
+pub(crate) struct Template {
+    pub argv: Vec<String>,
+    pub mounts: Vec<Mount>,
+    pub interpreter: Option<Arc<Interpreter>>,
+    /// What AWS's INIT_START line calls the runtime's version.
+    pub runtime_version: String,
+    /// What the function's log should say at every start: another interpreter stands in.
+    pub note: Option<String>,
+    /// There is nothing to execute: every run fails with this.
+    pub broken: Option<String>,
+    /// Keeps the unpacked code in the cache.
+    _code: Vec<Arc<Unpacked>>,
+}
+
+pub(crate) struct Templates {
+    blobs: Blobs,
+    cache: Cache,
+    pythons: Pythons,
+    made: Mutex<HashMap<Key, Arc<OnceCell<Arc<Template>>>>>,
+}
+
+impl Templates {
+    pub(crate) fn new(blobs: Blobs, cache: Cache, pythons: Pythons) -> Self {
+        Self { blobs, cache, pythons, made: Mutex::default() }
+    }
+
+    pub(crate) fn pythons(&self) -> &Pythons {
+        &self.pythons
+    }
+
+    /// The version's template, made by the first who asks.
+    pub(crate) async fn get(&self, version: &Version) -> Result<Arc<Template>, PrepareError> {
+        let cell = {
+            let mut made = self.made.lock();
+            if made.len() >= TEMPLATES_MAX {
+                made.retain(|_, cell| {
+                    Arc::strong_count(cell) > 1 || cell.get().is_some_and(|t| Arc::strong_count(t) > 1)
+                });
+            }
+            made.entry(Key::of(version)).or_default().clone()
+        };
+        cell.get_or_try_init(|| async { self.make(version).await.map(Arc::new) }).await.cloned()
+    }
+
+    /// Forgets the version's other revisions.
+    pub(crate) fn retire(&self, arn: &str, version: &str, keep_revision: Option<&str>) {
+        self.made
+            .lock()
+            .retain(|key, _| key.arn != arn || key.version != version || Some(key.revision.as_str()) == keep_revision);
+    }
+
+    async fn make(&self, version: &Version) -> Result<Template, PrepareError> {
+        let task = self.unpack(std::slice::from_ref(&version.code)).await?;
+        let opt = match version.layers.as_slice() {
+            [] => None,
+            layers => Some(self.unpack(layers).await?),
+        };
+        let opt_path = opt.as_ref().map(|opt| opt.path.as_path());
+        refuse_extensions(opt_path)?;
+        let mut template = match &version.runtime {
+            Runtime::Python { minor } => self.python(*minor, &task.path, opt_path).await?,
+            Runtime::Provided(name) => provided(name, &task.path, opt_path),
+        };
+        template.mounts.push(read_only(&task.path, "/var/task"));
+        template.mounts.extend(opt_path.map(|path| read_only(path, "/opt")));
+        template._code = std::iter::once(task).chain(opt).collect();
+        Ok(template)
+    }
+
+    async fn python(&self, minor: u8, task: &Path, opt: Option<&Path>) -> Result<Template, PrepareError> {
+        let chosen = self.pythons.choose(minor)?;
+        let interpreter = self.pythons.interpreter(chosen).await?;
+        let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
+        let needed = blocking(move || python::needs_boto3(&task, opt.as_deref(), chosen)).await?;
+        if needed.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))? {
+            self.pythons.install_boto3(&interpreter).await?;
+        }
+        let mut mounts = vec![read_only(&interpreter.home, "/var/runtime")];
+        if !["/usr", "/bin", "/lib"].iter().any(|system| interpreter.prefix.starts_with(system)) {
+            mounts.push(Mount {
+                source: interpreter.prefix.clone(),
+                target: interpreter.prefix.clone(),
+                writable: false,
+            });
+        }
+        let program = interpreter.program.display().to_string();
+        let note = (chosen != minor).then(|| {
+            let version = &interpreter.version;
+            format!(
+                "[WADI] python3.{minor} is not on this machine; this function runs on Python {version} \
+                 (--runtime-fallback nearest)\n"
+            )
+        });
+        Ok(Template {
+            // No site: as on AWS only the runtime's own packages, the layers' and the function's are importable.
+            argv: [&program, "-u", "-S", "-s", "/var/runtime/bootstrap.py"].map(str::to_owned).into(),
+            mounts,
+            runtime_version: format!("python:{}", interpreter.version),
+            interpreter: Some(interpreter),
+            note,
+            broken: None,
+            _code: Vec::new(),
+        })
+    }
+
+    /// One directory with the packages laid over each other in order.
+    async fn unpack(&self, packages: &[Package]) -> Result<Arc<Unpacked>, PrepareError> {
+        let name = match packages {
+            [one] => one.sha256.clone(),
+            several => {
+                let mut hash = Sha256::new();
+                several.iter().for_each(|package| hash.update(format!("{}\n", package.sha256)));
+                hex::encode(hash.finalize())
+            }
+        };
+        if name.len() != 64 || !name.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(PrepareError::internal("the package's record has no proper hash"));
+        }
+        let fill = |into: PathBuf| async move {
+            let mut bytes = 0;
+            for package in packages {
+                let zip = self.blobs.get(&package.blob).await;
+                let zip = zip.map_err(|e| PrepareError::internal(format!("the package cannot be read: {e}")))?;
+                let into = into.clone();
+                let found =
+                    blocking(move || package::unpack(Cursor::new(zip), &package::Limits::default(), &into)).await?;
+                bytes += found.map_err(refused)?.unpacked_bytes;
+            }
+            Ok(bytes)
+        };
+        self.cache.get(&name, fill).await
+    }
+}
+
+fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
+    let places = [Some(task).zip(Some("/var/task/bootstrap")), opt.zip(Some("/opt/bootstrap"))];
+    let found = places.iter().flatten().find_map(|(root, inside)| {
+        let meta = std::fs::metadata(root.join("bootstrap")).ok()?;
+        Some((*inside, meta.is_file() && meta.permissions().mode() & 0o111 != 0))
+    });
+    let (program, broken) = match found {
+        Some((program, true)) => (program, None),
+        Some((program, false)) => (program, Some(format!("fork/exec {program}: permission denied"))),
+        None => {
+            let text = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]";
+            ("/var/task/bootstrap", Some(text.to_owned()))
+        }
+    };
+    Template {
+        argv: vec![program.to_owned()],
+        mounts: Vec::new(),
+        interpreter: None,
+        runtime_version: name.replacen('.', ":", 1),
+        note: None,
+        broken,
+        _code: Vec::new(),
+    }
+}
+
+/// External extensions would be started beside the runtime; that is not offered, and a layer that counts on it must not
+/// seem to work.
+fn refuse_extensions(opt: Option<&Path>) -> Result<(), PrepareError> {
+    let Some(opt) = opt else { return Ok(()) };
+    let Ok(items) = std::fs::read_dir(opt.join("extensions")) else { return Ok(()) };
+    match items.flatten().find(|item| item.file_type().is_ok_and(|kind| kind.is_file())) {
+        Some(item) => {
+            let name = item.file_name().to_string_lossy().into_owned();
+            let message = format!("a layer brings the extension {name:?}; Lambda extensions are not offered here yet");
+            Err(PrepareError { code: "InvalidConfiguration", message })
+        }
+        None => Ok(()),
+    }
+}
+
+fn read_only(source: &Path, target: &str) -> Mount {
+    Mount { source: source.to_owned(), target: target.into(), writable: false }
+}
+
+fn refused(error: PackageError) -> PrepareError {
+    match error {
+        PackageError::Io(_) => PrepareError::internal(error.to_string()),
+        refused => PrepareError { code: "InvalidZipFileException", message: refused.to_string() },
+    }
+}
+
+/// Runs file work off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PrepareError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| PrepareError::internal(e.to_string()))
+}
