@@ -1,7 +1,7 @@
 //! The only wiring: one struct, one field per part, and the order in which they start and stop.
 
 mod doctor;
-mod pythons;
+pub mod pythons;
 mod settings;
 mod system;
 mod targets;

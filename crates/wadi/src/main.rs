@@ -1,2 +1,43 @@
-//! The one binary.
-fn main() {}
+//! The one binary: `wadi up` runs a node; every other verb is a client of the public API.
+
+mod args;
+mod client;
+mod error;
+mod package;
+mod prices;
+mod show;
+mod verbs;
+
+use clap::Parser;
+use error::{Error, Result};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The sandbox launcher is this binary again: it must come before any runtime or thread.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == node::LAUNCHER_ARG) {
+        node::launcher_main();
+    }
+    let cli = args::Cli::parse();
+    show::log_to_stderr(matches!(cli.verb, args::Verb::Up(_)));
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = error.exit_code();
+            if !matches!(error, Error::Shown) {
+                eprintln!("{:?}", miette::Report::new(error));
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(cli: args::Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::told(format!("no async runtime: {e}"), "is the machine out of threads or descriptors?"))?;
+    let result = runtime.block_on(verbs::run(cli));
+    // A node has been stopped by now; what is left (a poll of standard input) must not hold the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
+}

@@ -1,0 +1,215 @@
+//! What a directory holds, found by convention: a Python handler or a `bootstrap` program.
+
+use super::Wishes;
+use crate::error::{Error, Result, at};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Files that may hold the handler, and names it may have, the likelier ones first.
+const MODULES: [&str; 5] = ["lambda_function", "app", "handler", "main", "index"];
+const FUNCTIONS: [&str; 3] = ["lambda_handler", "handler", "main"];
+/// A module larger than this is not read in search of its handler.
+const MODULE_BYTES_MAX: u64 = 4 << 20;
+
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    Python {
+        handler: String,
+    },
+    /// An executable that speaks the Lambda Runtime API.
+    Bootstrap,
+}
+
+/// What the directory holds, as far as the wishes leave it open.
+pub fn detect(dir: &Path, wishes: &Wishes) -> Result<Kind> {
+    if !dir.is_dir() {
+        return Err(Error::usage(
+            format!("{} is not a directory", dir.display()),
+            "`wadi deploy DIR` takes the directory that holds the function's code",
+        ));
+    }
+    match wishes.runtime.as_deref() {
+        Some(r) if r.starts_with("provided.") => return bootstrap(dir),
+        Some(r) if !r.starts_with("python3.") => {
+            return Err(Error::usage(
+                format!("`wadi deploy` does not build for {r}"),
+                "it builds python3.9 to python3.14 and provided.al2023",
+            ));
+        }
+        _ => {}
+    }
+    if let Some(handler) = &wishes.handler
+        && (wishes.runtime.is_some() || !dir.join("bootstrap").exists())
+    {
+        return named(dir, handler);
+    }
+    if let Some(handler) = python_handler(dir)? {
+        return Ok(Kind::Python { handler });
+    }
+    if wishes.runtime.is_none() && dir.join("bootstrap").exists() {
+        return bootstrap(dir);
+    }
+    Err(nothing_found(dir))
+}
+
+/// The first module that defines one of the handler names at its top level.
+fn python_handler(dir: &Path) -> Result<Option<String>> {
+    for module in MODULES {
+        let path = dir.join(format!("{module}.py"));
+        match path.metadata() {
+            Ok(meta) if meta.is_file() && meta.len() <= MODULE_BYTES_MAX => {}
+            _ => continue,
+        }
+        let source = String::from_utf8_lossy(&std::fs::read(&path).map_err(at(&path))?).into_owned();
+        if let Some(function) = FUNCTIONS.into_iter().find(|f| defines(&source, f)) {
+            return Ok(Some(format!("{module}.{function}")));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a line defines or assigns `name` at the top level.
+fn defines(source: &str, name: &str) -> bool {
+    source.lines().any(|line| {
+        let rest = line.strip_prefix("def ").unwrap_or(line);
+        let is_def = rest.len() < line.len();
+        rest.trim_start().strip_prefix(name).is_some_and(|after| {
+            let after = after.trim_start();
+            if is_def { after.starts_with('(') } else { line.starts_with(name) && assigns(after) }
+        })
+    })
+}
+
+fn assigns(after: &str) -> bool {
+    after.starts_with('=') && !after.starts_with("==")
+}
+
+/// A handler the user named: its module must be there.
+fn named(dir: &Path, handler: &str) -> Result<Kind> {
+    let module = handler.rsplit_once('.').map(|(module, _)| module.replace('.', "/"));
+    match module {
+        Some(m) if dir.join(format!("{m}.py")).is_file() || dir.join(&m).join("__init__.py").is_file() => {
+            Ok(Kind::Python { handler: handler.to_owned() })
+        }
+        Some(m) => Err(Error::usage(
+            format!("the handler {handler:?} means {m}.py, which is not in {}", dir.display()),
+            "a handler is written module.function",
+        )),
+        None => Err(Error::usage(format!("{handler:?} is not a handler"), "write it as module.function")),
+    }
+}
+
+fn bootstrap(dir: &Path) -> Result<Kind> {
+    let path = dir.join("bootstrap");
+    match path.metadata() {
+        Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Ok(Kind::Bootstrap),
+        Ok(_) => Err(Error::told(
+            format!("{} is not an executable file", path.display()),
+            format!("chmod +x {}", path.display()),
+        )),
+        Err(_) => Err(nothing_found(dir)),
+    }
+}
+
+fn nothing_found(dir: &Path) -> Error {
+    let has = |name: &str| dir.join(name).exists();
+    if has("Cargo.toml") {
+        return Error::told(
+            format!("{} is a Cargo project: there is a program to build first", dir.display()),
+            "cargo build --release --target x86_64-unknown-linux-musl, put the program into a directory of its own \
+             under the name `bootstrap`, and deploy that directory",
+        );
+    }
+    if has("package.json") || has("index.js") || has("index.mjs") {
+        return Error::told(
+            format!("{} is a Node.js project, and Wadi has no nodejs runtime yet", dir.display()),
+            "functions are Python or a program named `bootstrap` that speaks the Lambda Runtime API",
+        );
+    }
+    Error::told(
+        format!("no handler found in {}", dir.display()),
+        format!(
+            "put a function {} into one of {}, or name yours with --handler module.function; or add an executable named \
+             `bootstrap`",
+            FUNCTIONS.join(", "),
+            MODULES.map(|m| format!("{m}.py")).join(", ")
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn check(files: &[(&str, &str)], runtime: Option<&str>, handler: Option<&str>, expect: Result<Kind, &str>) {
+        let dir = tempfile::tempdir().expect("tempdir");
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+            fs::write(&path, text).expect("write");
+            if text.starts_with("#!") {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+            }
+        }
+        let wishes = Wishes { runtime: runtime.map(Into::into), handler: handler.map(Into::into) };
+        match (detect(dir.path(), &wishes), expect) {
+            (Ok(kind), Ok(expected)) => assert_eq!(kind, expected, "{files:?}"),
+            (Err(error), Err(part)) => {
+                let shown = format!("{:?}", miette::Report::new(error)).replace("\n", " ");
+                assert!(shown.contains(part), "{shown} lacks {part}");
+            }
+            (got, expected) => panic!("{files:?}: {got:?}, not {expected:?}"),
+        }
+    }
+
+    fn python(handler: &str) -> Result<Kind, &'static str> {
+        Ok(Kind::Python { handler: handler.into() })
+    }
+
+    #[test]
+    fn handlers_by_convention() {
+        check(&[("app.py", "import x\ndef handler(event, context):\n  pass\n")], None, None, python("app.handler"));
+        check(
+            &[("lambda_function.py", "def lambda_handler (e, c): 1")],
+            None,
+            None,
+            python("lambda_function.lambda_handler"),
+        );
+        check(&[("main.py", "app = A()\nhandler = Mangum(app)\n")], None, None, python("main.handler"));
+        check(&[("index.py", "def main(args): pass")], Some("python3.11"), None, python("index.main"));
+        // The likelier module wins, if it has a handler.
+        check(&[("app.py", "def other(): 1"), ("main.py", "def main(e, c): 1")], None, None, python("main.main"));
+        check(
+            &[("app.py", "def handler(e,c): 1"), ("main.py", "def main(e, c): 1")],
+            None,
+            None,
+            python("app.handler"),
+        );
+    }
+
+    #[test]
+    fn what_is_no_handler() {
+        for source in ["  def handler(e, c): 1", "def handler_two(): 1", "handler == 1", "#def handler(): 1", ""] {
+            check(&[("app.py", source)], None, None, Err("no handler found"));
+        }
+    }
+
+    #[test]
+    fn named_handlers_must_exist() {
+        check(&[("src/web.py", "")], None, Some("src.web.run"), python("src.web.run"));
+        check(&[("pkg/__init__.py", "")], None, Some("pkg.run"), python("pkg.run"));
+        check(&[("app.py", "")], None, Some("web.run"), Err("which is not in"));
+        check(&[("app.py", "")], None, Some("run"), Err("is not a handler"));
+    }
+
+    #[test]
+    fn programs() {
+        check(&[("bootstrap", "#!/bin/sh")], None, None, Ok(Kind::Bootstrap));
+        check(&[("bootstrap", "#!/bin/sh")], Some("provided.al2"), None, Ok(Kind::Bootstrap));
+        check(&[("bootstrap", "text")], None, None, Err("chmod +x"));
+        check(&[("Cargo.toml", "")], None, None, Err("cargo build --release"));
+        check(&[("package.json", "")], None, None, Err("no nodejs runtime"));
+        check(&[], Some("java21"), None, Err("does not build for java21"));
+    }
+}

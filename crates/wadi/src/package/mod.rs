@@ -1,0 +1,80 @@
+//! From a directory to a package: what it holds, what it needs, and the zip made of it.
+
+pub mod archive;
+pub mod convention;
+pub mod python;
+
+use crate::error::{Error, Result, at};
+use crate::show::{Work, size};
+use archive::Archive;
+use convention::Kind;
+use std::path::Path;
+
+/// AWS's limit on a zip that is uploaded directly.
+const ZIP_BYTES_MAX: usize = 50 << 20;
+
+/// What is deployed.
+#[derive(Debug)]
+pub struct Package {
+    pub runtime: String,
+    pub handler: String,
+    pub zip: Vec<u8>,
+}
+
+/// What the user said instead of leaving it to convention.
+#[derive(Debug, Default, Clone)]
+pub struct Wishes {
+    pub runtime: Option<String>,
+    pub handler: Option<String>,
+}
+
+/// Finds handler and runtime, installs requirements, zips.
+pub async fn build(dir: &Path, wishes: &Wishes) -> Result<Package> {
+    let (runtime, handler, site) = match convention::detect(dir, wishes)? {
+        Kind::Bootstrap => {
+            let runtime = wishes.runtime.clone().unwrap_or_else(|| "provided.al2023".into());
+            (runtime, wishes.handler.clone().unwrap_or_else(|| "bootstrap".into()), None)
+        }
+        Kind::Python { handler } => {
+            let requirements = dir.join("requirements.txt");
+            let needs_pip = requirements.exists();
+            let (minor, interpreter) = python::choose(&python::installed(), wishes.runtime.as_deref(), needs_pip)?;
+            let site = match interpreter {
+                Some(interpreter) if needs_pip => Some(python::install(&interpreter, dir).await?),
+                _ => None,
+            };
+            (format!("python3.{minor}"), handler, site)
+        }
+    };
+    let work = Work::start(format!("packing {}", dir.display()));
+    let (own, site_dir) = (dir.to_owned(), site.as_ref().map(|s| s.path().to_owned()));
+    let zip = tokio::task::spawn_blocking(move || {
+        let mut archive = Archive::default();
+        if let Some(site) = &site_dir {
+            archive.add_dir(site)?;
+        }
+        // The project's own files win over what was installed.
+        archive.add_dir(&own)?;
+        archive.finish()
+    })
+    .await
+    .map_err(|e| Error::bare(format!("packing failed: {e}")))??;
+    if zip.len() > ZIP_BYTES_MAX {
+        return Err(Error::told(
+            format!("the package is {} and 50 MiB is the most that can be deployed directly", size(zip.len() as u64)),
+            "leave out what the function does not need, or move large parts to a layer",
+        ));
+    }
+    work.done(format!("packed {} for {runtime}: {}", dir.display(), size(zip.len() as u64)));
+    Ok(Package { runtime, handler, zip })
+}
+
+/// Reads a directory's entries in name order.
+pub fn entries(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(at(dir))? {
+        paths.push(entry.map_err(at(dir))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,227 @@
+//! `wadi deploy`: a directory becomes a function that answers at a URL.
+
+use crate::args::pair;
+use crate::client::{Client, lambda::Configuration};
+use crate::error::{Error, Result};
+use crate::package::{self, Package, Wishes};
+use crate::show::{self, Work, size};
+use base64::Engine;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  wadi deploy ./thumbnails
+  wadi deploy . --name api --memory 512 --timeout 30 --env STAGE=test --env LEVEL=debug
+  wadi deploy ./worker --no-url --runtime python3.12 --handler worker.run
+  wadi deploy ./target/lambda/api         a directory with an executable named `bootstrap`
+
+By convention the handler is lambda_handler, handler or main in lambda_function.py, app.py, handler.py, main.py or
+index.py, and the runtime the newest Python here that AWS has too. requirements.txt is installed into the package. A
+function of that name is updated: code and what the flags say; the rest stays as it is. The URL is open to everybody
+who can reach the node; --no-url makes none.";
+
+/// Build, create or update, wait until active, print the URL
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Deploy {
+    /// The directory with the code
+    dir: PathBuf,
+    /// The function's name [default: the directory's]
+    #[arg(long)]
+    name: Option<String>,
+    /// python3.9 to python3.14, or provided.al2023 [default: by convention]
+    #[arg(long)]
+    runtime: Option<String>,
+    /// MODULE.FUNCTION [default: by convention]
+    #[arg(long)]
+    handler: Option<String>,
+    /// Megabytes [default for a new function: 256]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(128..=10_240))]
+    memory: Option<u32>,
+    /// Seconds one run may take [default for a new function: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=900))]
+    timeout: Option<u32>,
+    /// A variable of its environment (may be given again; together they replace the environment)
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
+    environment: Vec<(String, String)>,
+    /// Give it a public URL (that is the default)
+    #[arg(long, overrides_with = "no_url")]
+    url: bool,
+    /// Give it no URL
+    #[arg(long)]
+    no_url: bool,
+    /// The role it runs as [default for a new function: one named after it]
+    #[arg(long, value_name = "ARN")]
+    role: Option<String>,
+}
+
+/// A function as it should be.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub name: String,
+    pub memory: Option<u32>,
+    pub timeout: Option<u32>,
+    /// Empty: as it is.
+    pub environment: BTreeMap<String, String>,
+    pub role: Option<String>,
+    pub url: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Deployed {
+    #[serde(flatten)]
+    pub function: Configuration,
+    pub created: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_url: Option<String>,
+}
+
+pub async fn run(deploy: Deploy, client: &Client, json: bool) -> Result<()> {
+    let name = match deploy.name {
+        Some(name) => name,
+        None => name_of(&deploy.dir)?,
+    };
+    // Before the long work: is there anybody to deploy to?
+    client.function(&name).await?;
+    let package = package::build(&deploy.dir, &Wishes { runtime: deploy.runtime, handler: deploy.handler }).await?;
+    let plan = Plan {
+        name,
+        memory: deploy.memory,
+        timeout: deploy.timeout,
+        environment: deploy.environment.into_iter().collect(),
+        role: deploy.role,
+        url: !deploy.no_url,
+    };
+    let deployed = put(client, &plan, &package).await?;
+    if json {
+        return show::json(&deployed);
+    }
+    let f = &deployed.function;
+    show::line(format!(
+        "{} {} ({}, {}, {} MB, {}, version {})",
+        if deployed.created { "created" } else { "updated" },
+        f.function_name,
+        f.runtime.as_deref().unwrap_or("-"),
+        f.handler.as_deref().unwrap_or("-"),
+        f.memory_size,
+        size(f.code_size),
+        f.version,
+    ));
+    if let Some(url) = &deployed.function_url {
+        show::line(url);
+    }
+    Ok(())
+}
+
+/// The directory's own name, if a function may have it.
+fn name_of(dir: &Path) -> Result<String> {
+    let whole = dir.canonicalize().map_err(|e| {
+        Error::usage(format!("{}: {e}", dir.display()), "`wadi deploy DIR` takes the directory with the code")
+    })?;
+    let name = whole.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let fits =
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fits {
+        return Ok(name.to_owned());
+    }
+    Err(Error::usage(
+        format!("{name:?} cannot be a function's name (letters, digits, - and _, at most 64)"),
+        "give one with --name",
+    ))
+}
+
+/// Creates or updates the function and waits until it can run.
+pub async fn put(client: &Client, plan: &Plan, package: &Package) -> Result<Deployed> {
+    let name = &plan.name;
+    let work = Work::start(format!("deploying {name}"));
+    let code = base64::engine::general_purpose::STANDARD.encode(&package.zip);
+    let created = client.function(name).await?.is_none();
+    if created {
+        client.create_function(&creation(plan, package, &code)).await?;
+    } else {
+        client.settled(name).await?;
+        client.update_code(name, &code).await?;
+        work.now(format!("deploying {name}: waiting for its code"));
+        client.settled(name).await?;
+        client.update_configuration(name, &update(plan, package)).await?;
+    }
+    work.now(format!("deploying {name}: waiting until it is active"));
+    let function = client.settled(name).await?;
+    let function_url = if plan.url { Some(client.open_url(name).await?) } else { None };
+    work.done(format!("{name} is active"));
+    Ok(Deployed { function, created, function_url })
+}
+
+fn creation(plan: &Plan, package: &Package, code: &str) -> Value {
+    let mut input = update(plan, package);
+    let role = format!("arn:aws:iam::000000000000:role/{}", plan.name);
+    input["FunctionName"] = plan.name.as_str().into();
+    input["Code"] = json!({ "ZipFile": code });
+    input["Role"] = plan.role.clone().unwrap_or(role).into();
+    input["MemorySize"] = plan.memory.unwrap_or(256).into();
+    input["Timeout"] = plan.timeout.unwrap_or(30).into();
+    input
+}
+
+/// What an update says: runtime and handler follow the code; the rest only if asked for.
+fn update(plan: &Plan, package: &Package) -> Value {
+    let mut input = json!({ "Runtime": package.runtime, "Handler": package.handler });
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            input[name] = value;
+        }
+    };
+    set("MemorySize", plan.memory.map(Into::into));
+    set("Timeout", plan.timeout.map(Into::into));
+    set("Role", plan.role.clone().map(Into::into));
+    set("Environment", (!plan.environment.is_empty()).then(|| json!({ "Variables": plan.environment })));
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package() -> Package {
+        Package { runtime: "python3.12".into(), handler: "app.handler".into(), zip: Vec::new() }
+    }
+
+    #[test]
+    fn an_update_leaves_alone_what_was_not_asked_for() {
+        let plan = Plan { name: "f".into(), memory: Some(512), ..Default::default() };
+        let expect = json!({ "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 512 });
+        assert_eq!(update(&plan, &package()), expect);
+    }
+
+    #[test]
+    fn a_creation_says_everything() {
+        let plan = Plan {
+            name: "f".into(),
+            environment: BTreeMap::from([("A".into(), "1".into())]),
+            role: Some("arn:aws:iam::1:role/r".into()),
+            ..Default::default()
+        };
+        let expect = json!({
+            "FunctionName": "f", "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 256, "Timeout": 30,
+            "Role": "arn:aws:iam::1:role/r", "Environment": { "Variables": { "A": "1" } }, "Code": { "ZipFile": "UEs=" },
+        });
+        assert_eq!(creation(&plan, &package(), "UEs="), expect);
+    }
+
+    #[test]
+    fn names_come_from_directories_that_have_good_ones() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let check = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).expect("mkdir");
+            name_of(&path)
+        };
+        assert_eq!(check("thumb-nails_2").expect("good"), "thumb-nails_2");
+        assert_eq!(check("has space").expect_err("bad").exit_code(), 2);
+    }
+}

@@ -1,0 +1,105 @@
+//! `wadi up`: runs a node until it is told to stop.
+
+use crate::args::pair;
+use crate::error::{Error, Result};
+use node::{Credentials, Fallback, Flags, Network, Node, Settings};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXAMPLES: &str = "\
+Examples:
+  wadi up
+  wadi up --listen 127.0.0.1:0 --data-dir /tmp/w      a free port, data of its own
+  wadi up --listen 0.0.0.0:4566 --credentials root    for other machines: a key of its own, made at first start
+  WADI_NETWORK=host wadi up                           every flag is also a WADI_* variable
+
+wadi.toml says the same things: `listen = \"127.0.0.1:4566\"`, `data_dir = \"…\"`, `[runtimes] \"python3.12\" = \"…\"`.
+Flags win over variables, variables over the file. Stop it with Ctrl-C or SIGTERM: work in flight is finished first.";
+
+/// Run a node
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Up {
+    /// Where to listen [default: 127.0.0.1:4566]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where everything is kept [default: $XDG_DATA_HOME/wadi or ~/.local/share/wadi]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The settings file [default: wadi.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Whose keys are good: `development` (test/test, loopback only) or `root` (made at first start)
+    #[arg(long, value_name = "WHICH")]
+    credentials: Option<Credentials>,
+    /// What functions reach: `platform` (this node only) or `host` (the host's network)
+    #[arg(long, value_name = "WHICH")]
+    network: Option<Network>,
+    /// When a Python version is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
+    #[arg(long, value_name = "WHICH")]
+    runtime_fallback: Option<Fallback>,
+    /// Multiplies the waits between retries of asynchronous invocations [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    retry_time_scale: Option<f64>,
+    /// Invocations at once over the account [default: 1000]
+    #[arg(long, value_name = "N")]
+    account_concurrency: Option<u32>,
+    /// Seconds an idle instance is kept [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    idle_seconds: Option<u64>,
+    /// Seconds that work in flight gets when the node stops [default: 20]
+    #[arg(long, value_name = "SECONDS")]
+    drain_seconds: Option<u64>,
+    /// An interpreter to use, e.g. python3.12=/opt/python/bin/python3.12 (may be given again)
+    #[arg(long = "runtime", value_name = "NAME=PATH", value_parser = pair)]
+    runtimes: Vec<(String, String)>,
+}
+
+impl From<Up> for Flags {
+    fn from(up: Up) -> Self {
+        Self {
+            config: up.config,
+            listen: up.listen,
+            data_dir: up.data_dir,
+            credentials: up.credentials,
+            network: up.network,
+            runtime_fallback: up.runtime_fallback,
+            retry_time_scale: up.retry_time_scale,
+            account_concurrency: up.account_concurrency,
+            idle_seconds: up.idle_seconds,
+            drain_seconds: up.drain_seconds,
+            runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),
+        }
+    }
+}
+
+pub async fn run(up: Up) -> Result<()> {
+    let began = Instant::now();
+    let settings = Settings::load(up.into()).map_err(|e| Error::Usage { message: format!("{e:#}"), help: None })?;
+    let data_dir = settings.data_dir.clone();
+    // Signals are caught before the node starts, so that one sent meanwhile is not lost.
+    let no_signals = |e: std::io::Error| Error::bare(format!("cannot catch signals: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let node = Node::start(settings).await.map_err(|e| {
+        Error::told(format!("the node did not start: {e:#}"), "`wadi doctor` looks at what the machine offers")
+    })?;
+    let ready = began.elapsed().as_secs_f64();
+    crate::show::line(format!(
+        "wadi: ready on http://{} (data in {}, {ready:.2} s)",
+        node.address(),
+        data_dir.display()
+    ));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    eprintln!("wadi: stopping; work in flight is finished first (again to stop at once)");
+    tokio::select! {
+        _ = node.stop() => Ok(()),
+        _ = terminate.recv() => Err(Error::Shown),
+        _ = interrupt.recv() => Err(Error::Shown),
+    }
+}
