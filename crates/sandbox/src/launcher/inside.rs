@@ -98,7 +98,7 @@ fn prepare(plan: &Plan<'_>) -> Step<Vec<TcpListener>> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(step("set the host name"))?;
     let listeners = listen(plan.spec).map_err(step("listen"))?;
-    rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     root::enter(plan.root_at, plan.tmp, &plan.spec.mounts, plan.spec.network == Network::Host)?;
     if plan.root {
         sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;
@@ -182,9 +182,10 @@ fn renounce(plan: &Plan<'_>) -> Step<()> {
 
 /// Forks and executes the program; returns its pid inside once exec has succeeded.
 fn start(plan: &Plan<'_>) -> Step<i32> {
-    let (told, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
+    let (told, low) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
     // Out of the way of the descriptors 0 to 3 that the program gets.
-    let tells = rustix::io::fcntl_dupfd_cloexec(&tells, 10).map_err(step("move a pipe"))?;
+    let tells = rustix::io::fcntl_dupfd_cloexec(&low, 10).map_err(step("move a pipe"))?;
+    drop(low);
     match sys::fork_plain().map_err(step("fork the program"))? {
         None => {
             let errno = execute(plan, &tells).raw_os_error().unwrap_or(libc::EINVAL);
@@ -210,16 +211,17 @@ fn start(plan: &Plan<'_>) -> Step<i32> {
 fn execute(plan: &Plan<'_>, tells: &OwnedFd) -> io::Error {
     let become_it = || {
         rustix::process::setsid()?;
-        let null = std::fs::File::open("/dev/null")?;
-        // Out of the way first: any of these may sit where another is to go.
-        let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
-        let (null, output, frames) = (high(null.as_fd())?, high(plan.output)?, high(plan.frames)?);
-        for (fd, target) in [(&null, 0), (&output, 1), (&output, 2), (&frames, 3)] {
-            sys::place(fd, target)?;
+        {
+            // Out of the way first: any of these may sit where another is to go, and none may be closed there later.
+            let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
+            let null = high(std::fs::File::open("/dev/null")?.as_fd())?;
+            let (output, frames) = (high(plan.output)?, high(plan.frames)?);
+            for (fd, target) in [(&null, 0), (&output, 1), (&output, 2), (&frames, 3)] {
+                sys::place(fd, target)?;
+            }
         }
         sys::close_all_but(&[0, 1, 2, 3, tells.as_raw_fd()]);
         sys::reset_signals();
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         rustix::process::chdir(&plan.spec.cwd)?;
         let (program, arguments) = plan.spec.argv.split_first().ok_or(Errno::INVAL)?;
         Ok(Command::new(program).args(arguments).env_clear().envs(&plan.spec.env).exec())

@@ -67,7 +67,7 @@ pub fn what_cannot_be_raised_says_why() {
     block(async {
         let bench = Bench::new();
         let check = async |spec: Spec, expect: &str| {
-            let error = within(bench.driver.raise(spec)).await.unwrap_err().to_string();
+            let error = within(bench.driver.raise(spec)).await.expect_err(expect).to_string();
             assert!(error.contains(expect), "{error}");
         };
         check(spec(&["/no/such/program"]), "execute /no/such/program: No such file").await;
