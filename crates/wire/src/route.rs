@@ -53,8 +53,9 @@ impl Service {
                 // Older clients end collections with a slash.
                 let trimmed = path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(path);
                 let segments: Vec<&str> = trimmed.trim_start_matches('/').split('/').collect();
-                let fits = |op: &'static Operation| Some((fit(op, method, &segments, query.unwrap_or(""))?, op));
-                let best = self.operations.iter().filter_map(fits).max_by_key(|(score, _)| *score);
+                let fits = |op: &'static Operation| Some((fit(op, &segments, query.unwrap_or(""))?, op));
+                let near = |op: &&'static Operation| op.method == method && trimmed.starts_with(literal_start(op.uri));
+                let best = self.operations.iter().filter(near).filter_map(fits).max_by_key(|(score, _)| *score);
                 let (_, op) = best.ok_or_else(|| self.unknown(&format!("{method} {path}")))?;
                 Ok((op, labels(op, &segments)?))
             }
@@ -88,11 +89,14 @@ fn greedy_width(parts: usize, segments: usize) -> Option<usize> {
     (segments + 1).checked_sub(parts).filter(|n| *n > 0)
 }
 
-/// Whether a request fits an operation, and how closely: fixed queries before none, then more literal segments.
-fn fit(op: &'static Operation, method: &str, segments: &[&str], query: &str) -> Option<(usize, usize)> {
-    if op.method != method {
-        return None;
-    }
+/// What every path of a template begins with: a cheap look before the exact one.
+fn literal_start(uri: &str) -> &str {
+    let end = uri.bytes().position(|b| matches!(b, b'{' | b'?')).unwrap_or(uri.len());
+    uri[..end].trim_end_matches('/')
+}
+
+/// Whether a path and query fit an operation, and how closely: fixed queries before none, then more literal segments.
+fn fit(op: &'static Operation, segments: &[&str], query: &str) -> Option<(usize, usize)> {
     let (parts, fixed) = template(op.uri);
     let wanted = fixed.map_or(0, |f| f.split('&').count());
     if fixed.is_some_and(|f| !f.split('&').all(|pair| query_has(query, pair))) {

@@ -20,7 +20,7 @@ pub fn write(service: &Service) -> String {
          use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Service, Shape, TimeFormat};\n\n",
     );
     for (n, text, regex) in numbered {
-        let _ = write!(out, "static P{n}: Pattern = Pattern::new({text:?}, {regex:?});\n");
+        let _ = writeln!(out, "static P{n}: Pattern = Pattern::new({text:?}, {regex:?});");
     }
     let _ = write!(
         out,

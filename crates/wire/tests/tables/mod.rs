@@ -8,3 +8,5 @@ pub mod lambda;
 pub mod logs;
 #[path = "../../../../services/usage/src/api/shapes.rs"]
 pub mod usage;
+
+pub static ALL: [&wire::table::Service; 3] = [&lambda::SERVICE, &logs::SERVICE, &usage::SERVICE];
