@@ -131,8 +131,9 @@ async fn a_store_that_fails_delays_settling_and_delivers_no_second_time() {
         Faults { full: 1000, ..Faults::default() },
         Faults { full: 1000, read: 1000, ..Faults::default() },
     ] {
-        let flaky = Arc::new(Flaky::new(Arc::new(Memory::default()), 1, Faults::default()));
-        let (store, clock) = (Store::new(flaky.clone()), TestClock::new());
+        let clock = TestClock::new();
+        let flaky = Arc::new(Flaky::new(Arc::new(Memory::default()), clock.clone(), 1, Faults::default()));
+        let store = Store::new(flaky.clone());
         let told = Told::new(&clock, |_, _| (Duration::from_millis(10), Some(Verdict::Done)));
         for n in 0..50 {
             emit(&store, &event(n, "a", clock.now())).await.unwrap();

@@ -70,7 +70,7 @@ async fn live(seed: u64) -> (usize, usize, usize) {
     let config = Config { in_flight_max: 12, per_target_in_flight_max: 5, ..Config::default() };
     let mut acknowledged = HashSet::new();
     for life in 0..LIVES {
-        let flaky = Flaky::new(disk.clone(), seed * 100 + life, faults(&mut random));
+        let flaky = Flaky::new(disk.clone(), clock.clone(), seed * 100 + life, faults(&mut random));
         let store = Store::new(Arc::new(flaky));
         let running = run(&store, told.clone(), &clock, config);
         for n in 0..random.below(30) {

@@ -3,6 +3,7 @@
 use crate::engine::{Batch, Committed, Engine, Item, Range};
 use crate::{Error, Result};
 use async_trait::async_trait;
+use base::port::Clock;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct Faults {
 /// Fails as told, else does as the engine inside.
 pub struct Flaky {
     inner: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
@@ -42,8 +44,9 @@ enum Fate {
 }
 
 impl Flaky {
-    pub fn new(inner: Arc<dyn Engine>, seed: u64, faults: Faults) -> Self {
-        Self { inner, state: Mutex::new(State { faults, random: seed }) }
+    /// `clock` is what delays wait by.
+    pub fn new(inner: Arc<dyn Engine>, clock: Arc<dyn Clock>, seed: u64, faults: Faults) -> Self {
+        Self { inner, clock, state: Mutex::new(State { faults, random: seed }) }
     }
 
     /// Changes what fails from now on; `Faults::default()` heals everything.
@@ -60,7 +63,7 @@ impl Flaky {
             (delay, faults.fate(read, roll as u32))
         };
         if delay > 0 {
-            tokio::time::sleep(Duration::from_millis(delay)).await;
+            self.clock.sleep(Duration::from_millis(delay)).await;
         }
         fate
     }
