@@ -212,7 +212,7 @@ impl<M: Maker> Pools<M> {
             Ok(member) => {
                 pool.out += 1;
                 drop(state);
-                self.give_back(&key, member);
+                self.hand_on(&key, member);
             }
             Err(error) => {
                 let waiter = pool.waiting.pop_front();
@@ -260,18 +260,24 @@ impl<M: Maker> Pools<M> {
         Some(member)
     }
 
-    /// Takes an instance back: for whoever waits, else to the idle ones. One that may not run again is dropped.
+    /// Takes an instance back. One that may not run again is dropped.
     fn give_back(&self, key: &Key, member: M::Made) {
+        if member.usable() {
+            self.hand_on(key, member);
+        } else {
+            drop(member);
+            self.lost(key);
+        }
+    }
+
+    /// Gives an instance to whoever waits longest, else to the idle ones. A new one goes to a caller whatever its state:
+    /// a function that cannot start has to tell somebody.
+    fn hand_on(&self, key: &Key, member: M::Made) {
         let mut member = member;
         let mut state = self.state.lock();
         let closed = state.closed;
         let Some(pool) = state.pools.get_mut(key) else { return };
         pool.out -= 1;
-        if closed || !member.usable() {
-            state.forget_if_unused(key);
-            drop(state);
-            return;
-        }
         while let Some(waiter) = pool.waiting.pop_front() {
             match waiter.send(Ok(member)) {
                 Ok(()) => {
@@ -282,7 +288,7 @@ impl<M: Maker> Pools<M> {
                 Err(Err(_)) => return,
             }
         }
-        if pool.retired || self.wanting.load(Ordering::SeqCst) > 0 {
+        if closed || pool.retired || self.wanting.load(Ordering::SeqCst) > 0 || !member.usable() {
             state.forget_if_unused(key);
             drop(state);
             drop(member);

@@ -17,7 +17,8 @@ async fn world() -> (World, Arc<FakeDriver>) {
 
 async fn function(world: &World, name: &str, handler: &str) -> Version {
     let code = world.package(&[("bootstrap", "#!/bin/true")]).await;
-    let version = Version { handler: handler.into(), code, timeout_s: 1, ..version(name) };
+    let timeout_s = if handler.starts_with("slow") { 1 } else { 60 };
+    let version = Version { handler: handler.into(), code, timeout_s, ..version(name) };
     world.shelf.put(version.clone(), None);
     version
 }
@@ -133,7 +134,7 @@ async fn an_instance_that_died_idle_costs_nobody_a_call() {
 async fn a_slow_initialisation_is_done_again_on_the_calls_time() {
     let (world, driver) = world().await;
     let slow = function(&world, "f", "slow-init-once").await;
-    world.shelf.put(Version { timeout_s: 5, ..slow }, None);
+    world.shelf.put(Version { timeout_s: 60, ..slow }, None);
     let outcome = world.engine.invoke(world.call("f", "1")).await.expect("runs");
     assert_eq!(outcome.result.expect("answers"), "1");
     assert_eq!(driver.raised(), 2);
