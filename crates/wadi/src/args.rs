@@ -31,13 +31,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Shared {
     /// The node to talk to [default: $AWS_ENDPOINT_URL, $WADI_ENDPOINT, http://127.0.0.1:4566]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Every verb")]
     pub endpoint: Option<String>,
     /// The region to sign for [default: $AWS_REGION, $AWS_DEFAULT_REGION, us-east-1]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Every verb")]
     pub region: Option<String>,
     /// Print JSON for programs, not tables for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Every verb")]
     pub json: bool,
 }
 

@@ -86,9 +86,11 @@ pub async fn run(deploy: Deploy, client: &Client, json: bool) -> Result<()> {
         Some(name) => name,
         None => name_of(&deploy.dir)?,
     };
-    // Before the long work: is there anybody to deploy to?
+    let wishes = Wishes { runtime: deploy.runtime, handler: deploy.handler };
+    // Before the long work: is there something to deploy, and somebody to deploy it to?
+    package::convention::detect(&deploy.dir, &wishes)?;
     client.function(&name).await?;
-    let package = package::build(&deploy.dir, &Wishes { runtime: deploy.runtime, handler: deploy.handler }).await?;
+    let package = package::build(&deploy.dir, &wishes).await?;
     let plan = Plan {
         name,
         memory: deploy.memory,

@@ -32,10 +32,7 @@ pub async fn run(doctor: Doctor, client: &Client, json: bool) -> Result<()> {
         )
     } else {
         let settings = node::Settings::load(Up::default().into())?;
-        (
-            format!("this machine (no node asked; data would be in {})", settings.data_dir.display()),
-            local(&settings),
-        )
+        (format!("this machine (no node asked; data would be in {})", settings.data_dir.display()), local(&settings))
     };
     let missing = checks.iter().any(|c| c.status == "missing");
     if json {
@@ -49,9 +46,7 @@ pub async fn run(doctor: Doctor, client: &Client, json: bool) -> Result<()> {
 /// What the machine itself offers. That no node runs is said elsewhere, and is no fault of the machine.
 fn local(settings: &node::Settings) -> Vec<Check> {
     let checks = node::doctor(settings).into_iter().filter(|c| c.name != "node");
-    checks
-        .map(|c| Check { name: c.name, status: c.status.to_owned(), detail: c.detail, remedy: c.remedy })
-        .collect()
+    checks.map(|c| Check { name: c.name, status: c.status.to_owned(), detail: c.detail, remedy: c.remedy }).collect()
 }
 
 /// A table of the checks, and below it what to do, so that long advice does not tear the columns.
