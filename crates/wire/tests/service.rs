@@ -219,6 +219,11 @@ fn replies_are_put_together() {
     assert_eq!(reply.headers()["x-amzn-requestid"], "id-1");
     assert_eq!(reply.headers()["content-type"], "application/json");
 
+    let operation = LAMBDA.operation("DeleteFunction").expect("there");
+    let encoded = Encoded { output: json!({}), payload: None, status: Some(204) };
+    let reply = wire::encode(LAMBDA, operation, encoded, "id");
+    assert!(reply.body().is_empty() && !reply.headers().contains_key("content-type"));
+
     let operation = LAMBDA.operation("GetFunctionEventInvokeConfig").expect("there");
     let output = json!({"LastModified": 1_795_449_064.123, "MaximumRetryAttempts": null});
     let encoded = Encoded { output, ..Default::default() };

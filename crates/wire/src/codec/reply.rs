@@ -29,6 +29,10 @@ pub fn encode(service: &Service, operation: &Operation, reply: Encoded, request_
             json(&output)
         }
     };
+    if response.status() == StatusCode::NO_CONTENT {
+        response.headers_mut().remove(CONTENT_TYPE);
+        return response;
+    }
     *response.body_mut() = body;
     response
 }
