@@ -25,6 +25,8 @@ pub enum Request {
     Hello { state_dir: PathBuf },
     /// `seq` names the sandbox in all replies about it.
     Raise { seq: u64, spec: Spec },
+    /// Ends a sandbox that the node cannot hold: not all of its descriptors arrived. Others are ended by their pidfd.
+    Kill { seq: u64 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,7 +101,7 @@ pub fn send(socket: impl AsFd, packet: &[u8], descriptors: &[BorrowedFd<'_>], fl
 }
 
 /// Takes one packet into `buffer`: its length, 0 at the end of the stream, and the descriptors beside it. A packet longer
-/// than the buffer is `EMSGSIZE`.
+/// than the buffer is `EMSGSIZE`. Descriptors for which this process's table has no room are missing.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
@@ -116,7 +118,7 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result
             descriptors.extend(fds);
         }
     }
-    if taken.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if taken.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
     Ok((taken.bytes, descriptors))

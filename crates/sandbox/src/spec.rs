@@ -78,7 +78,7 @@ pub struct Exit {
     pub status: Status,
     /// The kernel killed a process of it for passing its memory limit.
     pub out_of_memory: bool,
-    /// Peak memory of the whole sandbox, page cache included; 0 where the machine does not count it.
+    /// Peak memory of the whole sandbox, page cache included; where no cgroup counts it, that of its largest process.
     pub memory_bytes_peak: u64,
     pub cpu_us: u64,
 }
@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn refuses_what_breaks_a_bound() {
         spec().check().expect("valid");
-        let broken: [(&str, fn(&mut Spec)); 12] = [
+        type Break = fn(&mut Spec);
+        let broken: [(&str, Break); 12] = [
             ("id", |s| s.id = "../x".into()),
             ("id", |s| s.id = String::new()),
             ("argv", |s| s.argv = vec!["true".into()]),

@@ -190,6 +190,11 @@ impl Launcher {
                         self.tell(&Reply::Failed { seq, error }, &[]);
                     }
                 }
+                Ok(Request::Kill { seq }) => {
+                    if let Some(sandbox) = self.sandboxes.get(&seq) {
+                        sandbox.kill();
+                    }
+                }
                 Ok(Request::Hello { .. }) => self.warn("greeted twice".into()),
                 Err(error) => self.warn(format!("a request cannot be read: {error}")),
             },

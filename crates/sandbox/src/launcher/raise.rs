@@ -148,14 +148,14 @@ impl Sandbox {
 
     /// After its init has ended: reaps it and sums up.
     pub fn sum_up(&self) -> Exit {
-        let ended = sys::wait(self.pid);
+        let ended = sys::wait(self.pid).ok();
         let meter = self.group.meter();
         Exit {
             // An init that said nothing was killed, and with it everyone.
             status: self.status.unwrap_or(Status::Signalled(libc::SIGKILL)),
             out_of_memory: self.memory_ran_out || self.group.was_killed_for_memory(),
-            memory_bytes_peak: meter.memory_bytes_peak().unwrap_or(0),
-            cpu_us: meter.cpu_us().or(ended.ok().map(|ended| ended.cpu_us)).unwrap_or(0),
+            memory_bytes_peak: meter.memory_bytes_peak().or(ended.as_ref().map(|e| e.resident_bytes_peak)).unwrap_or(0),
+            cpu_us: meter.cpu_us().or(ended.as_ref().map(|e| e.cpu_us)).unwrap_or(0),
         }
     }
 

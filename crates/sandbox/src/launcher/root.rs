@@ -98,8 +98,10 @@ impl Root {
         }
         SYSTEM.iter().try_for_each(|name| self.mirror(Path::new(name)))?;
         ETC.iter().try_for_each(|name| self.mirror(&Path::new("etc").join(name)))?;
-        if resolver {
-            self.bind(Path::new("/etc/resolv.conf"), Path::new("etc/resolv.conf"), READ_ONLY)?;
+        // Often a link to where nothing else of it is seen inside, so not mirrored as such.
+        let hosts = Path::new("/etc/resolv.conf");
+        if resolver && hosts.exists() {
+            self.bind(hosts, Path::new("etc/resolv.conf"), READ_ONLY)?;
         }
         for name in DEVICES {
             self.bind(&Path::new("/dev").join(name), &Path::new("dev").join(name), DEVICE)?;

@@ -155,16 +155,18 @@ mod tests {
     fn a_tree_of_any_depth_goes() {
         let top = tempfile::tempdir().unwrap();
         let mut at = rustix::fs::open(top.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
-        for depth in 0..3000 {
-            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
-            at = rustix::fs::openat(&at, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        // Deeper than any path may be long.
+        let name = "d".repeat(200);
+        for depth in 0..300 {
+            rustix::fs::mkdirat(&at, &name, Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
             if depth % 100 == 0 {
                 drop(rustix::fs::openat(&at, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
             }
         }
         rustix::fs::symlinkat("/etc", &at, "link").unwrap();
         fs::create_dir_all(top.path().join("shut/in")).unwrap();
-        fs::set_permissions(top.path().join("shut"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.path().join("shut"), fs::Permissions::from_mode(0o0)).unwrap();
         for n in 0..500 {
             fs::write(top.path().join(format!("file-{n}")), "x").unwrap();
         }

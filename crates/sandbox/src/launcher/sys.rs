@@ -148,6 +148,8 @@ pub struct Ended {
     pub status: i32,
     /// User and system time of it and of all it waited for.
     pub cpu_us: u64,
+    /// The most that one of these had resident.
+    pub resident_bytes_peak: u64,
 }
 
 /// Waits for a child: any (`-1`) or the one given.
@@ -162,7 +164,13 @@ pub fn wait(pid: i32) -> Result<Ended> {
             Err(error) => return Err(error),
             Ok(pid) => {
                 let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
-                return Ok(Ended { pid: pid as i32, status, cpu_us: us(usage.ru_utime) + us(usage.ru_stime) });
+                let cpu_us = us(usage.ru_utime) + us(usage.ru_stime);
+                return Ok(Ended {
+                    pid: pid as i32,
+                    status,
+                    cpu_us,
+                    resident_bytes_peak: usage.ru_maxrss as u64 * 1024,
+                });
             }
         }
     }

@@ -45,6 +45,7 @@ struct State {
 
 struct Waiting {
     id: String,
+    listeners: usize,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -57,7 +58,9 @@ impl Shared {
     /// Queues a request that `make` writes for the number given to it.
     pub fn ask(
         &self,
-        make: impl FnOnce(u64) -> Result<(String, Vec<u8>), Error>,
+        id: &str,
+        listeners: usize,
+        make: impl FnOnce(u64) -> Result<Vec<u8>, Error>,
     ) -> Result<oneshot::Receiver<Answer>, Error> {
         let mut state = self.state.lock();
         if state.waiting.len() >= WAITING_MAX {
@@ -65,10 +68,10 @@ impl Shared {
         }
         state.seq += 1;
         let seq = state.seq;
-        let (id, packet) = make(seq)?;
+        let packet = make(seq)?;
         let (answer, reply) = oneshot::channel();
         state.queue.push_back(packet);
-        state.waiting.insert(seq, Waiting { id, answer });
+        state.waiting.insert(seq, Waiting { id: id.to_owned(), listeners, answer });
         drop(state);
         self.wake();
         Ok(reply)
@@ -81,6 +84,13 @@ impl Shared {
     pub fn stop(&self) {
         self.state.lock().stopping = true;
         self.wake();
+    }
+
+    /// Has the launcher end a sandbox that we do not hold.
+    fn kill(&self, seq: u64) {
+        if let Ok(packet) = protocol::packet(&Request::Kill { seq }) {
+            self.state.lock().queue.push_back(packet);
+        }
     }
 
     fn wake(&self) {
@@ -222,7 +232,6 @@ impl Link {
                         Ok(reply) => self.hear(shared, reply, descriptors),
                         Err(error) => tracing::error!(%error, "a launcher's reply cannot be read"),
                     },
-                    // Descriptors that did not fit in our table are lost, and with them whose they were.
                     Err(error) => {
                         tracing::error!(%error, "the launcher cannot be heard");
                         return;
@@ -248,8 +257,9 @@ impl Link {
         match reply {
             Reply::Raised { seq, meter } => {
                 self.raised_any = true;
-                if let Some(waiting) = shared.state.lock().waiting.remove(&seq) {
-                    self.raised(seq, waiting, meter, descriptors);
+                let waiting = shared.state.lock().waiting.remove(&seq);
+                if waiting.is_none_or(|waiting| !self.raised(seq, waiting, meter, descriptors)) {
+                    shared.kill(seq);
                 }
             }
             Reply::Failed { seq, error } => {
@@ -268,13 +278,16 @@ impl Link {
         }
     }
 
-    fn raised(&mut self, seq: u64, waiting: Waiting, meter: Meter, descriptors: Vec<OwnedFd>) {
+    /// Hands a sandbox over; `false` when that cannot be done.
+    fn raised(&mut self, seq: u64, waiting: Waiting, meter: Meter, descriptors: Vec<OwnedFd>) -> bool {
+        let all = descriptors.len() == 3 + waiting.listeners;
         let mut descriptors = descriptors.into_iter();
-        let (Some(pidfd), Some(output), Some(frames)) = (descriptors.next(), descriptors.next(), descriptors.next())
+        let (true, Some(pidfd), Some(output), Some(frames)) =
+            (all, descriptors.next(), descriptors.next(), descriptors.next())
         else {
-            let error = Error::Raise { step: "receive it".into(), reason: "descriptors are missing".into() };
-            let _ = waiting.answer.send(Err(error));
-            return;
+            let reason = "the node has no room for its descriptors (ulimit -n)".into();
+            let _ = waiting.answer.send(Err(Error::Raise { step: "receive it".into(), reason }));
+            return false;
         };
         let hold = Arc::new(Hold::new(pidfd, meter));
         let (tell, exit) = oneshot::channel();
@@ -286,6 +299,7 @@ impl Link {
             // Nobody waits any more.
             hold.kill();
         }
+        true
     }
 
     /// Ends what is left: a launcher that we stop by closing its socket, or sandboxes whose launcher died.

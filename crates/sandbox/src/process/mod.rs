@@ -65,10 +65,9 @@ impl Drop for Process {
 impl Driver for Process {
     async fn raise(&self, spec: Spec) -> Result<Raised, Error> {
         spec.check()?;
-        let reply = self.shared.ask(|seq| {
-            let id = spec.id.clone();
-            let packet = protocol::packet(&protocol::Request::Raise { seq, spec }).map_err(Error::Invalid)?;
-            Ok((id, packet))
+        let (id, listeners) = (spec.id.clone(), spec.listen.len());
+        let reply = self.shared.ask(&id, listeners, |seq| {
+            protocol::packet(&protocol::Request::Raise { seq, spec }).map_err(Error::Invalid)
         })?;
         reply.await.map_err(|_| Error::LauncherGone)?
     }

@@ -1,7 +1,7 @@
 //! What a sandbox sees and may.
 
 use crate::bench::{Bench, PATIENCE, block, python, read, sh, within};
-use sandbox::{Driver, Kept, Mount, Process, ProcessConfig, Status};
+use sandbox::{Driver, Kept, Mount, Network, Process, ProcessConfig, Spec, Status};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
@@ -43,10 +43,10 @@ pub fn has_no_rights() {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(text.contains("\nwadi\n/tmp\n0022\n"), "{text}");
-        let environment = text.split("0022\n").nth(1).unwrap();
+        let environment = text.rsplit_once("\n0022\n").unwrap().1;
         assert!(environment.contains("GIVEN=yes") && !environment.contains("CARGO"), "{environment}");
 
-        let own = "import os
+        let own = "import os, sys
 print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit()) == [1, os.getpid()], os.getsid(0) == os.getpid())
 print([os.path.exists(f'/proc/self/fd/{n}') for n in range(6)], os.readlink('/proc/self/fd/0'))
 for secret in ('environ', 'mem', 'maps', 'fd'):
@@ -54,6 +54,7 @@ for secret in ('environ', 'mem', 'maps', 'fd'):
     except OSError as e: print(secret, e.errno)
 try: os.kill(1, 9); print('init survives')
 except OSError as e: print(e)
+sys.stdout.flush()
 open('/dev/stdout', 'w').write('by name\\n')";
         let (text, exit) = bench.run(python(own)).await;
         // Descriptor 4 is the directory that Python itself is not reading any more.
@@ -129,6 +130,20 @@ s = socket.create_connection(('127.0.0.1', 9001), 5); s.sendall(b'hello'); s.shu
         drop(stream);
         let text = within(read(raised.output)).await;
         assert_eq!(text, "True ['lo']\n111\n101\n101\nb'HELLO'\n");
+    });
+}
+
+pub fn reaches_the_host_where_asked() {
+    block(async {
+        let bench = Bench::new();
+        let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = outside.local_addr().unwrap().port();
+        let script = format!("import socket; socket.create_connection(('127.0.0.1', {port}), 5); print('reached')");
+        let spec = Spec { network: Network::Host, listen: vec![9001, 9001], ..python(&script) };
+        let raised = bench.raise(spec).await;
+        let ports: Vec<u16> = raised.listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert!(ports.len() == 2 && ports[0] != ports[1] && !ports.contains(&9001), "{ports:?}");
+        assert_eq!(within(read(raised.output)).await, "reached\n");
     });
 }
 
@@ -212,6 +227,14 @@ print(made)";
         let (text, exit) = bench.run(spec).await;
         assert_eq!((text.as_str(), exit.status), ("19\n", Status::Exited(0)));
     });
+}
+
+/// As root, with cgroups, one promise alone is weaker, and says how.
+pub fn root_keeps_its_promises() {
+    let promises = Bench::new().driver.promises();
+    let weaker: Vec<_> = promises.iter().filter(|promise| promise.kept != Kept::Yes).collect();
+    assert!(promises.len() >= 8 && weaker.iter().all(|promise| promise.name.starts_with("/tmp")), "{weaker:?}");
+    assert!(weaker.iter().all(|promise| promise.remedy.is_some()));
 }
 
 /// The launcher as an ordinary user: what still holds, holds, and what does not is told.

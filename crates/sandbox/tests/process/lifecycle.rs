@@ -159,10 +159,14 @@ pub fn nothing_is_left_behind() {
         let own = (cgroups(launcher).len(), launcher_fds());
         // Many at once; each leaves files, some deep, some in directories it has shut.
         let script = "mkdir -p /tmp/a/b/c; touch /tmp/a/b/c/f; chmod 0 /tmp/a/b; dd if=/dev/zero of=/tmp/big bs=1M count=4 2>/dev/null";
-        let raising = (0..40).map(|_| bench.driver.raise(sh(script)));
+        let raise = || {
+            let driver = bench.driver.clone();
+            tokio::spawn(async move { within(driver.raise(sh(script))).await.unwrap() })
+        };
+        let raising: Vec<_> = (0..40).map(|_| raise()).collect();
         let mut raised = Vec::new();
-        for raising in raising.map(|future| Box::pin(future)) {
-            raised.push(within(raising).await.unwrap());
+        for raising in raising {
+            raised.push(raising.await.unwrap());
         }
         for (n, raised) in raised.into_iter().enumerate() {
             if n % 4 == 0 {

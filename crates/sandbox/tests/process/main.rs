@@ -1,5 +1,6 @@
 //! The process driver on the real kernel: what a sandbox sees, may, costs, and leaves behind. Most of it needs root,
 //! and says so by counting as ignored without.
+#![allow(clippy::unwrap_used)]
 
 mod bench;
 mod confine;
@@ -18,14 +19,16 @@ fn main() {
     if !root {
         eprintln!("not root: the tests of the process driver are skipped, and counted as ignored");
     }
-    let tests: [(&'static str, fn()); 17] = [
+    let tests: [(&'static str, fn()); 19] = [
         ("sees_only_its_own_root", confine::sees_only_its_own_root),
         ("has_no_rights", confine::has_no_rights),
         ("is_refused_what_changes_its_confinement", confine::is_refused_what_changes_its_confinement),
         ("reaches_nothing_but_the_listener", confine::reaches_nothing_but_the_listener),
+        ("reaches_the_host_where_asked", confine::reaches_the_host_where_asked),
         ("mounts_are_as_asked", confine::mounts_are_as_asked),
         ("memory_is_limited_for_the_whole", confine::memory_is_limited_for_the_whole),
         ("a_fork_bomb_is_bounded", confine::a_fork_bomb_is_bounded),
+        ("root_keeps_its_promises", confine::root_keeps_its_promises),
         ("works_without_root", confine::works_without_root),
         ("ends_are_told_exactly", lifecycle::ends_are_told_exactly),
         ("output_and_frames_are_pipes", lifecycle::output_and_frames_are_pipes),
