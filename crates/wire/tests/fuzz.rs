@@ -10,8 +10,10 @@ const ROUNDS: u32 = 30_000;
 const SEEDS: [&str; 8] = [
     "GET /2015-03-31/functions?MaxItems=5&Marker=a%20b HTTP/1.1\nhost:localhost\n\n",
     "GET /2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Aa?Qualifier=%24LATEST x\n\n",
-    "POST /2015-03-31/functions x\ncontent-type:application/json\n\n{\"FunctionName\":\"f\",\"Role\":\"arn:aws:iam::000000000000:role/r\",\
-     \"Code\":{\"ZipFile\":\"UEs=\"},\"Environment\":{\"Variables\":{\"A1\":\"b\"}},\"Layers\":[\"a\"],\"Timeout\":3,\"Tags\":{\"k\":\"v\"}}",
+    "POST /2015-03-31/functions x\ncontent-type:application/json\n\n\
+     {\"FunctionName\":\"f\",\"Role\":\"arn:aws:iam::000000000000:role/r\",\
+     \"Code\":{\"ZipFile\":\"UEs=\"},\"Environment\":{\"Variables\":{\"A1\":\"b\"}},\
+     \"Layers\":[\"a\"],\"Timeout\":3,\"Tags\":{\"k\":\"v\"}}",
     "POST /2015-03-31/functions/f/invocations x\nx-amz-invocation-type:Event\nx-amz-client-context:e30=\n\n{\"a\":1}",
     "DELETE /2017-03-31/tags/arn%3Aaws?tagKeys=a&tagKeys=b x\n\n",
     "POST / x\nx-amz-target:Logs_20140328.PutLogEvents\n\n{\"logGroupName\":\"g\",\"logStreamName\":\"s\",\"logEvents\":\
