@@ -271,3 +271,6 @@ fn broken(error: zip::result::ZipError) -> PackageError {
 fn broken_text(error: &io::Error) -> PackageError {
     PackageError::Broken { detail: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,66 @@
+//! The engine over real sandboxes: Python functions and a `provided` bootstrap, as users write them. Needs root, else
+//! the tests count as ignored; needs one Python 3, else those of Python do.
 
+mod bench;
+mod functions;
+mod support;
+
+use libtest_mimic::{Arguments, Trial};
+use sandbox::{Process, ProcessConfig};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use support::World;
+
+/// The minor version of the Python that the tests run on, and where it is.
+pub fn python() -> Option<(u8, PathBuf)> {
+    static FOUND: OnceLock<Option<(u8, PathBuf)>> = OnceLock::new();
+    let ask = || {
+        let program = std::env::var("WADI_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+        let code = "import sys; print(sys.version_info[1], sys.executable)";
+        let output = std::process::Command::new(program).args(["-c", code]).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let (minor, path) = text.trim().split_once(' ')?;
+        Some((minor.parse().ok()?, path.into()))
+    };
+    FOUND.get_or_init(ask).clone()
+}
+
+/// One launcher for all tests: each has an engine of its own.
+fn driver() -> Arc<Process> {
+    static DRIVER: OnceLock<(Arc<Process>, tempfile::TempDir)> = OnceLock::new();
+    let start = || {
+        let dir = tempfile::tempdir().expect("a directory");
+        let program = std::env::current_exe().expect("this test");
+        let config = ProcessConfig { program, state_dir: dir.path().to_owned() };
+        (Process::start(config).expect("starts"), dir)
+    };
+    DRIVER.get_or_init(start).0.clone()
+}
+
+pub fn world() -> World {
+    let pythons: BTreeMap<u8, PathBuf> = python().into_iter().collect();
+    World::new(driver(), 1, |config| config.pythons = pythons)
+}
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some(sandbox::LAUNCHER_ARG) {
+        sandbox::launcher_main();
+    }
+    let arguments = Arguments::from_args();
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("not root: the engine's tests on real sandboxes are skipped, and counted as ignored");
+    }
+    let trial = |(name, needs_python, test): (&'static str, bool, fn(&tokio::runtime::Runtime))| {
+        Trial::test(name, move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            test(&runtime);
+            Ok(())
+        })
+        .with_ignored_flag(!root || needs_python && python().is_none())
+    };
+    let mut trials: Vec<Trial> = functions::TESTS.iter().copied().map(trial).collect();
+    trials.push(trial(("speed", true, bench::speed)));
+    libtest_mimic::run(&arguments, trials).exit()
+}

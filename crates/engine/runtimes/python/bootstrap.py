@@ -374,7 +374,9 @@ def error_document(error, request_id=""):
         while mine < len(frames) and (frames[mine].filename == THIS_FILE or "importlib" in frames[mine].filename):
             mine += 1
         message, error_type = str(error), type(error).__name__
-        trace = traceback.format_list(frames[mine:] if mine < len(frames) else frames)
+        # As plain tuples, without columns: AWS's traces have no carets.
+        kept = [(f.filename, f.lineno, f.name, f.line) for f in (frames[mine:] if mine < len(frames) else frames)]
+        trace = traceback.format_list(kept)
     return {"errorMessage": message, "errorType": error_type, "requestId": request_id, "stackTrace": trace}
 
 

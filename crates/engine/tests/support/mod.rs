@@ -80,13 +80,14 @@ impl Clock for FastClock {
     }
 }
 
-/// Numbers that never repeat.
-#[derive(Default)]
-pub struct Counting(AtomicU64);
+/// Numbers that never repeat in this process.
+pub struct Counting;
+
+static COUNT: AtomicU64 = AtomicU64::new(1);
 
 impl Entropy for Counting {
     fn fill(&self, into: &mut [u8]) {
-        let n = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let n = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         into.iter_mut().rev().zip(n.iter().rev().chain(std::iter::repeat(&0))).for_each(|(to, from)| *to = *from);
     }
 }
@@ -199,7 +200,7 @@ impl World {
             driver,
             blobs: blobs.clone(),
             clock: FastClock::new(scale),
-            entropy: Arc::<Counting>::default(),
+            entropy: Arc::new(Counting),
             meter: memory.clone(),
             logs: memory.clone(),
             identity: Arc::new(Keys),
