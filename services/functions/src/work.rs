@@ -9,7 +9,7 @@ use crate::records::{Function, LayerVersion, Pending, Published, Snapshot, State
 use crate::store::{At, Below, place_of};
 use ::store::record::{self, Record};
 use ::store::{BlobId, Key};
-use base::Scope;
+use base::{Scope, Timestamp};
 use engine::PrepareError;
 use futures::StreamExt;
 use std::collections::HashSet;
@@ -156,6 +156,10 @@ impl Functions {
 
     /// Removes code blobs that no function, version or layer names.
     pub async fn sweep_code(&self) -> Result<usize> {
+        self.sweep_code_at(self.clock.now()).await
+    }
+
+    pub(crate) async fn sweep_code_at(&self, now: Timestamp) -> Result<usize> {
         // In this order a reference that is copied while we read cannot slip through: a function takes its layers from a
         // layer version, and a version its code from a function.
         let mut live = HashSet::new();
@@ -167,7 +171,7 @@ impl Functions {
         self.each(Below::Versions, |p: Published| live.extend(blobs_of(&p.snapshot))).await?;
         let live = &live;
         let is_live = |id: BlobId| async move { Ok(live.contains(&id)) };
-        Ok(self.blobs.sweep(code::SPACE, ORPHAN_AGE, self.clock.now(), is_live).await?)
+        Ok(self.blobs.sweep(code::SPACE, ORPHAN_AGE, now, is_live).await?)
     }
 
     async fn each<R: Record>(&self, kind: Below, mut see: impl FnMut(R)) -> Result<()> {

@@ -1,1 +1,13 @@
-//! Tests of the room.
+//! Tests of the room, through its operation table, with a fake runner and a clock that stands still.
+
+mod events;
+mod invoke;
+mod layers;
+mod life;
+mod limits;
+mod lists;
+mod permissions;
+mod recovery;
+mod rig;
+mod urls;
+mod versions;

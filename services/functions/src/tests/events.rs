@@ -1,0 +1,152 @@
+//! Asynchronous invocations: accepted durably, delivered by AWS's rules.
+
+use super::rig::{ARN, Answer, Rig};
+use base::port::Target;
+use base::{Arn, Event, InvokeError, Source, Verdict};
+use bytes::Bytes;
+use serde_json::json;
+use std::time::Duration;
+use store::outbox;
+
+/// Invokes with `Event` and gives the event that lies in the outbox.
+async fn accepted(rig: &Rig, function: &str) -> Event {
+    let input = json!({"FunctionName": function, "InvocationType": "Event"});
+    let reply = rig.send("Invoke", input, Bytes::from_static(b"{\"n\": 1}")).await.expect("accepted");
+    assert_eq!((reply.status, reply.output), (Some(202), json!({})));
+    let mut waiting = outbox::waiting(&rig.store, None, 10).await.expect("storage works");
+    waiting.pop().expect("an event").event
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn after(verdict: Verdict) -> Duration {
+    match verdict {
+        Verdict::Retry { after, .. } => after,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn dead(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Dead { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn accepted_then_delivered() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let event = accepted(&rig, "f").await;
+    assert_eq!((event.target.to_string().as_str(), event.payload.get()), (ARN, "{\"n\": 1}"));
+    assert_eq!(rig.functions.deliver(&event, 1).await, Verdict::Done);
+    let (call, _) = rig.runner.last_call();
+    assert_eq!((call.request_id, &call.payload[..]), (event.id, &b"{\"n\": 1}"[..]));
+}
+
+#[tokio::test]
+async fn the_functions_own_errors_are_tried_twice_more() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let event = accepted(&rig, "f").await;
+    // A throttle in between is no error of the function.
+    let throttle = || Answer::Refuses(InvokeError::Throttled { reason: "x" });
+    rig.runner.then([Answer::Fails("E"), throttle(), Answer::Fails("E"), Answer::Fails("KeyError")]);
+    assert_eq!(after(rig.functions.deliver(&event, 1).await), secs(60));
+    assert_eq!(after(rig.functions.deliver(&event, 2).await), secs(2));
+    assert_eq!(after(rig.functions.deliver(&event, 3).await), secs(120));
+    let reason = dead(rig.functions.deliver(&event, 4).await);
+    assert!(reason.starts_with("RetriesExhausted after 3 errors: KeyError: {"), "{reason}");
+}
+
+#[tokio::test]
+async fn throttles_are_tried_until_the_event_is_too_old() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let event = accepted(&rig, "f").await;
+    let throttle = || Answer::Refuses(InvokeError::Throttled { reason: "x" });
+    rig.runner.then((0..5).map(|_| throttle()));
+    assert_eq!(after(rig.functions.deliver(&event, 1).await), secs(1));
+    assert_eq!(after(rig.functions.deliver(&event, 5).await), secs(16));
+    assert_eq!(after(rig.functions.deliver(&event, 30).await), secs(300));
+    rig.clock.advance(secs(6 * 3600 - 299));
+    let reason = dead(rig.functions.deliver(&event, 80).await);
+    assert!(reason.starts_with("EventAgeExceeded"), "{reason}");
+}
+
+#[tokio::test]
+async fn settings_of_the_qualifier_hold() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    rig.ok("PublishVersion", json!({"FunctionName": "f"})).await;
+    rig.ok("CreateAlias", json!({"FunctionName": "f", "Name": "prod", "FunctionVersion": "1"})).await;
+    let put = json!({
+        "FunctionName": "f", "Qualifier": "prod", "MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60,
+        "DestinationConfig": {"OnSuccess": {}, "OnFailure": {}},
+    });
+    let config = rig.ok("PutFunctionEventInvokeConfig", put).await;
+    assert_eq!(
+        config,
+        json!({
+            "LastModified": 1_795_449_064.123, "FunctionArn": format!("{ARN}:prod"), "MaximumRetryAttempts": 0,
+            "MaximumEventAgeInSeconds": 60, "DestinationConfig": {"OnSuccess": {}, "OnFailure": {}},
+        })
+    );
+    let event = accepted(&rig, "f:prod").await;
+    rig.runner.then([Answer::Fails("E")]);
+    dead(rig.functions.deliver(&event, 1).await);
+    let update = json!({"FunctionName": "f", "Qualifier": "prod", "MaximumRetryAttempts": 1});
+    assert_eq!(rig.ok("UpdateFunctionEventInvokeConfig", update).await["MaximumEventAgeInSeconds"], 60);
+    let listed = rig.ok("ListFunctionEventInvokeConfigs", json!({"FunctionName": "f"})).await;
+    assert_eq!(listed["FunctionEventInvokeConfigs"][0]["FunctionArn"], format!("{ARN}:prod"));
+    let text = format!("The function {ARN}:$LATEST doesn't have an EventInvokeConfig");
+    rig.refused("GetFunctionEventInvokeConfig", json!({"FunctionName": "f"}), "ResourceNotFoundException", &text).await;
+    let queue = json!({
+        "FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:q"}},
+    });
+    rig.refused("PutFunctionEventInvokeConfig", queue, "InvalidParameterValueException", "DestinationConfig.OnFailure")
+        .await;
+    let prod = json!({"FunctionName": "f", "Qualifier": "prod"});
+    rig.ok("DeleteFunctionEventInvokeConfig", prod.clone()).await;
+    rig.refused("DeleteFunctionEventInvokeConfig", prod, "ResourceNotFoundException", "EventInvokeConfig").await;
+}
+
+#[tokio::test]
+async fn a_function_deleted_meanwhile_is_the_end() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let event = accepted(&rig, "f").await;
+    rig.ok("DeleteFunction", json!({"FunctionName": "f"})).await;
+    assert_eq!(dead(rig.functions.deliver(&event, 1).await), format!("Function not found: {ARN}"));
+}
+
+#[tokio::test]
+async fn other_services_need_permission() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let target: Arn = ARN.parse().expect("an ARN");
+    let from = |bucket: &str| Source {
+        service: Some("s3.amazonaws.com".into()),
+        arn: Some(format!("arn:aws:s3:::{bucket}").parse().expect("an ARN")),
+        account: "000000000000".into(),
+    };
+    let denied = rig.functions.accepts(&target, &from("photos")).await.expect_err("no policy yet");
+    assert!(denied.0.contains("is not authorized to perform: lambda:InvokeFunction"), "{denied}");
+    let grant = json!({
+        "FunctionName": "f", "StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com",
+        "SourceArn": "arn:aws:s3:::photos", "SourceAccount": "000000000000",
+    });
+    rig.ok("AddPermission", grant).await;
+    rig.functions.accepts(&target, &from("photos")).await.expect("allowed");
+    rig.functions.accepts(&target, &from("other")).await.expect_err("another bucket");
+    let missing: Arn = "arn:aws:lambda:us-east-1:000000000000:function:g".parse().expect("an ARN");
+    let denied = rig.functions.accepts(&missing, &from("photos")).await.expect_err("no function");
+    assert!(denied.0.contains("Function not found"), "{denied}");
+
+    let event = Event { source: from("photos"), ..accepted(&rig, "f").await };
+    assert_eq!(rig.functions.deliver(&event, 1).await, Verdict::Done);
+    rig.ok("RemovePermission", json!({"FunctionName": "f", "StatementId": "s3"})).await;
+    assert!(dead(rig.functions.deliver(&event, 1).await).contains("not authorized"));
+}

@@ -1,0 +1,313 @@
+//! What the tests run on: memory, a fake runner that routes through the real catalog, a clock moved by hand.
+
+use crate::{Catalog, Config, Functions, Parts, room};
+use ::room::{Context, Fault, Room, TableRoom};
+use ::store::{Blobs, Store};
+use async_trait::async_trait;
+use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, ObjectReader, ReadError, TemporaryKeys};
+use base::{AccountId, Caller, FunctionError, Invocation, InvokeError, Outcome, Region, Scope, Start, Timestamp};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use engine::{Catalog as _, PrepareError, Runner, RuntimeReport, Version};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use wire::Decoded;
+
+pub struct Rig {
+    pub functions: Arc<Functions>,
+    pub runner: Arc<FakeRunner>,
+    pub clock: Arc<ManualClock>,
+    pub store: Store,
+    pub objects: Arc<FakeObjects>,
+    blobs: tempfile::TempDir,
+    table: TableRoom<Functions>,
+}
+
+/// 2026-11-23T15:51:04.123Z
+pub const START: Timestamp = Timestamp(1_795_449_064_123);
+pub const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
+pub const ROLE: &str = "arn:aws:iam::000000000000:role/r";
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::with(Config { architecture: "x86_64", ..Config::default() })
+    }
+
+    pub fn with(config: Config) -> Self {
+        let blobs = tempfile::tempdir().expect("a directory");
+        Self::on(Store::new(Arc::new(store::memory::Memory::default())), blobs, config)
+    }
+
+    /// The same data, a new process.
+    pub fn restarted(self) -> Self {
+        let config = self.functions.config.clone();
+        Self::on(self.store, self.blobs, config)
+    }
+
+    fn on(store: Store, blobs: tempfile::TempDir, config: Config) -> Self {
+        let clock = Arc::new(ManualClock(Mutex::new(START)));
+        let runner = Arc::new(FakeRunner { catalog: Catalog::new(store.clone()), script: Mutex::default() });
+        let objects = Arc::new(FakeObjects::default());
+        let functions = Functions::open(Parts {
+            store: store.clone(),
+            blobs: Blobs::directory(blobs.path()).expect("a directory"),
+            clock: clock.clone(),
+            entropy: Arc::new(Counting(AtomicU64::new(1))),
+            runner: runner.clone(),
+            objects: objects.clone(),
+            identity: Arc::new(OneAccount),
+            config,
+        });
+        let table = room(functions.clone());
+        Self { functions, runner, clock, store, objects, blobs, table }
+    }
+
+    pub async fn call(&self, operation: &str, input: Value) -> Result<Value, Fault> {
+        Ok(self.send(operation, input, Bytes::new()).await?.output)
+    }
+
+    pub async fn send(&self, operation: &str, input: Value, payload: Bytes) -> Result<wire::Encoded, Fault> {
+        let operation = self.table.service().operations.iter().find(|o| o.name == operation).expect("an operation");
+        let request = Decoded { input, payload };
+        self.table.prepare(context(), operation, request)?.run.await
+    }
+
+    pub async fn ok(&self, operation: &str, input: Value) -> Value {
+        match self.call(operation, input.clone()).await {
+            Ok(output) => output,
+            Err(fault) => panic!("{operation} {input}: {fault}"),
+        }
+    }
+
+    /// The operation fails with this code and a message that contains `text`.
+    pub async fn refused(&self, operation: &str, input: Value, code: &str, text: &str) {
+        match self.call(operation, input.clone()).await {
+            Ok(output) => panic!("{operation} {input}: {output}"),
+            Err(fault) => {
+                assert_eq!(fault.code, code, "{operation}: {}", fault.message);
+                assert!(fault.message.contains(text), "{operation}: {}", fault.message);
+            }
+        }
+    }
+
+    /// CreateFunction's input for a function `name`.
+    pub fn create_input(name: &str) -> Value {
+        json!({
+            "FunctionName": name, "Runtime": "python3.11", "Role": ROLE, "Handler": "m.h",
+            "Code": {"ZipFile": zip_text("1")},
+        })
+    }
+
+    /// A function that is active.
+    pub async fn create(&self, name: &str) -> Value {
+        let created = self.ok("CreateFunction", Self::create_input(name)).await;
+        self.settle().await;
+        created
+    }
+
+    /// Lets the background work make everything ready.
+    pub async fn settle(&self) {
+        self.functions.prepare_pending().await.expect("storage works");
+    }
+
+    pub async fn update(&self, name: &str, code: &str) -> Value {
+        let updated = self.ok("UpdateFunctionCode", json!({"FunctionName": name, "ZipFile": zip_text(code)})).await;
+        self.settle().await;
+        updated
+    }
+
+    pub async fn config(&self, input: Value) -> Value {
+        self.ok("GetFunctionConfiguration", input).await
+    }
+}
+
+pub fn scope() -> Scope {
+    Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"))
+}
+
+fn context() -> Context {
+    Context {
+        caller: Caller {
+            scope: scope(),
+            access_key: "test".into(),
+            principal: "arn:aws:iam::000000000000:root".into(),
+        },
+        request_id: "11111111-1111-4111-8111-111111111111".into(),
+        host: "127.0.0.1:4566".into(),
+        source_ip: [127, 0, 0, 1].into(),
+    }
+}
+
+/// A zip with a module in it that differs by `text`.
+pub fn zip(text: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("m.py", zip::write::SimpleFileOptions::default()).expect("memory");
+    zip.write_all(text.as_bytes()).expect("memory");
+    zip.finish().expect("memory").into_inner()
+}
+
+pub fn zip_text(text: &str) -> String {
+    STANDARD.encode(zip(text))
+}
+
+pub struct ManualClock(Mutex<Timestamp>);
+
+impl ManualClock {
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.0.lock();
+        *now = now.plus(by);
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now().since(START)
+    }
+
+    async fn sleep(&self, _: Duration) {
+        std::future::pending().await
+    }
+}
+
+/// Different every time, the same in every run.
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn fill(&self, into: &mut [u8]) {
+        use sha2::Digest;
+        for chunk in into.chunks_mut(32) {
+            let n = self.0.fetch_add(1, Ordering::Relaxed);
+            let digest = sha2::Sha256::digest(n.to_be_bytes());
+            chunk.copy_from_slice(&digest[..chunk.len()]);
+        }
+    }
+}
+
+/// Runs nothing: answers as told, and notes what it was asked.
+pub struct FakeRunner {
+    catalog: Catalog,
+    pub script: Mutex<Script>,
+}
+
+#[derive(Default)]
+pub struct Script {
+    /// The next answers; when they are used up, the payload comes back.
+    pub answers: Vec<Answer>,
+    pub calls: Vec<(Invocation, Version)>,
+    pub prepared: Vec<Version>,
+    pub retired: Vec<(String, Option<String>)>,
+    pub cannot_prepare: Option<PrepareError>,
+}
+
+pub enum Answer {
+    Reply(Value),
+    Fails(&'static str),
+    Refuses(InvokeError),
+}
+
+impl FakeRunner {
+    pub fn then(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.script.lock().answers.extend(answers);
+    }
+
+    pub fn last_call(&self) -> (Invocation, Version) {
+        self.script.lock().calls.last().cloned().expect("a call")
+    }
+}
+
+#[async_trait]
+impl Runner for FakeRunner {
+    async fn invoke(&self, call: Invocation) -> Result<Outcome, InvokeError> {
+        let routed = self.catalog.route(&call.function, 0).await?;
+        let mut script = self.script.lock();
+        script.calls.push((call.clone(), (*routed.version).clone()));
+        let answer = if script.answers.is_empty() { None } else { Some(script.answers.remove(0)) };
+        let result = match answer {
+            None => Ok(call.payload.clone()),
+            Some(Answer::Reply(value)) => Ok(value.to_string().into()),
+            Some(Answer::Refuses(error)) => return Err(error),
+            Some(Answer::Fails(error_type)) => Err(FunctionError {
+                kind: "Unhandled",
+                error_type: error_type.into(),
+                body: json!({"errorMessage": "no", "errorType": error_type}).to_string().into(),
+            }),
+        };
+        Ok(Outcome {
+            request_id: call.request_id,
+            executed_version: routed.version.version.clone(),
+            instance: "i".into(),
+            result,
+            log_tail: Bytes::from_static(b"END"),
+            start: Start::Cold,
+            started: START,
+            duration_us: 1,
+            billed_ms: 1,
+        })
+    }
+
+    async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
+        let mut script = self.script.lock();
+        script.prepared.push(version.clone());
+        script.cannot_prepare.clone().map_or(Ok(()), Err)
+    }
+
+    async fn retire(&self, _: &Scope, _: &str, version: &str, keep_revision: Option<&str>) {
+        self.script.lock().retired.push((version.to_owned(), keep_revision.map(str::to_owned)));
+    }
+
+    fn runtimes(&self) -> Vec<RuntimeReport> {
+        let one = |name: &str| RuntimeReport { name: name.into(), program: None, note: None };
+        vec![one("python3.11"), one("provided.al2023")]
+    }
+}
+
+#[derive(Default)]
+pub struct FakeObjects(pub Mutex<BTreeMap<(String, String), Bytes>>);
+
+#[async_trait]
+impl ObjectReader for FakeObjects {
+    async fn read(&self, _: &AccountId, bucket: &str, key: &str, limit: u64) -> Result<Bytes, ReadError> {
+        let objects = self.0.lock();
+        if !objects.keys().any(|(b, _)| b == bucket) {
+            return Err(ReadError::NoSuchBucket);
+        }
+        match objects.get(&(bucket.to_owned(), key.to_owned())) {
+            Some(bytes) if bytes.len() as u64 > limit => Err(ReadError::TooLarge { limit }),
+            Some(bytes) => Ok(bytes.clone()),
+            None => Err(ReadError::NoSuchKey),
+        }
+    }
+}
+
+/// The key `test` with the secret `test` may do anything, the key `guest` nothing.
+struct OneAccount;
+
+#[async_trait]
+impl Identity for OneAccount {
+    async fn credential(&self, access_key: &str, _: Option<&str>) -> Option<Credential> {
+        matches!(access_key, "test" | "guest").then(|| Credential {
+            secret_key: "test".into(),
+            account: AccountId::development(),
+            principal: format!("arn:aws:iam::000000000000:user/{access_key}"),
+        })
+    }
+
+    async fn authorise(&self, caller: &Caller, _: &Access) -> Result<(), Denied> {
+        if caller.access_key == "test" { Ok(()) } else { Err(Denied("no".into())) }
+    }
+
+    fn issue(&self, _: &AccountId, _: &str, _: &str, _: Duration) -> TemporaryKeys {
+        unreachable!("the room hands out no keys")
+    }
+}
