@@ -5,6 +5,7 @@ use crate::store::{self, Dropped, Group, Space};
 use crate::{Logs, model};
 use ::store::{Error, Key, Result, Tx};
 use base::Timestamp;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Records one transaction of the sweep removes.
@@ -14,7 +15,7 @@ const GROUPS: usize = 100;
 
 impl Logs {
     /// Sweeps every [`crate::Config::sweep_interval`] until `stop`. A step that fails is tried again with the next round.
-    pub async fn work(&self, stop: CancellationToken) {
+    pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
