@@ -80,6 +80,9 @@ pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], resolver: bool) -> Result<
     root.bind(tmp, Path::new("tmp"), WRITABLE)?;
     for mount in mounts {
         let target = mount.target.strip_prefix("/").unwrap_or(&mount.target);
+        let inside =
+            root.holds(target).and_then(|holds| holds.then_some(()).ok_or(io::ErrorKind::NotADirectory.into()));
+        inside.map_err(|error| (format!("mount at /{}: it leads out of the sandbox", target.display()), error))?;
         root.bind(&mount.source, target, if mount.writable { WRITABLE } else { READ_ONLY })?;
     }
     root.seal().map_err(|error| ("seal the root".to_owned(), error))
@@ -151,6 +154,14 @@ impl Root {
             Ok(())
         })();
         bound.map_err(|error| (format!("mount {} at /{}", source.display(), target.display()), error))
+    }
+
+    /// Whether a place is within the root, as far as it is there: what is mounted already may hold links of a package's
+    /// making, which lead elsewhere as long as the host's root is ours.
+    fn holds(&self, target: &Path) -> io::Result<bool> {
+        let mut there = self.0.join(target);
+        while fs::symlink_metadata(&there).is_err() && there.pop() {}
+        Ok(fs::canonicalize(there)?.starts_with(&self.0))
     }
 
     fn proc(&self) -> io::Result<()> {

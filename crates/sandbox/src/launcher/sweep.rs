@@ -30,6 +30,7 @@ impl Places {
         for dir in [&root, &tmp, &gone] {
             fs::create_dir_all(dir)?;
         }
+        let root = fs::canonicalize(root)?;
         // The host's other users have no business in what functions write, nor functions in each other's.
         fs::set_permissions(&tmp, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         fs::set_permissions(&gone, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;

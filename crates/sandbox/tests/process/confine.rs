@@ -181,6 +181,12 @@ pub fn mounts_are_as_asked() {
         assert_eq!(std::fs::read_to_string(shared.join("who")).unwrap(), "993\n");
         let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(shared.join("who")).unwrap());
         assert!(owner >= 2_000_000, "a user of the host's own would be {owner}");
+
+        // A package's link is not followed out of the sandbox to make a place for the next mount.
+        std::os::unix::fs::symlink(bench.dir.path(), code.join("out")).unwrap();
+        let mounts = vec![mount(&code, "/var/task", false), mount(&shared, "/var/task/out/made", false)];
+        let error = within(bench.driver.raise(Spec { mounts, ..sh("true") })).await.unwrap_err().to_string();
+        assert!(error.contains("leads out of the sandbox") && !bench.dir.path().join("made").exists(), "{error}");
     });
 }
 
