@@ -1,7 +1,7 @@
-//! The isolation contract, and the process driver that keeps it: a single-threaded launcher process that raises sandboxes.
+//! The isolation contract, and the process driver that keeps it: a single-threaded launcher that raises sandboxes.
 //!
 //! The node never forks from its own threads. [`Process`] starts our own binary again as the launcher
-//! ([`launcher_main`]) and asks it over a Unix socket; descriptors (output, listeners, a pidfd) come back with the reply.
+//! ([`launcher_main`]) and asks it over a Unix socket; descriptors (output, listeners, a pidfd) come with the reply.
 //! Everything the launcher raised dies with it, and it dies with the node.
 //!
 //! `driver` is the contract (other drivers implement it too); `process` is the node's side; `protocol` what the two

@@ -100,8 +100,8 @@ pub fn send(socket: impl AsFd, packet: &[u8], descriptors: &[BorrowedFd<'_>], fl
     }
 }
 
-/// Takes one packet into `buffer`: its length, 0 at the end of the stream, and the descriptors beside it. A packet longer
-/// than the buffer is `EMSGSIZE`. Descriptors for which this process's table has no room are missing.
+/// Takes one packet into `buffer`: its length, 0 at the end of the stream, and the descriptors beside it. A packet
+/// longer than the buffer is `EMSGSIZE`. Descriptors for which this process's table has no room are missing.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);

@@ -1,4 +1,4 @@
-//! The launcher: a single-threaded process that raises sandboxes for the node, and in which all privileged work happens.
+//! The launcher: a single-threaded process that raises sandboxes for the node; all privileged work happens in it.
 //!
 //! One loop waits for the node's requests, for words from the sandboxes' inits, for their ends, and for memory that ran
 //! out. Raising never blocks it: each sandbox makes itself in its own process (`inside`). When the node's socket ends,

@@ -158,7 +158,8 @@ pub fn nothing_is_left_behind() {
         bench.sh("true").await;
         let own = (cgroups(launcher).len(), launcher_fds());
         // Many at once; each leaves files, some deep, some in directories it has shut.
-        let script = "mkdir -p /tmp/a/b/c; touch /tmp/a/b/c/f; chmod 0 /tmp/a/b; dd if=/dev/zero of=/tmp/big bs=1M count=4 2>/dev/null";
+        let script = "mkdir -p /tmp/a/b/c; touch /tmp/a/b/c/f; chmod 0 /tmp/a/b; \
+            dd if=/dev/zero of=/tmp/big bs=1M count=4 2>/dev/null";
         let raise = || {
             let driver = bench.driver.clone();
             tokio::spawn(async move { within(driver.raise(sh(script))).await.unwrap() })
