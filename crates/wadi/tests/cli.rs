@@ -63,7 +63,8 @@ fn a_node_starts_answers_the_verbs_and_stops_on_sigterm() {
     let endpoint = ready.split_whitespace().find(|word| word.starts_with("http://")).expect(&ready).to_owned();
     assert!(ready.starts_with("wadi: ready on http://127.0.0.1:"), "{ready}");
 
-    let ask = |args: &[&str]| said(&wadi(home.path()).args(args).args(["--endpoint", &endpoint]).output().expect("run"));
+    let ask =
+        |args: &[&str]| said(&wadi(home.path()).args(args).args(["--endpoint", &endpoint]).output().expect("run"));
     let (code, out, err) = ask(&["list", "--json"]);
     assert_eq!((code, out.trim()), (0, "[]"), "{err}");
     let (code, out, err) = ask(&["usage", "--json"]);

@@ -46,7 +46,9 @@ pub async fn build(dir: &Path, wishes: &Wishes) -> Result<Package> {
             (format!("python3.{minor}"), handler, site)
         }
     };
-    let work = Work::start(format!("packing {}", dir.display()));
+    let shown = dir.canonicalize().ok().and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned()));
+    let shown = shown.unwrap_or_else(|| dir.display().to_string());
+    let work = Work::start(format!("packing {shown}"));
     let (own, site_dir) = (dir.to_owned(), site.as_ref().map(|s| s.path().to_owned()));
     let zip = tokio::task::spawn_blocking(move || {
         let mut archive = Archive::default();
@@ -65,7 +67,7 @@ pub async fn build(dir: &Path, wishes: &Wishes) -> Result<Package> {
             "leave out what the function does not need, or move large parts to a layer",
         ));
     }
-    work.done(format!("packed {} for {runtime}: {}", dir.display(), size(zip.len() as u64)));
+    work.done(format!("packed {shown} for {runtime}: {}", size(zip.len() as u64)));
     Ok(Package { runtime, handler, zip })
 }
 

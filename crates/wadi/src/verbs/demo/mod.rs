@@ -83,13 +83,13 @@ pub async fn run(demo: Demo, client: Client, json: bool, endpoint_named: bool) -
 async fn play(demo: &Demo, client: &Client, json: bool) -> Result<()> {
     let began = now_ms();
     let run = run_id(Timestamp(began));
-    let example = example_dir()?;
+    let (_guard, example) = example_dir()?;
     let (_, interpreter) = python::choose(&python::installed(), None, true)?;
     let interpreter = interpreter.ok_or_else(|| Error::bare("there is no Python interpreter on this machine"))?;
-    let site = python::install(&interpreter, example.path()).await?;
+    let site = python::install(&interpreter, &example).await?;
     let photos = photos::gather(demo.photos.as_deref(), &interpreter, site.path()).await?;
 
-    let function_arn = deploy_example(client, example.path()).await?;
+    let function_arn = deploy_example(client, &example).await?;
     connect(client, &function_arn, demo.keep).await?;
     upload(client, &photos.all, &run).await?;
     let fates = watch::fates(client, &photos.all, &run).await?;
@@ -116,13 +116,16 @@ fn run_id(at: Timestamp) -> String {
     format!("{y:04}{mo:02}{d:02}-{h:02}{mi:02}{s:02}-{ms:03}")
 }
 
-fn example_dir() -> Result<tempfile::TempDir> {
-    let dir = tempfile::tempdir().map_err(|e| Error::bare(format!("no temporary directory: {e}")))?;
+/// The example in a directory, as a user would have it. The guard removes it.
+fn example_dir() -> Result<(tempfile::TempDir, PathBuf)> {
+    let guard = tempfile::tempdir().map_err(|e| Error::bare(format!("no temporary directory: {e}")))?;
+    let dir = guard.path().join("thumbnails");
+    std::fs::create_dir(&dir).map_err(crate::error::at(&dir))?;
     for (name, text) in EXAMPLE {
-        let path = dir.path().join(name);
+        let path = dir.join(name);
         std::fs::write(&path, text).map_err(crate::error::at(&path))?;
     }
-    Ok(dir)
+    Ok((guard, dir))
 }
 
 async fn deploy_example(client: &Client, example: &Path) -> Result<String> {
@@ -178,8 +181,8 @@ mod tests {
 
     #[test]
     fn the_example_carried_along_has_a_handler() {
-        let dir = example_dir().expect("example");
-        let kind = package::convention::detect(dir.path(), &Wishes::default()).expect("detected");
+        let (_guard, dir) = example_dir().expect("example");
+        let kind = package::convention::detect(&dir, &Wishes::default()).expect("detected");
         let expect = package::convention::Kind::Python { handler: "lambda_function.lambda_handler".into() };
         assert_eq!(kind, expect);
     }

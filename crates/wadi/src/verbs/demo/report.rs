@@ -1,18 +1,22 @@
 //! The demo's table: each upload, which instance ran, cold or warm, how long, what was billed, where the variants lie.
 
 use super::BUCKET;
-use super::watch::Fate;
+use super::watch::{Fate, SIZES};
 use crate::error::{Error, Result};
 use crate::show;
 
 pub fn as_text(fates: &[Fate], run: &str) -> String {
     let rows = fates.iter().map(row);
     let table = show::table(
-        &["upload", ">size", ">pixels", "instance", "start", ">duration", ">billed", ">memory", "result"],
+        &["upload", ">size", ">pixels", "instance", "start", ">duration", ">billed", ">memory", "variants"],
         rows,
     );
     let broken = fates.iter().filter(|f| !f.whole && f.wrong().is_none()).count();
-    let mut text = format!("s3://{BUCKET}/photos/{run}/\n\n{table}");
+    let sizes = SIZES.map(|size| size.to_string()).join(",");
+    let mut text = format!(
+        "photographs  s3://{BUCKET}/photos/{run}/<upload>\n\
+         variants     s3://{BUCKET}/thumbnails/{{{sizes}}}/{run}/<upload>\n\n{table}"
+    );
     if broken > 0 {
         text.push_str(
             "\n\nA truncated file fails, as it must; Lambda's rules have it tried twice more, one and three minutes later, and \
@@ -49,8 +53,8 @@ fn result(fate: &Fate) -> String {
     if let Some(kind) = fate.run.as_ref().and_then(|r| r.error.as_ref()) {
         return format!("failed: {}", fate.failure.as_ref().unwrap_or(kind));
     }
-    let variants = fate.variants.iter().map(|v| format!("{} ({}×{})", v.key, v.width, v.height));
-    variants.collect::<Vec<_>>().join("\n")
+    let variants = fate.variants.iter().zip(SIZES).map(|(v, size)| format!("{size}: {}×{}", v.width, v.height));
+    variants.collect::<Vec<_>>().join(", ")
 }
 
 /// An error if anything went otherwise than it should.
@@ -105,7 +109,8 @@ mod tests {
         for part in ["1.2 MB", "4000×2000", "0123abcd", "cold", "812.3 ms", "1200 ms", "210 MB"] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        assert!(text.contains("thumbnails/256/r/a.jpg (256×128)"), "{text}");
+        assert!(text.contains("thumbnails/{1024,256}/r/<upload>"), "{text}");
+        assert!(text.contains("1024: 1024×512, 256: 256×128"), "{text}");
         assert!(text.contains("failed: OSError: image file is truncated"), "{text}");
         assert!(verdict(&fates).is_ok());
     }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// The sizes that the example makes.
-const SIZES: [u32; 2] = [1024, 256];
+pub const SIZES: [u32; 2] = [1024, 256];
 const POLL: Duration = Duration::from_millis(400);
 const TIMEOUT_BASE: Duration = Duration::from_secs(120);
 const TIMEOUT_PER_PHOTO: Duration = Duration::from_secs(5);
