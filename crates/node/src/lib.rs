@@ -6,8 +6,9 @@ mod settings;
 mod system;
 mod targets;
 
-pub use doctor::{Check, doctor};
+pub use doctor::doctor;
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
+pub use usage::Check;
 pub use settings::{Credentials, Fallback, Flags, Network, Settings};
 
 use anyhow::{Context, Result, bail};
@@ -151,7 +152,7 @@ impl Node {
             ],
             doors: vec![
                 Arc::new(functions::UrlDoor::new(functions.clone())),
-                Arc::new(objects::door(objects.clone())),
+                Arc::new(objects::door(objects.clone(), objects::Config::default())),
             ],
             identity: identity.clone(),
             clock: clock.clone(),
