@@ -29,6 +29,12 @@ struct Entry {
     used: u64,
 }
 
+impl Entry {
+    fn bytes(&self) -> u64 {
+        self.cell.get().map_or(0, |unpacked| unpacked.bytes)
+    }
+}
+
 /// A directory that stays as long as this is held.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
@@ -95,18 +101,26 @@ impl Cache {
         Ok(Arc::new(Unpacked { path, bytes }))
     }
 
+    /// Whether what is held keeps the cache over its size.
+    pub(crate) fn is_over(&self) -> bool {
+        self.total(&self.entries.lock()) > self.bytes_max
+    }
+
+    fn total(&self, entries: &HashMap<String, Entry>) -> u64 {
+        entries.values().map(Entry::bytes).sum()
+    }
+
     /// Removes least used directories that nobody holds until the rest is within bounds.
     fn evict(&self) {
         let mut entries = self.entries.lock();
-        let size = |entry: &Entry| entry.cell.get().map_or(0, |unpacked| unpacked.bytes);
-        let mut total: u64 = entries.values().map(size).sum();
+        let mut total = self.total(&entries);
         while total > self.bytes_max {
             let free = entries.iter().filter(|(_, entry)| {
                 Arc::strong_count(&entry.cell) == 1 && entry.cell.get().is_some_and(|u| Arc::strong_count(u) == 1)
             });
             let Some(name) = free.min_by_key(|(_, entry)| entry.used).map(|(name, _)| name.clone()) else { return };
             let Some(entry) = entries.remove(&name) else { return };
-            total -= size(&entry);
+            total -= entry.bytes();
             let gone = self.root.join(format!(".gone-{}", self.counter.fetch_add(1, Ordering::Relaxed)));
             let _ = fs::remove_file(size_file(&self.root, &name));
             if fs::rename(self.root.join(&name), &gone).is_ok() {

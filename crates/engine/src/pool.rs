@@ -36,6 +36,8 @@ pub(crate) trait Maker: Send + Sync + 'static {
 }
 
 type Offer<T> = Result<T, InvokeError>;
+/// A place in the queue for an instance.
+type Place<T> = oneshot::Receiver<Offer<T>>;
 
 /// An instance, lent. Dropping the lease ends the instance; [`Lease::give_back`] keeps it for the next call.
 pub(crate) struct Lease<M: Maker> {
@@ -161,7 +163,7 @@ impl<M: Maker> Pools<M> {
         Ok(Lease { member: Some(member), key, pools: self.clone() })
     }
 
-    async fn wait(&self, mut freed: oneshot::Receiver<Offer<M::Made>>) -> Offer<M::Made> {
+    async fn wait(&self, mut freed: Place<M::Made>) -> Offer<M::Made> {
         let stopping = || InvokeError::Unavailable("the node is stopping".into());
         tokio::select! {
             biased;
@@ -175,7 +177,7 @@ impl<M: Maker> Pools<M> {
     }
 
     /// The instance used last, or a place in the queue for one.
-    fn take_idle(&self, key: &Key) -> Offer<Result<M::Made, oneshot::Receiver<Offer<M::Made>>>> {
+    fn take_idle(&self, key: &Key) -> Offer<Result<M::Made, Place<M::Made>>> {
         let mut unusable = Vec::new();
         let mut state = self.state.lock();
         if state.closed {

@@ -84,6 +84,10 @@ impl Pythons {
         cell.get_or_try_init(probe).await.cloned()
     }
 
+    pub(crate) fn has_boto3(&self, interpreter: &Interpreter) -> bool {
+        interpreter.home.join("site-packages").is_dir()
+    }
+
     /// Installs boto3 for this interpreter from the package index, unless it is there.
     pub(crate) async fn install_boto3(&self, interpreter: &Interpreter) -> Result<(), PrepareError> {
         let done = interpreter.home.join("site-packages");
@@ -99,7 +103,9 @@ impl Pythons {
         let work = interpreter.home.join(".installing");
         let _ = fs::remove_dir_all(&work);
         self.pip(interpreter, &work).await.map_err(|reason| no_boto3(&name, &reason))?;
-        fs::rename(&work, &done).map_err(|e| no_boto3(&name, &e.to_string()))?;
+        // Unlike unpacked code it is kept over a restart of the machine, so it must be whole on disk.
+        let synced = fs::File::open(&work).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.and_then(|()| fs::rename(&work, &done)).map_err(|e| no_boto3(&name, &e.to_string()))?;
         tracing::info!(runtime = %name, "boto3 is installed");
         Ok(())
     }

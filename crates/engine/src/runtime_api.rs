@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -36,7 +37,8 @@ pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "runtime api: cannot accept");
-                tokio::task::yield_now().await;
+                // Out of descriptors, most likely: the connection stays in the queue.
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
@@ -105,7 +107,7 @@ async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Re
         let _ = session.answer(id, TO, Err(Failure::Unsupported(TEXT)));
         return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", TEXT);
     }
-    match body(request).await {
+    match body(session, request).await {
         Ok(bytes) => accept(session.answer(id, TO, Ok(bytes))),
         Err(BodyError::Truncated) => truncated(),
         Err(BodyError::TooLarge) => match session.answer(id, TO, Err(Failure::TooLarge)) {
@@ -120,7 +122,7 @@ async fn error(session: &Session, id: &str, request: Request<Incoming>) -> Reply
     if let Err(refusal) = session.may_answer(id, TO) {
         return refuse(&refusal);
     }
-    match reported(request).await {
+    match reported(session, request).await {
         Ok(failure) => accept(session.answer(id, TO, Err(failure))),
         Err(BodyError::Truncated) => truncated(),
         Err(BodyError::TooLarge) => too_large(),
@@ -128,7 +130,7 @@ async fn error(session: &Session, id: &str, request: Request<Incoming>) -> Reply
 }
 
 async fn init_error(session: &Session, request: Request<Incoming>) -> Reply {
-    match reported(request).await {
+    match reported(session, request).await {
         Ok(failure) => accept(session.init_failed(failure)),
         Err(BodyError::Truncated) => truncated(),
         Err(BodyError::TooLarge) => too_large(),
@@ -136,9 +138,9 @@ async fn init_error(session: &Session, request: Request<Incoming>) -> Reply {
 }
 
 /// The error document as it came, and its type: the document's own, else the header's.
-async fn reported(request: Request<Incoming>) -> Result<Failure, BodyError> {
+async fn reported(session: &Session, request: Request<Incoming>) -> Result<Failure, BodyError> {
     let from_header = header(request.headers(), ERROR_TYPE);
-    let body = body(request).await?;
+    let body = body(session, request).await?;
     #[derive(serde::Deserialize)]
     struct Document {
         #[serde(rename = "errorType")]
@@ -154,7 +156,9 @@ enum BodyError {
     Truncated,
 }
 
-async fn body(request: Request<Incoming>) -> Result<Bytes, BodyError> {
+/// One body of a runtime at a time, so that no number of connections multiplies what it can make us hold.
+async fn body(session: &Session, request: Request<Incoming>) -> Result<Bytes, BodyError> {
+    let _turn = session.body_turn.lock().await;
     if request.body().size_hint().lower() > RESPONSE_BYTES_MAX as u64 {
         return Err(BodyError::TooLarge);
     }

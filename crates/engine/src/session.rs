@@ -72,6 +72,8 @@ pub(crate) struct Session {
     state: Mutex<State>,
     offered: Notify,
     log: Arc<Log>,
+    /// Held while the body of a response or of an error is read.
+    pub body_turn: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -79,7 +81,7 @@ impl Session {
     pub(crate) fn new(log: Arc<Log>) -> (Arc<Self>, oneshot::Receiver<Init>) {
         let (told, init) = oneshot::channel();
         let state = Mutex::new(State::Starting { told });
-        (Arc::new(Self { state, offered: Notify::new(), log }), init)
+        (Arc::new(Self { state, offered: Notify::new(), log, body_turn: Default::default() }), init)
     }
 
     /// Puts a call where the next `next` finds it. The receiver errs if the session goes away.

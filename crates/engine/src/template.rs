@@ -17,7 +17,8 @@ use std::sync::Arc;
 use store::Blobs;
 use tokio::sync::OnceCell;
 
-/// Templates kept at most; beyond, those that nothing uses are forgotten (their code stays in the cache).
+/// Templates kept at most. Beyond, or when the cache is over its size, those without an instance are forgotten, so that
+/// their code may leave the cache.
 const TEMPLATES_MAX: usize = 4096;
 
 /// A version made ready.
@@ -55,7 +56,7 @@ impl Templates {
     pub(crate) async fn get(&self, version: &Version) -> Result<Arc<Template>, PrepareError> {
         let cell = {
             let mut made = self.made.lock();
-            if made.len() >= TEMPLATES_MAX {
+            if made.len() >= TEMPLATES_MAX || self.cache.is_over() {
                 made.retain(|_, cell| {
                     Arc::strong_count(cell) > 1 || cell.get().is_some_and(|t| Arc::strong_count(t) > 1)
                 });
@@ -93,10 +94,12 @@ impl Templates {
     async fn python(&self, minor: u8, task: &Path, opt: Option<&Path>) -> Result<Template, PrepareError> {
         let chosen = self.pythons.choose(minor)?;
         let interpreter = self.pythons.interpreter(chosen).await?;
-        let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
-        let needed = blocking(move || python::needs_boto3(&task, opt.as_deref(), chosen)).await?;
-        if needed.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))? {
-            self.pythons.install_boto3(&interpreter).await?;
+        if !self.pythons.has_boto3(&interpreter) {
+            let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
+            let needed = blocking(move || python::needs_boto3(&task, opt.as_deref(), chosen)).await?;
+            if needed.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))? {
+                self.pythons.install_boto3(&interpreter).await?;
+            }
         }
         let mut mounts = vec![read_only(&interpreter.home, "/var/runtime")];
         if !["/usr", "/bin", "/lib"].iter().any(|system| interpreter.prefix.starts_with(system)) {

@@ -138,7 +138,7 @@ fn broken_zips_are_told_in_awss_words() {
     }
 }
 
-/// A thousand damaged packages from one seed: none may panic, write outside, or make the two entrances disagree.
+/// Three hundred damaged packages from one seed: none may panic, write outside, or make the two entrances disagree.
 #[test]
 fn damaged_packages_do_no_harm() {
     let sound = zip(|w| {
@@ -154,7 +154,7 @@ fn damaged_packages_do_no_harm() {
         seed ^= seed << 17;
         (seed % below as u64) as usize
     };
-    for _ in 0..1000 {
+    for _ in 0..300 {
         let mut bytes = sound.clone();
         for _ in 0..=random(6) {
             match random(3) {

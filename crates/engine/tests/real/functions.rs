@@ -20,6 +20,10 @@ pub const TESTS: &[(&str, bool, Test)] = &[
     ("layers_and_nested_handlers", true, |tokio| tokio.block_on(layers_and_nested_handlers())),
     ("an_update_is_a_new_instance", true, |tokio| tokio.block_on(an_update_is_a_new_instance())),
     ("the_platform_is_reached_from_inside", true, |tokio| tokio.block_on(the_platform_is_reached_from_inside())),
+    ("the_nearest_python_says_that_it_stands_in", true, |tokio| {
+        tokio.block_on(the_nearest_python_says_that_it_stands_in())
+    }),
+    ("functions_on_the_hosts_network", true, |tokio| tokio.block_on(functions_on_the_hosts_network())),
     ("a_shell_script_is_a_runtime", false, |tokio| tokio.block_on(a_shell_script_is_a_runtime())),
     ("a_bootstrap_that_cannot_run", false, |tokio| tokio.block_on(a_bootstrap_that_cannot_run())),
 ];
@@ -330,6 +334,25 @@ def handler(event, context):
     assert_eq!(answer(&world, "{}").await, json!(["true", "nothing else"]));
 }
 
+async fn the_nearest_python_says_that_it_stands_in() {
+    let world = crate::world_with(|config| config.runtime_fallback_nearest = true);
+    let here = python(&world, "import sys\ndef handler(e, c):\n    return sys.version_info[1]").await;
+    world.shelf.put(Version { runtime: Runtime::Python { minor: 99 }, ..here }, None);
+    let (minor, _) = crate::python().expect("checked before");
+    assert_eq!(answer(&world, "{}").await, json!(minor));
+    world.memory.wait_for("[WADI] python3.99 is not on this machine; this function runs on Python 3.").await;
+}
+
+async fn functions_on_the_hosts_network() {
+    let world = crate::world_with(|config| config.network = sandbox::Network::Host);
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let port = server.local_addr().expect("has one").port();
+    let source =
+        "import socket\ndef handler(port, c):\n    socket.create_connection(('127.0.0.1', port))\n    return 'reached'";
+    python(&world, source).await;
+    assert_eq!(answer(&world, &port.to_string()).await, json!("reached"));
+}
+
 /// A runtime in thirty lines of shell without any tool but what the shell has: bash's `/dev/tcp`.
 const SHELL_RUNTIME: &str = r#"#!/bin/bash
 host=${AWS_LAMBDA_RUNTIME_API%:*}; port=${AWS_LAMBDA_RUNTIME_API#*:}
@@ -381,6 +404,16 @@ async fn a_bootstrap_that_cannot_run() {
     assert_eq!(body["errorType"], "Runtime.InvalidEntrypoint");
     let message = body["errorMessage"].as_str().expect("text");
     assert!(message.starts_with("RequestId: ID Error: fork/exec /var/task/bootstrap: "), "{message}");
+}
+
+/// Asks the Python package index; run when `WADI_TEST_NETWORK` is set.
+pub async fn boto3_is_there_when_it_is_needed() {
+    let world = world();
+    let source = "import boto3\ndef handler(e, c):\n    return [boto3.client('s3').meta.endpoint_url, boto3.__file__]";
+    let version = python(&world, source).await;
+    world.engine.prepare(&version).await.expect("installs");
+    let seen = answer(&world, "{}").await;
+    assert_eq!(seen, json!(["http://127.0.0.1:4566", "/var/runtime/site-packages/boto3/__init__.py"]));
 }
 
 fn world() -> World {

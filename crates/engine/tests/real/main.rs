@@ -3,6 +3,7 @@
 
 mod bench;
 mod functions;
+#[path = "../support/mod.rs"]
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
@@ -39,8 +40,15 @@ fn driver() -> Arc<Process> {
 }
 
 pub fn world() -> World {
+    world_with(|_| {})
+}
+
+pub fn world_with(adjust: impl FnOnce(&mut engine::Config)) -> World {
     let pythons: BTreeMap<u8, PathBuf> = python().into_iter().collect();
-    World::new(driver(), 1, |config| config.pythons = pythons)
+    World::new(driver(), 1, |config| {
+        config.pythons = pythons;
+        adjust(config);
+    })
 }
 
 fn main() {
@@ -62,5 +70,9 @@ fn main() {
     };
     let mut trials: Vec<Trial> = functions::TESTS.iter().copied().map(trial).collect();
     trials.push(trial(("speed", true, bench::speed)));
+    if std::env::var_os("WADI_TEST_NETWORK").is_some() {
+        let test = |tokio: &tokio::runtime::Runtime| tokio.block_on(functions::boto3_is_there_when_it_is_needed());
+        trials.push(trial(("boto3_is_there_when_it_is_needed", true, test)));
+    }
     libtest_mimic::run(&arguments, trials).exit()
 }
