@@ -33,7 +33,6 @@ pub struct InvocationRecord {
     pub at: u64,
     /// `cold` or `warm`.
     pub start: String,
-    pub instance: Option<String>,
     pub duration_us: u64,
     pub init_us: u64,
     pub billed_ms: u64,

@@ -100,7 +100,7 @@ async fn play(demo: &Demo, client: &Client, json: bool) -> Result<()> {
             "Endpoint": client.endpoint(),
             "Bucket": BUCKET,
             "Run": run,
-            "Uploads": fates,
+            "Uploads": report::as_json(&fates),
             "Usage": usage::as_json(&usage, &book),
         }))?;
     } else {

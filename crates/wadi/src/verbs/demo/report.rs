@@ -4,6 +4,7 @@ use super::BUCKET;
 use super::watch::{Fate, SIZES};
 use crate::error::{Error, Result};
 use crate::show;
+use serde_json::{Value, json};
 
 pub fn as_text(fates: &[Fate], run: &str) -> String {
     let rows = fates.iter().map(row);
@@ -24,6 +25,16 @@ pub fn as_text(fates: &[Fate], run: &str) -> String {
         );
     }
     text
+}
+
+/// The same for programs; `Wrong` says why an upload's fate is not what it should be, null if it is.
+pub fn as_json(fates: &[Fate]) -> Value {
+    let with_verdict = |fate: &Fate| {
+        let mut value = json!(fate);
+        value["Wrong"] = json!(fate.wrong());
+        value
+    };
+    fates.iter().map(with_verdict).collect()
 }
 
 fn row(fate: &Fate) -> Vec<String> {
@@ -119,6 +130,7 @@ mod tests {
     fn what_went_wrong_makes_the_demo_fail() {
         for fates in [[fate(true, Some("MemoryError"))], [fate(false, None)]] {
             assert!(as_text(&fates, "r").contains("WRONG"));
+            assert!(as_json(&fates)[0]["Wrong"].is_string());
             assert_eq!(verdict(&fates).expect_err("wrong").exit_code(), 1);
         }
     }
