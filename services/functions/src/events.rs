@@ -57,30 +57,16 @@ impl Target for Functions {
     }
 
     async fn deliver(&self, event: &Event, attempt: u32) -> Verdict {
-        let Some(named) = name::of_target(&event.target) else {
-            return Verdict::Dead { reason: format!("Function not found: {}", event.target) };
+        let verdict = self.attempt(event, attempt).await;
+        let counted = match verdict {
+            Verdict::Retry { .. } => false,
+            Verdict::Done => attempt > 1,
+            Verdict::Dead { .. } => true,
         };
-        // A permission may have been taken away since the event was made.
-        if event.source.service.is_some() {
-            match self.may_send(&named, &event.source).await {
-                Ok(Ok(())) => {}
-                Ok(Err(Denied(reason))) => return Verdict::Dead { reason },
-                Err(Error::NotFound(reason)) => return Verdict::Dead { reason },
-                Err(error) => return self.put_off(&named, event, attempt, error.to_string()).await,
-            }
+        if counted {
+            self.forget(&event.id).await;
         }
-        let outcome = self.runner.invoke(invocation(event, named.clone())).await;
-        match outcome.map(|o| o.result) {
-            Ok(Ok(_)) => {
-                if attempt > 1 {
-                    self.forget(&event.id).await;
-                }
-                Verdict::Done
-            }
-            Ok(Err(error)) => self.failed(&named, event, attempt, &error).await,
-            Err(InvokeError::NotFound(arn)) => Verdict::Dead { reason: format!("Function not found: {arn}") },
-            Err(later) => self.put_off(&named, event, attempt, later.to_string()).await,
-        }
+        verdict
     }
 }
 
@@ -103,6 +89,27 @@ struct Patience {
 }
 
 impl Functions {
+    async fn attempt(&self, event: &Event, attempt: u32) -> Verdict {
+        let Some(named) = name::of_target(&event.target) else {
+            return Verdict::Dead { reason: format!("Function not found: {}", event.target) };
+        };
+        // A permission may have been taken away since the event was made.
+        if event.source.service.is_some() {
+            match self.may_send(&named, &event.source).await {
+                Ok(Ok(())) => {}
+                Ok(Err(Denied(reason))) | Err(Error::NotFound(reason)) => return Verdict::Dead { reason },
+                Err(error) => return self.put_off(&named, event, attempt, error.to_string()).await,
+            }
+        }
+        let outcome = self.runner.invoke(invocation(event, named.clone())).await;
+        match outcome.map(|o| o.result) {
+            Ok(Ok(_)) => Verdict::Done,
+            Ok(Err(error)) => self.failed(&named, event, attempt, &error).await,
+            Err(InvokeError::NotFound(arn)) => Verdict::Dead { reason: format!("Function not found: {arn}") },
+            Err(later) => self.put_off(&named, event, attempt, later.to_string()).await,
+        }
+    }
+
     /// Is the function there, and does the resource policy of what was named let `from` invoke it?
     async fn may_send(&self, named: &FunctionRef, from: &Source) -> Result<Result<(), Denied>> {
         let policy: Option<Policy> = self
@@ -147,26 +154,24 @@ impl Functions {
             }
         };
         if errors > patience.retries_max {
-            self.forget(&event.id).await;
             return Verdict::Dead { reason: format!("RetriesExhausted after {errors} errors: {reason}") };
         }
         let after = AFTER_ERROR[(errors.max(1) as usize - 1).min(AFTER_ERROR.len() - 1)];
-        self.unless_too_old(&patience, event, after, reason).await
+        self.unless_too_old(&patience, event, after, reason)
     }
 
     /// Not the function's fault: try again, each time later.
     async fn put_off(&self, named: &FunctionRef, event: &Event, attempt: u32, reason: String) -> Verdict {
         let patience = self.patience(named).await;
         let after = BACK_OFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACK_OFF_MAX);
-        self.unless_too_old(&patience, event, after, reason).await
+        self.unless_too_old(&patience, event, after, reason)
     }
 
-    async fn unless_too_old(&self, patience: &Patience, event: &Event, after: Duration, reason: String) -> Verdict {
+    fn unless_too_old(&self, patience: &Patience, event: &Event, after: Duration, reason: String) -> Verdict {
         let age = self.clock.now().since(event.created);
         if age + after <= patience.age_max {
             return Verdict::Retry { after, reason };
         }
-        self.forget(&event.id).await;
         Verdict::Dead { reason: format!("EventAgeExceeded after {} s: {reason}", age.as_secs()) }
     }
 

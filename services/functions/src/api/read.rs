@@ -85,10 +85,8 @@ async fn list_all_versions(
     let bad_marker = || Error::Invalid("Invalid pagination token".into());
     let after = marker.map(|m| m.split_once(':').ok_or_else(bad_marker)).transpose()?;
     let mut out: Vec<s::FunctionConfiguration> = Vec::new();
-    let mut resume = match after {
-        Some((function, version)) => Some((function.to_owned(), version.parse::<u64>().unwrap_or(0) + 1)),
-        None => None,
-    };
+    let next = |version: &str| version.parse::<u64>().unwrap_or(0).saturating_add(1);
+    let mut resume = after.map(|(function, version)| (function.to_owned(), next(version)));
     let mut from = match &resume {
         Some((function, _)) => Below::Functions.of(scope, function).into_bytes(),
         None => Below::Functions.place(scope).into_bytes(),

@@ -58,6 +58,7 @@ async fn the_functions_own_errors_are_tried_twice_more() {
     assert_eq!(after(rig.functions.deliver(&event, 2).await), secs(2));
     assert_eq!(after(rig.functions.deliver(&event, 3).await), secs(120));
     let reason = dead(rig.functions.deliver(&event, 4).await);
+    assert!(rig.store.get_bytes(&store::Key::of("functions/retry").text(&event.id)).await.expect("works").is_none());
     assert!(reason.starts_with("RetriesExhausted after 3 errors: KeyError: {"), "{reason}");
 }
 
