@@ -14,9 +14,9 @@ use tokio::time::{Sleep, sleep};
 
 /// Each so many bytes buy the client a fresh [`crate::Config::body_stall_timeout`] of waiting.
 const BYTES_PER_ALLOWANCE: usize = 64 << 10;
-/// How much of a body that is too large is still read and dropped, so that the client gets to see the refusal instead of
-/// a reset connection.
-const DRAIN_BYTES_MAX: usize = 16 << 20;
+/// How much of a body that nobody wants is still read and dropped, so that the client gets to see the refusal instead of
+/// a reset connection: more than any operation's bound.
+const DRAIN_BYTES_MAX: usize = 96 << 20;
 
 /// Why a body did not come whole.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,8 @@ where
     Ok(first.unwrap_or_else(|| whole.freeze()))
 }
 
-async fn drain<B: Body<Data = Bytes, Error = BodyError> + Unpin>(mut body: B) {
+/// Reads a body and drops it.
+pub async fn drain<B: Body<Data = Bytes, Error = BodyError> + Unpin>(mut body: B) {
     let mut dropped = 0;
     while let Some(Ok(frame)) = body.frame().await {
         dropped += frame.data_ref().map_or(0, Bytes::len);

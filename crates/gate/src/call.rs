@@ -13,8 +13,8 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use room::{Context, Fault, Room};
 use tokio::sync::SemaphorePermit;
-use wire::Operation;
 use wire::sigv4::{self, Parsed};
+use wire::{Labels, Operation, Service};
 
 /// Smaller bodies than this are not counted against the budget below.
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -33,13 +33,13 @@ impl Gate {
     async fn run(&self, room: &dyn Room, asked: Asked) -> Result<Response<Bytes>, Fault> {
         let Asked { parts, body, host, request_id, source_ip } = asked;
         let service = room.service();
-        let (operation, labels) =
-            service.route(parts.method.as_str(), parts.uri.path(), parts.uri.query(), target(&parts))?;
-        if !operation.implemented {
-            return Err(wire::codec::not_implemented(service, operation));
-        }
-        let signature = parse_signature(&parts, service.name)?;
-        let credential = self.credential(&signature).await?;
+        let (operation, labels, signature, credential) = match self.recognise(service, &parts).await {
+            Ok(recognised) => recognised,
+            Err(fault) => {
+                body::drain(body).await;
+                return Err(fault);
+            }
+        };
         let (body, space) = self.read(body, operation, room.body_bytes_max(operation)).await?;
         let caller = self.authenticate(&signature, credential, &parts, &body)?;
         let decoded = wire::decode(service, operation, &labels, &parts, &body)?;
@@ -51,8 +51,24 @@ impl Gate {
         Ok(wire::encode(service, operation, done, &request_id))
     }
 
-    /// The key that the request says it was signed with. Asked before the body is read, so that strangers cannot make the
-    /// node hold large bodies.
+    /// What can be said before the body is read: which operation, and signed with a key that exists. So strangers cannot
+    /// make the node hold large bodies.
+    async fn recognise(
+        &self,
+        service: &Service,
+        parts: &Parts,
+    ) -> Result<(&'static Operation, Labels, Parsed, Credential), Fault> {
+        let path = parts.uri.path();
+        let (operation, labels) = service.route(parts.method.as_str(), path, parts.uri.query(), target(parts))?;
+        if !operation.implemented {
+            return Err(wire::codec::not_implemented(service, operation));
+        }
+        let signature = parse_signature(parts, service.name)?;
+        let credential = self.credential(&signature).await?;
+        Ok((operation, labels, signature, credential))
+    }
+
+    /// The key that the request says it was signed with.
     async fn credential(&self, signature: &Parsed) -> Result<Credential, Fault> {
         let found = self.identity.credential(&signature.access_key, signature.session_token.as_deref()).await;
         found.ok_or_else(|| {

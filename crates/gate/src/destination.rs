@@ -38,14 +38,6 @@ impl Gate {
             (None, None) => Destination::Nowhere,
         }
     }
-
-    /// The names of all services, for people who asked for another.
-    pub(crate) fn service_names(&self) -> Vec<&'static str> {
-        let rooms = self.rooms.iter().map(|r| r.service().name);
-        let mut names: Vec<_> = rooms.chain(self.doors.iter().filter_map(|d| d.service())).collect();
-        names.sort_unstable();
-        names
-    }
 }
 
 /// Does an unsigned request mean this room, by its target header or its path?

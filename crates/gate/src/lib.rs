@@ -62,6 +62,8 @@ impl Default for Config {
 pub struct Gate {
     rooms: Vec<Arc<dyn Room>>,
     doors: Vec<Arc<dyn Door>>,
+    /// Their names, sorted.
+    services: Vec<&'static str>,
     identity: Arc<dyn Identity>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -73,11 +75,13 @@ pub struct Gate {
 impl Gate {
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { rooms, doors, identity, clock, entropy, config } = parts;
-        let names = rooms.iter().map(|r| r.service().name).collect();
-        let mut all: Vec<Arc<dyn Door>> = vec![Arc::new(health::Health::new(names, clock.clone()))];
-        all.extend(doors);
+        let mut services: Vec<_> = rooms.iter().map(|r| r.service().name).collect();
+        services.extend(doors.iter().filter_map(|d| d.service()));
+        services.sort_unstable();
+        let health: Arc<dyn Door> = Arc::new(health::Health::new(services.clone(), clock.clone()));
+        let doors = std::iter::once(health).chain(doors).collect();
         let buffers = Semaphore::new(call::BUFFERED_BYTES_MAX >> 10);
-        Arc::new(Self { rooms, doors: all, identity, clock, entropy, config, buffers })
+        Arc::new(Self { rooms, doors, services, identity, clock, entropy, config, buffers })
     }
 }
 

@@ -43,7 +43,11 @@ impl Gate {
                 let request = Request::from_parts(parts, http_body_util::BodyExt::boxed_unsync(body));
                 door.serve(request, &request_id, source_ip).await
             }
-            Destination::UnknownService(name) => reply::unknown_service(&asked, &name, &self.service_names()),
+            Destination::UnknownService(name) => {
+                let reply = reply::unknown_service(&asked, &name, &self.services);
+                body::drain(asked.body).await;
+                reply
+            }
             Destination::Nowhere => reply::nowhere(&asked),
         }
     }

@@ -88,3 +88,28 @@ async fn slow_clients_are_cut_off() {
     let reply = raw(&gate, &[put], none, false).await;
     assert!(reply.contains("broken: Your socket connection"), "doors too: {reply}");
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let short = Duration::from_millis(150);
+    let gate = start_with(Config { body_stall_timeout: short, connections_max: 1, ..Config::default() }).await;
+    let mut stream = TcpStream::connect(gate.address).await.expect("connects");
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("writes");
+    let next = gate.send(toy_call(gate.address, "Echo", "{}"));
+    let next = tokio::time::timeout(Duration::from_secs(10), next).await.expect("its place is free again");
+    assert_eq!(next.status, 200);
+    let mut got = Vec::new();
+    let _ = stream.read_to_end(&mut got).await;
+    assert!(got.len() < toy::LARGE_BYTES, "{} bytes", got.len());
+}
+
+#[tokio::test]
+async fn early_refusals_reach_clients_that_are_still_sending() {
+    let gate = start().await;
+    let body = "x".repeat(8 << 20);
+    for (operation, status) in [("Lacking", 501), ("Nonsense", 404)] {
+        assert_eq!(gate.send(toy_call(gate.address, operation, &body)).await.status, status);
+    }
+    assert_eq!(gate.send(plain(gate.address, "Echo", &body)).await.status, 403);
+    assert_eq!(gate.send(signed(plain(gate.address, "Send", &body), &body, "test", "sqs", now())).await.status, 501);
+}

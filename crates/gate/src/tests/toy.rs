@@ -12,6 +12,8 @@ use wire::table::{Kind, Location, Member, Shape};
 use wire::{Decoded, Encoded, Fault, Operation, Protocol, Service};
 
 pub const BODY_BYTES_MAX: usize = 200_000;
+/// More than the kernel takes for a client that does not read.
+pub const LARGE_BYTES: usize = 64 << 20;
 
 const fn operation(name: &'static str, implemented: bool) -> Operation {
     Operation { name, method: "POST", uri: "/", status: 200, input: Some(0), output: Some(0), implemented }
@@ -114,6 +116,9 @@ impl Door for Rest {
         Some("s3")
     }
     async fn serve(&self, request: http::Request<Body>, _: &str, _: IpAddr) -> http::Response<Body> {
+        if request.uri().path() == "/large" {
+            return http::Response::new(room::full(vec![b'x'; LARGE_BYTES]));
+        }
         match request.into_body().collect().await {
             Ok(body) => say(format!("the rest, {} bytes", body.to_bytes().len())),
             Err(error) => say(format!("broken: {error}")),
