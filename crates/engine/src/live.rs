@@ -49,11 +49,11 @@ impl Live {
         let guard = KillOnDrop(Some(handle.clone()));
         let [runtime, outward] = listeners;
         let log = writer.0.clone();
-        let pipes = Pipes::new(output, frames, log.clone(), clock)?;
+        let pipes = Pipes::new(output, frames, log.clone(), clock.clone())?;
         let (session, init) = Session::new(log);
         let mut servers = JoinSet::new();
-        servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone()));
-        servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform));
+        servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone(), clock.clone()));
+        servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock));
         let (told, ended) = watch::channel(None);
         tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place)));
         guard.disarm();

@@ -1,5 +1,6 @@
 //! The way from inside an instance to the platform: bytes, forwarded to the gate.
 
+use base::port::Clock;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,13 +31,14 @@ impl Platform {
 }
 
 /// Forwards until the task that runs it is aborted; its connections go with it.
-pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
+pub(crate) async fn serve(listener: TcpListener, platform: Platform, clock: Arc<dyn Clock>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let Ok((mut inside, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            // Out of descriptors, most likely: the connection stays in the queue.
+            clock.sleep(Duration::from_millis(50)).await;
             continue;
         };
         while connections.try_join_next().is_some() {}

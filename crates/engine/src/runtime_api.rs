@@ -5,6 +5,7 @@
 
 use crate::failure::{Failure, RESPONSE_BYTES_MAX};
 use crate::session::{Delivery, Refusal, Session};
+use base::port::Clock;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -28,7 +29,7 @@ const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 type Reply = Response<Full<Bytes>>;
 
 /// Serves until the task that runs it is aborted; its connections go with it.
-pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>) {
+pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>, clock: Arc<dyn Clock>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -38,7 +39,7 @@ pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>) {
             Err(error) => {
                 tracing::warn!(%error, "runtime api: cannot accept");
                 // Out of descriptors, most likely: the connection stays in the queue.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                clock.sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };

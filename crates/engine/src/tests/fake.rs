@@ -205,7 +205,11 @@ impl Runtime {
         let path = format!("/2018-06-01/{path}").replace("/2018-06-01/..", "");
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => TcpStream::connect(self.api).await.expect("connects"),
+            None => {
+                let stream = TcpStream::connect(self.api).await.expect("connects");
+                stream.set_nodelay(true).expect("sets");
+                stream
+            }
         };
         let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
         let _ = stream.write_all(head.as_bytes()).await;
