@@ -14,8 +14,8 @@ use tokio::time::{Sleep, sleep};
 
 /// Each so many bytes buy the client a fresh [`crate::Config::body_stall_timeout`] of waiting.
 const BYTES_PER_ALLOWANCE: usize = 64 << 10;
-/// How much of a body that nobody wants is still read and dropped, so that the client gets to see the refusal instead of
-/// a reset connection: more than any operation's bound.
+/// How much of a body that nobody wants is still read and dropped, so that the client gets to see the refusal instead
+/// of a reset connection: more than any operation's bound.
 const DRAIN_BYTES_MAX: usize = 96 << 20;
 
 /// Why a body did not come whole.

@@ -51,8 +51,8 @@ impl Gate {
         Ok(wire::encode(service, operation, done, &request_id))
     }
 
-    /// What can be said before the body is read: which operation, and signed with a key that exists. So strangers cannot
-    /// make the node hold large bodies.
+    /// What can be said before the body is read: which operation, and signed with a key that exists. So strangers
+    /// cannot make the node hold large bodies.
     async fn recognise(
         &self,
         service: &Service,

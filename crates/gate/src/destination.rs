@@ -57,8 +57,8 @@ pub fn target(parts: &Parts) -> Option<&str> {
     parts.headers.get("x-amz-target")?.to_str().ok()
 }
 
-/// The service in the credential scope, `<key>/<date>/<region>/<service>/aws4_request`, of the `Authorization` header or
-/// of a presigned query. Only read here, verified later.
+/// The service in the credential scope, `<key>/<date>/<region>/<service>/aws4_request`, of the `Authorization` header
+/// or of a presigned query. Only read here, verified later.
 pub fn signed_for(parts: &Parts) -> Option<Cow<'_, str>> {
     if let Some(authorization) = parts.headers.get(http::header::AUTHORIZATION) {
         let text = authorization.to_str().ok()?;

@@ -1,4 +1,5 @@
-//! `GET /_wadi/health`: is the node up, and which services does it have? Unauthenticated; says nothing a port scan would not.
+//! `GET /_wadi/health`: is the node up, and which services does it have? Unauthenticated; says nothing a port scan
+//! would not.
 
 use async_trait::async_trait;
 use base::port::Clock;

@@ -24,8 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const PING: Duration = Duration::from_secs(20);
 
 impl Gate {
-    /// Serves HTTP/1.1 and cleartext HTTP/2 on `listener` until `stop`: then takes no more connections, lets requests in
-    /// flight finish for at most [`crate::Config::drain_timeout`], closes the rest and returns.
+    /// Serves HTTP/1.1 and cleartext HTTP/2 on `listener` until `stop`: then takes no more connections, lets requests
+    /// in flight finish for at most [`crate::Config::drain_timeout`], closes the rest and returns.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.config.connections_max));
         let mut connections = JoinSet::new();

@@ -1,7 +1,7 @@
 //! A TCP stream that gives up on a client which does not begin to speak, or does not take what is written to it.
 //!
-//! hyper bounds the time of an HTTP/1 head, but only once it has told HTTP/1 from HTTP/2 by the first bytes, and it waits
-//! for a reader without a bound: both gaps are closed here.
+//! hyper bounds the time of an HTTP/1 head, but only once it has told HTTP/1 from HTTP/2 by the first bytes, and it
+//! waits for a reader without a bound: both gaps are closed here.
 
 use std::future::Future;
 use std::io;

@@ -1,9 +1,9 @@
 //! The identity room: who is behind an access key, and what they may do.
 //!
 //! It has no API of its own yet (no IAM, no STS): it is the [`base::port::Identity`] that the gate asks before any room
-//! runs. Keys are of three kinds: the development root key `test`/`test` of account 000000000000, only where the node is
-//! told so; the root access key made at the first start of any other node; and the temporary keys of function instances,
-//! which are derived from a node secret and so need no record ([`session`]).
+//! runs. Keys are of three kinds: the development root key `test`/`test` of account 000000000000, only where the node
+//! is told so; the root access key made at the first start of any other node; and the temporary keys of function
+//! instances, which are derived from a node secret and so need no record ([`session`]).
 //!
 //! `model.rs` holds the decision, `session.rs` the temporary keys, `store.rs` what is kept, `error.rs` what can fail.
 
@@ -34,7 +34,8 @@ pub struct Parts {
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Accept the well-known key `test`/`test` as the root of account 000000000000. Never for a node that strangers reach.
+    /// Accept the well-known key `test`/`test` as the root of account 000000000000. Never for a node that strangers
+    /// reach.
     pub development: bool,
     /// The account of the root access key that is made when `development` is off.
     pub account: AccountId,

@@ -1,9 +1,9 @@
-//! Temporary keys: derived from the node's secret by HMAC-SHA256, so that any number is issued without a record and each
-//! is verified without a read.
+//! Temporary keys: derived from the node's secret by HMAC-SHA256, so that any number is issued without a record and
+//! each is verified without a read.
 //!
-//! The session token is `base64url(claims JSON) . base64url(HMAC(secret, "token" 0 access key 0 claims))`; the secret key
-//! is the first 40 characters of `base64(HMAC(secret, "secret" 0 access key 0 claims))`. A token is worth nothing with
-//! another access key, another claim or after it has expired.
+//! The session token is `base64url(claims JSON) . base64url(HMAC(secret, "token" 0 access key 0 claims))`; the secret
+//! key is the first 40 characters of `base64(HMAC(secret, "secret" 0 access key 0 claims))`. A token is worth nothing
+//! with another access key, another claim or after it has expired.
 
 use base::Timestamp;
 use base::port::{Entropy, TemporaryKeys};

@@ -1,9 +1,9 @@
 //! The logs room: CloudWatch Logs, and where the output of functions goes.
 //!
-//! Events lie in chunks, in order of time within their group (`chunk.rs`); one writer commits them, many streams at a time
-//! (`writer.rs`); pages are read in order across streams (`read.rs`); what is past its retention, or was deleted, is swept
-//! in steps (`work.rs`). `model.rs` and `pattern.rs` hold CloudWatch's rules, `store.rs` the keys, `api/` the operations.
-//! The room emits no events and accepts none. What it has and lacks: docs/services/logs.md.
+//! Events lie in chunks, in order of time within their group (`chunk.rs`); one writer commits them, many streams at a
+//! time (`writer.rs`); pages are read in order across streams (`read.rs`); what is past its retention, or was deleted,
+//! is swept in steps (`work.rs`). `model.rs` and `pattern.rs` hold CloudWatch's rules, `store.rs` the keys, `api/` the
+//! operations. The room emits no events and accepts none. What it has and lacks: docs/services/logs.md.
 
 mod api;
 mod chunk;
@@ -64,8 +64,8 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens the room and starts its writer. Call [`Logs::flush`] before the last handle is dropped: lines that are still
-    /// queued then are lost. [`Logs::work`] is to be run beside it.
+    /// Opens the room and starts its writer. Call [`Logs::flush`] before the last handle is dropped: lines that are
+    /// still queued then are lost. [`Logs::work`] is to be run beside it.
     pub fn open(parts: Parts) -> Arc<Self> {
         let Parts { store, clock, entropy, config } = parts;
         let (queue, receiver) = Queue::new(config.queue_bytes_max);

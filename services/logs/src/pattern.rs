@@ -1,8 +1,8 @@
 //! CloudWatch's filter patterns for unstructured text: which log events does `FilterLogEvents` show?
 //!
-//! `ERROR code` wants both terms, anywhere in the message; `"not found"` a phrase; `-health` its absence; `?ERROR ?WARN`
-//! one of them. As on AWS, `?` terms count only where there is nothing else. Case matters. Patterns of the other languages
-//! (`{ $.x = … }` for JSON, `[a, b]` for columns, `%…%` regular expressions) are refused by name.
+//! `ERROR code` wants both terms, anywhere in the message; `"not found"` a phrase; `-health` its absence; `?ERROR
+//! ?WARN` one of them. As on AWS, `?` terms count only where there is nothing else. Case matters. Patterns of the other
+//! languages (`{ $.x = … }` for JSON, `[a, b]` for columns, `%…%` regular expressions) are refused by name.
 
 use crate::Error;
 

@@ -1,7 +1,7 @@
 //! Reading events in order of time, of one stream or of a whole group, forwards or backwards, in bounded pages.
 //!
-//! Chunks come in the order of their first line and may overlap by [`SPAN_MS_MAX`] at most. So a heap of the lines seen so
-//! far gives them in order: a line may leave it as soon as no chunk still to come can hold one before it.
+//! Chunks come in the order of their first line and may overlap by [`SPAN_MS_MAX`] at most. So a heap of the lines seen
+//! so far gives them in order: a line may leave it as soon as no chunk still to come can hold one before it.
 
 use crate::chunk::{Chunk, Position, SPAN_MS_MAX};
 use crate::store::{self, Space};
@@ -195,8 +195,8 @@ impl Selection<'_> {
         (low, high)
     }
 
-    /// The next chunks of a range of keys, each with its first time and seq; `None` for one that is not wanted or has been
-    /// swept meanwhile.
+    /// The next chunks of a range of keys, each with its first time and seq; `None` for one that is not wanted or has
+    /// been swept meanwhile.
     async fn chunks(
         &self,
         store: &Store,

@@ -7,8 +7,8 @@ use base::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Everything under `logs/`. A group's `id` is made anew each time a group of its name is created, so that what belonged
-/// to a deleted one can be swept in its own time.
+/// Everything under `logs/`. A group's `id` is made anew each time a group of its name is created, so that what
+/// belonged to a deleted one can be swept in its own time.
 pub enum Space<'a> {
     /// `logs/group/<account>/<region>/<name>` → [`Group`]
     Group(&'a Scope, &'a str),

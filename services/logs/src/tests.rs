@@ -330,8 +330,8 @@ async fn retention_hides_at_once_and_the_sweep_removes() {
     s.write("s0", &[(3 * day, "new")]).await;
     s.logs.flush().await;
     s.clock.0.store(NOW + 3 * day, Ordering::Relaxed);
-    let text = "Invalid retention value 2. Valid values are: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, \
-                1096, 1827, 2192, 2557, 2922, 3288, 3653.";
+    let text = "Invalid retention value 2. Valid values are: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, \
+                731, 1096, 1827, 2192, 2557, 2922, 3288, 3653.";
     let put = |days: u32| json!({"logGroupName": GROUP, "retentionInDays": days});
     s.fails("PutRetentionPolicy", put(2), "InvalidParameterException", text).await;
     s.ok("PutRetentionPolicy", put(1)).await;

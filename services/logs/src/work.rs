@@ -14,7 +14,8 @@ const STEP: usize = 64;
 const GROUPS: usize = 100;
 
 impl Logs {
-    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`. A step that fails is tried again with the next round.
+    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`. A step that fails is tried again with the next
+    /// round.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -113,8 +114,8 @@ impl Logs {
         Ok(())
     }
 
-    /// Removes up to [`STEP`] chunks with their index entries, by the keys of the chunks or of their index, and takes them
-    /// off the group's size. Returns how many keys were there.
+    /// Removes up to [`STEP`] chunks with their index entries, by the keys of the chunks or of their index, and takes
+    /// them off the group's size. Returns how many keys were there.
     async fn remove_chunks(&self, group: &str, low: &[u8], high: &[u8], by_index: bool) -> Result<usize> {
         let items = self.store.scan(low, high, STEP).await?;
         let at = |key: &[u8]| store::chunk_numbers(key);

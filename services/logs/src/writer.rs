@@ -1,8 +1,10 @@
-//! The one writer of events: a bounded queue, and a task that commits what has gathered, many streams in one transaction.
+//! The one writer of events: a bounded queue, and a task that commits what has gathered, many streams in one
+//! transaction.
 //!
-//! Lines of functions gather for at most [`crate::Config::commit_interval`]; a `PutLogEvents` or a flush is committed at
-//! once, with whatever has gathered. When storage fails, `PutLogEvents` is told so; the lines of functions wait and are
-//! tried again, which fills the queue and so slows those who write them. Nothing is dropped but what can never be stored.
+//! Lines of functions gather for at most [`crate::Config::commit_interval`]; a `PutLogEvents` or a flush is committed
+//! at once, with whatever has gathered. When storage fails, `PutLogEvents` is told so; the lines of functions wait and
+//! are tried again, which fills the queue and so slows those who write them. Nothing is dropped but what can never be
+//! stored.
 
 use crate::Error;
 use crate::chunk::{self, Chunk};

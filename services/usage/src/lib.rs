@@ -1,9 +1,9 @@
 //! The usage room: what ran and what it cost, and how the node is; the API `wadi`, which the command line uses.
 //!
-//! Every invocation leaves a record, kept for a while, and counts towards sums by hour and by day, kept for good; both are
-//! written in one transaction (`writer.rs`). `store.rs` holds the keys, `sums.rs` adds up a range of time, `work.rs`
-//! forgets old records, `api/` holds the operations. Money is not known here: prices are the command line's business.
-//! The room emits no events and accepts none. What it has: docs/services/usage.md.
+//! Every invocation leaves a record, kept for a while, and counts towards sums by hour and by day, kept for good; both
+//! are written in one transaction (`writer.rs`). `store.rs` holds the keys, `sums.rs` adds up a range of time,
+//! `work.rs` forgets old records, `api/` holds the operations. Money is not known here: prices are the command line's
+//! business. The room emits no events and accepts none. What it has: docs/services/usage.md.
 
 mod api;
 mod error;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Space<'a> {
     /// `usage/run/<account>/<region>/<commit ms>/<id>` → [`Runs`]: invocations in the order in which they ended.
     Runs(&'a Scope, u64, &'a str),
-    /// `usage/hour/<account>/<region>/<hour ms>/<function>/<version>/<memory MB>` → [`Totals`], and `usage/day/…` alike.
+    /// `usage/hour/<account>/<region>/<hour ms>/<function>/<version>/<memory MB>` → [`Totals`], and `usage/day/…`
+    /// alike.
     Sum(Unit, &'a Scope, u64, &'a str, &'a str, u32),
 }
 

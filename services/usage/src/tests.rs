@@ -150,8 +150,8 @@ async fn sums_are_right_and_survive_a_restart() {
             "BilledMs": 100, "GbSeconds": 0.1, "BytesIn": 10, "BytesOut": 20, "MaxMemoryMb": 40,
         },
         {
-            "FunctionName": "thumbs", "Invocations": 3, "Errors": 1, "ColdStarts": 1, "DurationMs": 298.5, "InitMs": 50.25,
-            "BilledMs": 351, "GbSeconds": 0.3005, "BytesIn": 30, "BytesOut": 60, "MaxMemoryMb": 99,
+            "FunctionName": "thumbs", "Invocations": 3, "Errors": 1, "ColdStarts": 1, "DurationMs": 298.5,
+            "InitMs": 50.25, "BilledMs": 351, "GbSeconds": 0.3005, "BytesIn": 30, "BytesOut": 60, "MaxMemoryMb": 99,
         },
     ]);
     {

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 const STEP: usize = 64;
 
 impl Usage {
-    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`. A step that fails is tried again with the next round.
+    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`. A step that fails is tried again with the next
+    /// round.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {

@@ -1,7 +1,7 @@
 //! Log events: PutLogEvents, GetLogEvents, FilterLogEvents.
 //!
-//! Differs from AWS: a token never expires; `entity` and `unmask` are refused; an event whose text grows past 4 MiB as JSON
-//! (a megabyte of control characters) is too large.
+//! Differs from AWS: a token never expires; `entity` and `unmask` are refused; an event whose text grows past 4 MiB as
+//! JSON (a megabyte of control characters) is too large.
 
 use super::*;
 use crate::chunk::{Chunk, Position};

@@ -1,6 +1,7 @@
 //! Log groups: CreateLogGroup, DeleteLogGroup, DescribeLogGroups, PutRetentionPolicy, DeleteRetentionPolicy.
 //!
-//! Differs from AWS: only the class STANDARD; no KMS keys, no deletion protection, no linked accounts (refused by name).
+//! Differs from AWS: only the class STANDARD; no KMS keys, no deletion protection, no linked accounts (refused by
+//! name).
 
 use super::*;
 use crate::store::{Space, Tail};

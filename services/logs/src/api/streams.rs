@@ -1,7 +1,7 @@
 //! Log streams: CreateLogStream, DeleteLogStream, DescribeLogStreams.
 //!
-//! Differs from AWS: `lastEventTimestamp` and the order by it are exact, not eventual; `storedBytes` of a stream is always
-//! 0, as it has been on AWS since 2019.
+//! Differs from AWS: `lastEventTimestamp` and the order by it are exact, not eventual; `storedBytes` of a stream is
+//! always 0, as it has been on AWS since 2019.
 
 use super::*;
 use crate::store::{Space, Stream};

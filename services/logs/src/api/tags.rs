@@ -1,4 +1,5 @@
-//! Tags of log groups: TagResource, UntagResource, ListTagsForResource. Destinations, which AWS can tag too, do not exist.
+//! Tags of log groups: TagResource, UntagResource, ListTagsForResource. Destinations, which AWS can tag too, do not
+//! exist.
 
 use super::*;
 use crate::store::Space;

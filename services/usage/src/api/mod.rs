@@ -31,8 +31,8 @@ fn limit(asked: Option<i32>) -> usize {
     asked.and_then(|n| usize::try_from(n).ok()).map_or(PAGE_MAX, |n| n.clamp(1, PAGE_MAX))
 }
 
-/// By function, all versions together. `Start` and `End` of the reply say what was added up: the edges of an old or very
-/// busy range are rounded outwards to whole hours.
+/// By function, all versions together. `Start` and `End` of the reply say what was added up: the edges of an old or
+/// very busy range are rounded outwards to whole hours.
 async fn get_usage(usage: Arc<Usage>, cx: Context, input: GetUsageRequest) -> Result<GetUsageResponse, Error> {
     let now = usage.clock.now().millis();
     let start = input.start.map_or(0, |s| s.max(0) as u64);
