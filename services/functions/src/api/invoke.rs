@@ -78,8 +78,7 @@ async fn accept(
     payload: &Bytes,
     client_context: Option<String>,
 ) -> Result<s::InvocationResponse> {
-    let payload = check_payload(payload, EVENT_BYTES_MAX)?;
-    let payload: Box<RawValue> = serde_json::from_slice(&payload).map_err(not_json)?;
+    let payload: Box<RawValue> = serde_json::from_slice(within(payload, EVENT_BYTES_MAX)?).map_err(not_json)?;
     // Invoked by an identity, whom the gate has authorised: no service principal.
     let source = Source { service: None, arn: None, account: cx.account().to_owned() };
     let mut event = events::event(room, &named, source, payload, client_context);
@@ -108,16 +107,20 @@ fn check_invocable(state: &crate::records::State) -> Result<()> {
     not_invocable(state).map_or(Ok(()), |message| Err(Error::Conflict(message)))
 }
 
-/// JSON within the bound. No payload is an empty object, as on AWS.
+/// The payload within its bound. None is an empty object, as on AWS.
+fn within(payload: &Bytes, max: usize) -> Result<&[u8]> {
+    match payload.len() {
+        0 => Ok(b"{}"),
+        n if n > max => Err(Error::TooLarge { max: max as u64, operation: "InvokeFunction" }),
+        _ => Ok(payload),
+    }
+}
+
+/// As [`within`], and found to be JSON.
 fn check_payload(payload: &Bytes, max: usize) -> Result<Bytes> {
-    if payload.is_empty() {
-        return Ok(Bytes::from_static(b"{}"));
-    }
-    if payload.len() > max {
-        return Err(Error::TooLarge { max: max as u64, operation: "InvokeFunction" });
-    }
-    serde_json::from_slice::<&RawValue>(payload).map_err(not_json)?;
-    Ok(payload.clone())
+    let checked = within(payload, max)?;
+    serde_json::from_slice::<&RawValue>(checked).map_err(not_json)?;
+    Ok(if payload.is_empty() { Bytes::from_static(b"{}") } else { payload.clone() })
 }
 
 fn not_json(error: serde_json::Error) -> Error {
