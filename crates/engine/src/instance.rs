@@ -130,7 +130,10 @@ impl Instance {
     /// Runs one call, whatever comes of it. With `last` a call that could not be delivered counts as failed.
     pub(crate) async fn run(&mut self, call: &Invocation, arn: &str, last: bool) -> Result<Run, Undelivered> {
         self.writer.0.room().await;
-        self.writer.0.start_tail();
+        if matches!(self.stage, Stage::Ready) {
+            // What was written while it could not start is part of what the caller should see.
+            self.writer.0.start_tail();
+        }
         let start = if self.init.is_some() { Start::Cold } else { Start::Warm };
         let init = self.init.take().unwrap_or_default();
         let forge = self.forge.clone();
