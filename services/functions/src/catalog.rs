@@ -1,13 +1,13 @@
 //! How the engine finds what to run: name → alias → version.
 
 use crate::model::name::{self, Qualifier};
-use crate::model::{LATEST, alias};
+use crate::model::{LATEST, alias, runtime};
 use crate::records::{Alias, Function, Published, Snapshot, State};
 use crate::store::At;
 use ::store::Store;
 use async_trait::async_trait;
 use base::{FunctionRef, InvokeError, Scope};
-use engine::{Routed, Runtime, Version};
+use engine::{Routed, Version};
 use std::sync::Arc;
 
 /// The engine's view of this room's records. Needs nothing but the store, so it is made before the engine.
@@ -76,10 +76,6 @@ fn runnable(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot) -> Re
 /// A snapshot in the engine's words.
 pub fn version_of(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot) -> Version {
     let settings = &snapshot.settings;
-    let runtime = match settings.runtime.strip_prefix("python3.").map(str::parse) {
-        Some(Ok(minor)) => Runtime::Python { minor },
-        _ => Runtime::Provided(settings.runtime.clone()),
-    };
     Version {
         scope: scope.clone(),
         name: name.to_owned(),
@@ -87,7 +83,7 @@ pub fn version_of(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot)
         revision: snapshot.revision.clone(),
         arn: name::arn(scope, name),
         role: settings.role.clone(),
-        runtime,
+        runtime: runtime::of(&settings.runtime),
         handler: settings.handler.clone(),
         memory_mb: settings.memory_mb,
         timeout_s: settings.timeout_s,

@@ -182,4 +182,20 @@ mod tests {
         check("arn:aws:lambda:eu-west-1:000000000000:function:f", None, "Functions from 'eu-west-1' are not reachable");
         check("arn:aws:lambda:us-east-1:111111111111:function:f", None, "Function not found: arn:aws:lambda");
     }
+
+    proptest::proptest! {
+        /// What is accepted is a name of at most 64 proper characters, whatever came in.
+        #[test]
+        fn any_text_is_a_name_or_refused(
+            text in "[a-z0-9:$_/.-]{0,80}|.{0,40}",
+            parameter in proptest::option::of("[a-z0-9$]{0,9}"),
+        ) {
+            if let Ok(named) = function(&scope(), &text, parameter.as_deref()) {
+                proptest::prop_assert!((1..=64).contains(&named.name.len()));
+                proptest::prop_assert!(named.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            }
+            let _ = layer(&scope(), &text);
+            let _ = layer_version(&scope(), &text);
+        }
+    }
 }

@@ -63,8 +63,12 @@ const RETIRED: [&str; 24] = [
     "provided",
 ];
 
-/// Reads a runtime's name. `here` are the names of the runtimes that this node has.
+/// Reads a runtime's name. `here` are the names of the runtimes that this node has; one that AWS has retired is taken if it
+/// is among them.
 pub fn parse(name: &str, here: &[String]) -> Result<Runtime> {
+    if here.iter().any(|h| h == name) {
+        return Ok(of(name));
+    }
     if RETIRED.contains(&name) {
         return Err(Error::Invalid(format!(
             "The runtime parameter of {name} is no longer supported for creating or updating AWS Lambda functions. We \
@@ -78,17 +82,17 @@ pub fn parse(name: &str, here: &[String]) -> Result<Runtime> {
             OFFERED.join(", ")
         )));
     }
-    let runtime = match name.strip_prefix("python3.").map(str::parse) {
-        Some(Ok(minor)) => Some(Runtime::Python { minor }),
-        _ if name.starts_with("provided.") => Some(Runtime::Provided(name.to_owned())),
-        _ => None,
-    };
-    match runtime {
-        Some(runtime) if here.iter().any(|h| h == name) => Ok(runtime),
-        _ => Err(Error::Invalid(format!(
-            "The runtime {name} is not available on this node. Available runtimes: [{}]",
-            here.join(", ")
-        ))),
+    Err(Error::Invalid(format!(
+        "The runtime {name} is not available on this node. Available runtimes: [{}]",
+        here.join(", ")
+    )))
+}
+
+/// A runtime's name, once found good, in the engine's words.
+pub fn of(name: &str) -> Runtime {
+    match name.strip_prefix("python3.").map(str::parse) {
+        Some(Ok(minor)) => Runtime::Python { minor },
+        _ => Runtime::Provided(name.to_owned()),
     }
 }
 

@@ -64,10 +64,14 @@ pub fn payload(request: &Request<'_>) -> Value {
     event
 }
 
+/// Headers of one connection between two neighbours, which mean nothing to the function.
+const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+
 /// Lower-case names, values of the same name joined by commas; cookies have a member of their own.
 fn headers(request: &Request<'_>) -> Map<String, Value> {
     let mut joined: BTreeMap<String, String> = BTreeMap::new();
-    for (name, value) in request.parts.headers.iter().filter(|(name, _)| *name != COOKIE) {
+    let passed_on = |name: &http::HeaderName| *name != COOKIE && !HOP_BY_HOP.contains(&name.as_str());
+    for (name, value) in request.parts.headers.iter().filter(|(name, _)| passed_on(name)) {
         let value = String::from_utf8_lossy(value.as_bytes());
         joined
             .entry(name.as_str().to_owned())
@@ -199,6 +203,7 @@ mod tests {
                 ("Cookie", "cookie1=a; cookie2=b"),
                 ("Content-Type", "application/json; charset=utf-8"),
                 ("User-Agent", "agent"),
+                ("Connection", "close"),
             ],
         );
         let domain = format!("{ID}.lambda-url.us-east-1.localhost");

@@ -128,4 +128,17 @@ mod tests {
         }
         assert!(interpret(&Bytes::from_static(b"{")).is_none());
     }
+
+    proptest::proptest! {
+        /// Whatever a function returns, the client gets an answer.
+        #[test]
+        fn any_reply_is_a_response_or_refused(code in ".{0,6}", name in ".{0,20}", value in ".{0,20}", raw in ".{0,60}") {
+            let reply = json!({
+                "statusCode": code.parse::<i64>().map_or(json!(code), |n| json!(n)),
+                "headers": {name: value}, "cookies": [value], "body": raw, "isBase64Encoded": raw.len() % 2 == 0,
+            });
+            interpret(&Bytes::from(reply.to_string()));
+            interpret(&Bytes::from(raw));
+        }
+    }
 }
