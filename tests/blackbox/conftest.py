@@ -1,5 +1,6 @@
 """Black-box tests: a real node, real clients. Every node that a test starts is ended, by its process id."""
 
+import contextlib
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -38,7 +40,7 @@ def package(**files):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as z:
         for name, text in files.items():
-            name = name.replace("__", "/")
+            name = name if "." in name else name.replace("__", "/")
             info = zipfile.ZipInfo(name if "." in name or name == "bootstrap" else name + ".py")
             info.external_attr = (0o100755 if name == "bootstrap" else 0o100644) << 16
             z.writestr(info, text)
@@ -115,15 +117,38 @@ class Node:
             assert done.returncode == 0, f"wadi {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done
 
-    def aws(self, *args, check=True):
-        """The AWS CLI against this node."""
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.data_dir.parent), "AWS_ACCESS_KEY_ID": "test",
-               "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.url,
-               "AWS_PAGER": ""}
-        done = subprocess.run([sys.executable, "-m", "awscli", *args], capture_output=True, text=True, timeout=120, env=env)
-        if check:
-            assert done.returncode == 0, done.stderr
+    def aws(self, *args):
+        """The AWS CLI, version 2, against this node; the test is skipped where the machine has none."""
+        done = subprocess.run(self.aws_command(*args), capture_output=True, text=True, timeout=120, env=self.aws_env())
+        assert done.returncode == 0, done.stderr
         return done
+
+    @contextlib.contextmanager
+    def aws_start(self, *args):
+        """The same, left running, and ended after the block; it is killed after 60 s."""
+        process = subprocess.Popen(self.aws_command(*args), stdout=subprocess.PIPE, text=True, env=self.aws_env())
+        timer = threading.Timer(60, process.kill)
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+
+    def aws_command(self, *args):
+        program = next((p for p in which_all("aws") if b"aws-cli/2" in subprocess.run([p, "--version"], capture_output=True).stdout), None)
+        if not program:
+            pytest.skip("no AWS CLI version 2 on PATH (Debian: apt-get install awscli)")
+        return [program, "--endpoint-url", self.url, *args]
+
+    def aws_env(self):
+        return {"PATH": os.environ["PATH"], "HOME": str(self.data_dir.parent), "AWS_ACCESS_KEY_ID": "test",
+               "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": "", "PYTHONUNBUFFERED": "1"}
+
+
+def which_all(name):
+    return [p for d in os.environ["PATH"].split(os.pathsep) if os.access(p := os.path.join(d, name), os.X_OK)]
 
 
 @pytest.fixture(scope="session")

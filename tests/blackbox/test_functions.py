@@ -18,7 +18,7 @@ def code_of(error):
 def test_life_of_a_function(shared):
     lam = shared.client("lambda")
     created = lam.create_function(FunctionName="life", Runtime=RUNTIME, Role=ROLE, Handler="app.handler",
-                                  Code={"ZipFile": package(app=ECHO)}, Environment={"Variables": {"A": "1"}})
+                                  Code={"ZipFile": package(app=ECHO)}, Environment={"Variables": {"AA": "1"}})
     assert created["State"] == "Pending" and created["Version"] == "$LATEST" and created["Timeout"] == 3
     assert created["FunctionArn"] == "arn:aws:lambda:us-east-1:000000000000:function:life"
     lam.get_waiter("function_active_v2").wait(FunctionName="life", WaiterConfig={"Delay": 1, "MaxAttempts": 120})
@@ -117,10 +117,11 @@ def test_refusals(shared, function):
     good = dict(FunctionName="refused", Runtime=RUNTIME, Role=ROLE, Handler="app.handler", Code={"ZipFile": package(app=ECHO)})
     cases = [
         (dict(Code={"ZipFile": b"not a zip"}), "InvalidParameterValueException", "Could not unzip uploaded file"),
-        (dict(Runtime="python2.7"), "InvalidParameterValueException", "enum value set"),
+        (dict(Runtime="cobol60"), "ValidationException", "enum value set"),
+        (dict(Runtime="nodejs22.x"), "InvalidParameterValueException", "nodejs22.x"),
         (dict(Role="nobody"), "ValidationException", "role"),
         (dict(Environment={"Variables": {"AWS_REGION": "x"}}), "InvalidParameterValueException", "Reserved keys used in this request: AWS_REGION"),
-        (dict(Environment={"Variables": {"X": "y" * 5000}}), "InvalidParameterValueException", "4KB"),
+        (dict(Environment={"Variables": {"XX": "y" * 5000}}), "InvalidParameterValueException", "4KB"),
         (dict(MemorySize=64), "ValidationException", "memorySize"),
         (dict(Code={"S3Bucket": "no-such-bucket-here", "S3Key": "k"}), "InvalidParameterValueException", "NoSuchBucket"),
         (dict(VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}), "InvalidParameterValueException", "VpcConfig"),
@@ -240,6 +241,6 @@ def handler(event, context):
     assert event["rawQueryString"] == "x=1&x=2&y=%20" and event["queryStringParameters"]["x"] == "1,2"
     assert event["cookies"] == ["k=v"] and event["requestContext"]["http"]["method"] == "GET"
     plain = get("/plain")
-    assert plain.read() == b"hello" and plain.headers["Content-Type"] == "application/json"
+    assert plain.read() == b'"hello"' and plain.headers["Content-Type"] == "application/json"
     assert get("/boom").status == 502
     assert get("/plain", Origin="https://a.example").headers["Access-Control-Allow-Origin"] == "https://a.example"

@@ -1,10 +1,10 @@
 """Runtimes that are not ours: the public Rust runtime crate and AWS's own Python client, both as `provided`."""
 
-import pathlib
 import subprocess
 import sys
 
-from conftest import ROLE, ROOT, RUNTIME_EXECUTABLE, eventually, invoke, package
+import pytest
+from conftest import ROLE, ROOT, eventually, invoke, package
 
 
 def test_rust_lambda_runtime(shared, function):
@@ -19,17 +19,19 @@ def test_rust_lambda_runtime(shared, function):
     eventually(lambda: any("greeting Ada" in e["message"] for e in shared.client("logs").filter_log_events(logGroupName="/aws/lambda/" + name)["events"]))
 
 
-def test_awslambdaric(shared, function):
-    """AWS's runtime interface client for Python from PyPI, with its native part, in a package of ours."""
-    import awslambdaric
-    site = pathlib.Path(awslambdaric.__file__).parents[1]
-    files = {"bootstrap": f"#!/bin/sh\nexec {RUNTIME_EXECUTABLE} -m awslambdaric app.handler\n",
-             "app.py": "import os\ndef handler(event, context):\n    print('in ric')\n    if event == 'boom': raise ValueError('boom')\n    return [event, context.aws_request_id]\n"}
-    for pattern in ("awslambdaric/**/*", "runtime_client*.so", "snapshot_restore_py/**/*", "simplejson/**/*"):
-        for f in site.glob(pattern):
-            if f.is_file() and "__pycache__" not in f.parts:
-                files[str(f.relative_to(site))] = f.read_bytes()
-    name = function(package(**files), Runtime="provided.al2", Handler="app.handler", Timeout=10)
+def test_awslambdaric(shared, function, tmp_path):
+    """AWS's own runtime interface client for Python from PyPI, with its native part, as a `provided` package. It runs on
+    the system's interpreter, the only one that a `provided` sandbox has."""
+    system = subprocess.run(["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True)
+    if system.returncode:
+        pytest.skip("no /usr/bin/python3")
+    version = system.stdout.strip()
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", str(tmp_path), "--python-version", version,
+                    "--only-binary", ":all:", "awslambdaric==4.2.2"], check=True)
+    files = {str(f.relative_to(tmp_path)): f.read_bytes() for f in tmp_path.rglob("*") if f.is_file() and "__pycache__" not in f.parts and "." in f.name}
+    files["bootstrap"] = "#!/bin/sh\nexec /usr/bin/python3 -m awslambdaric app.handler\n"
+    files["app.py"] = "def handler(event, context):\n    if event == 'boom': raise ValueError('boom')\n    return [event, context.aws_request_id]\n"
+    name = function(package(**files), Runtime="provided.al2", Handler="app.handler", Timeout=10, Environment={"Variables": {"PYTHONPATH": "/var/task"}})
     lam = shared.client("lambda")
     for i in range(3):
         got, response = invoke(lam, name, i)
