@@ -1,7 +1,7 @@
 //! Access policies in AWS's JSON language: parse a document once, ask it many times.
 //!
-//! Rules after "Policy evaluation logic" and "IAM JSON policy elements" in the IAM User Guide. An explicit Deny wins over
-//! any Allow; what no statement matches is [`Decision::None`]. Whatever this module cannot evaluate (an unknown
+//! Rules after "Policy evaluation logic" and "IAM JSON policy elements" in the IAM User Guide. An explicit Deny wins
+//! over any Allow; what no statement matches is [`Decision::None`]. Whatever this module cannot evaluate (an unknown
 //! condition operator, a policy variable, a set operator) makes the document invalid, so that nothing is allowed by
 //! something that was not understood.
 

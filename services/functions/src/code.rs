@@ -33,8 +33,8 @@ pub struct Source<'a> {
 }
 
 impl Functions {
-    /// Fetches, checks and stores a zip. The blob is whole and synced when this returns; until a record names it, it is an
-    /// orphan that the sweep removes.
+    /// Fetches, checks and stores a zip. The blob is whole and synced when this returns; until a record names it, it
+    /// is an orphan that the sweep removes.
     pub(crate) async fn take_code(&self, account: &AccountId, source: Source<'_>) -> Result<Package> {
         let (package, bytes) = self.check_code(account, source).await?;
         self.blobs.put(&package.blob, bytes).await?;

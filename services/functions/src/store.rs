@@ -7,8 +7,8 @@ use base::{FunctionRef, Scope};
 use store::record::{self, Record};
 use store::{Key, KeyReader, Store, Tx, engine::Item};
 
-/// All keys of this room. `<place>` is `<account>/<region>`; names and qualifiers are text, version numbers are numbers,
-/// so that versions list in order.
+/// All keys of this room. `<place>` is `<account>/<region>`; names and qualifiers are text, version numbers are
+/// numbers, so that versions list in order.
 #[derive(Clone, Copy, Debug)]
 pub enum At<'a> {
     /// `functions/function/<place>/<name>` → [`Function`]: `$LATEST`, counters, tags, reserved concurrency.
@@ -171,8 +171,8 @@ pub async fn page<R: Record>(store: &Store, prefix: &Key, marker: Option<&str>, 
     })
 }
 
-/// A marker is the part of a key that lies below the listing's prefix, in hex: it tells nothing of other accounts, and a
-/// made-up one cannot leave the prefix.
+/// A marker is the part of a key that lies below the listing's prefix, in hex: it tells nothing of other accounts, and
+/// a made-up one cannot leave the prefix.
 fn marker_of(prefix: &Key, key: &[u8]) -> String {
     hex::encode(&key[prefix.as_bytes().len()..])
 }

@@ -165,7 +165,8 @@ impl UrlDoor {
         }
     }
 
-    /// With `NONE` the resource policy must let everyone in; with `AWS_IAM` the request must be signed by someone who may.
+    /// With `NONE` the resource policy must let everyone in; with `AWS_IAM` the request must be signed by someone who
+    /// may.
     async fn authorise(
         &self,
         found: &Found,

@@ -160,8 +160,8 @@ impl Functions {
     }
 
     pub(crate) async fn sweep_code_at(&self, now: Timestamp) -> Result<usize> {
-        // In this order a reference that is copied while we read cannot slip through: a function takes its layers from a
-        // layer version, and a version its code from a function.
+        // In this order a reference that is copied while we read cannot slip through: a function takes its layers from
+        // a layer version, and a version its code from a function.
         let mut live = HashSet::new();
         self.each(Below::LayerVersions, |l: LayerVersion| live.extend([l.package.blob])).await?;
         self.each(Below::Functions, |f: Function| {

@@ -163,8 +163,8 @@ pub async fn resolve(tx: &Tx, scope: &Scope, wanted: &[String], code_bytes: u64)
         let own = name::layer_arn(scope, &layer).to_string();
         if let Some(twin) = layers.iter().find(|l| l.arn.rsplit_once(':').is_some_and(|(head, _)| head == own)) {
             return Err(Error::Invalid(format!(
-                "Two different versions of the same layer are not allowed to be referenced in the same function. {} and \
-                 {arn}",
+                "Two different versions of the same layer are not allowed to be referenced in the same function. {} \
+                 and {arn}",
                 twin.arn
             )));
         }

@@ -73,8 +73,8 @@ pub async fn list_functions(
     })
 }
 
-/// `FunctionVersion=ALL`: every function as `$LATEST` followed by its versions. The marker is `<function>:<version>`, the
-/// last one that was shown.
+/// `FunctionVersion=ALL`: every function as `$LATEST` followed by its versions. The marker is `<function>:<version>`,
+/// the last one that was shown.
 async fn list_all_versions(
     room: &Functions,
     cx: &Context,

@@ -34,8 +34,8 @@ pub async fn publish_version(
             let sha256 = sha256_base64(&record.latest.code);
             if let Some(wanted) = input.code_sha256.as_deref().filter(|w| !w.is_empty() && **w != sha256) {
                 return Err(Error::Invalid(format!(
-                    "CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({sha256}). Please try again \
-                     with the CodeSHA256 in $LATEST."
+                    "CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({sha256}). Please try \
+                     again with the CodeSHA256 in $LATEST."
                 )));
             }
             let reply = publish(room, &tx, &named.scope, &mut record, input.description.as_deref()).await?;

@@ -18,7 +18,8 @@ pub fn check_weights(version: &str, weights: &BTreeMap<String, f64>) -> Result<(
     for (other, weight) in weights {
         if other == version {
             return Err(Error::Invalid(format!(
-                "Invalid function version {other}. Function version {other} is already included in routing configuration."
+                "Invalid function version {other}. Function version {other} is already included in routing \
+                 configuration."
             )));
         }
         if other.parse::<u64>().is_err() {

@@ -5,7 +5,11 @@ use crate::error::{Error, Result};
 use base::{Arn, FunctionRef, Scope};
 
 const NAME_LENGTH_MAX: usize = 64;
-const PATTERN: &str = r"Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?";
+const PATTERN: &str = concat!(
+    "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?",
+    r"([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)",
+    r"(:(\$LATEST|[a-zA-Z0-9-_]+))?",
+);
 
 /// What a qualifier names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

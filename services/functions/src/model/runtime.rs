@@ -63,8 +63,8 @@ const RETIRED: [&str; 24] = [
     "provided",
 ];
 
-/// Reads a runtime's name. `here` are the names of the runtimes that this node has; one that AWS has retired is taken if it
-/// is among them.
+/// Reads a runtime's name. `here` are the names of the runtimes that this node has; one that AWS has retired is taken
+/// if it is among them.
 pub fn parse(name: &str, here: &[String]) -> Result<Runtime> {
     if here.iter().any(|h| h == name) {
         return Ok(of(name));

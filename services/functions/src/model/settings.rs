@@ -119,7 +119,10 @@ fn check_role(role: &str) -> Result<()> {
     if ok {
         return Ok(());
     }
-    let constraint = r"Member must satisfy regular expression pattern: arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+";
+    let constraint = concat!(
+        "Member must satisfy regular expression pattern: ",
+        r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"
+    );
     Err(Error::constraint(role, "role", constraint))
 }
 

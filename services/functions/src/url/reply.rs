@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 /// Headers that are the connection's business, not the function's.
 const OURS: [&str; 5] = ["connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"];
 
-/// Reads payload format 2.0. JSON without a `statusCode` is the body of a 200; `None` where the reply makes no sense, which
-/// the client sees as a 502.
+/// Reads payload format 2.0. JSON without a `statusCode` is the body of a 200; `None` where the reply makes no sense,
+/// which the client sees as a 502.
 pub fn interpret(payload: &Bytes) -> Option<Response<Body>> {
     let value: Value = serde_json::from_slice(payload).ok()?;
     match &value {
@@ -132,7 +132,9 @@ mod tests {
     proptest::proptest! {
         /// Whatever a function returns, the client gets an answer.
         #[test]
-        fn any_reply_is_a_response_or_refused(code in ".{0,6}", name in ".{0,20}", value in ".{0,20}", raw in ".{0,60}") {
+        fn any_reply_is_a_response_or_refused(
+            code in ".{0,6}", name in ".{0,20}", value in ".{0,20}", raw in ".{0,60}",
+        ) {
             let reply = json!({
                 "statusCode": code.parse::<i64>().map_or(json!(code), |n| json!(n)),
                 "headers": {name: value}, "cookies": [value], "body": raw, "isBase64Encoded": raw.len() % 2 == 0,
