@@ -7,7 +7,7 @@ use crate::{Config, Objects, hosts};
 use async_trait::async_trait;
 use base::Region;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use room::{Body, Door, Head};
@@ -17,6 +17,7 @@ use s3s::{S3Error, S3ErrorCode};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest XML body: a thousand keys of 1,024 bytes, escaped, fit.
 const XML_BYTES_MAX: usize = 8 << 20;
@@ -38,6 +39,38 @@ struct S3Door {
     limits: Arc<StaticConfigProvider>,
 }
 
+/// How much of a request's body has been taken. `s3s` calls it an internal error, without a message, when an XML body is
+/// too long, ends early or is not what its hash says; this tells which.
+struct Taken {
+    bytes: Arc<AtomicU64>,
+    announced: Option<u64>,
+}
+
+impl Taken {
+    fn watch(request: Request<Body>) -> (Request<Body>, Self) {
+        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+        let bytes = Arc::new(AtomicU64::new(0));
+        let count = bytes.clone();
+        let watched = request.map(|body| {
+            let counted = body.map_frame(move |frame| {
+                count.fetch_add(frame.data_ref().map_or(0, |d| d.len() as u64), Ordering::Relaxed);
+                frame
+            });
+            counted.boxed_unsync()
+        });
+        (watched, Self { bytes, announced })
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        match self.bytes.load(Ordering::Relaxed) {
+            0 => None,
+            bytes if bytes > XML_BYTES_MAX as u64 => Some("MaxMessageLengthExceeded"),
+            bytes if self.announced.is_some_and(|a| a != bytes) => Some("IncompleteBody"),
+            _ => Some("XAmzContentSHA256Mismatch"),
+        }
+    }
+}
+
 /// How a request is signed, as far as it can be read without checking it.
 #[derive(Debug, Default)]
 struct Signature<'a> {
@@ -51,19 +84,31 @@ struct Signature<'a> {
 #[async_trait]
 impl Door for S3Door {
     fn opens(&self, head: Head<'_>) -> bool {
+        // Signatures of version 2 are nobody else's either, and are refused here in a way their clients understand.
+        let other = |a: &HeaderValue| !a.as_bytes().starts_with(b"AWS ");
         match head.signed_for {
             Some(service) => service == "s3",
-            None => hosts::is_s3(head.host, &self.domains) || head.parts.headers.get(header::AUTHORIZATION).is_none(),
+            None if hosts::is_s3(head.host, &self.domains) => true,
+            None => !head.parts.headers.get(header::AUTHORIZATION).is_some_and(other),
         }
     }
 
     async fn serve(&self, request: Request<Body>, request_id: &str, source_ip: IpAddr) -> Response<Body> {
         let (method, resource) = (request.method().clone(), request.uri().path().to_owned());
+        let expects = request.version() == Version::HTTP_11 && request.headers().contains_key(header::EXPECT);
+        let has_body = request.headers().get(header::CONTENT_LENGTH).is_none_or(|l| l != "0");
+        let (request, taken) = Taken::watch(request);
         let reply = match self.facts(&request, request_id, source_ip) {
             Ok(facts) => self.pass_on(request, facts).await,
             Err(error) => written(error),
         };
-        finish(reply, &method, &resource, request_id).await
+        let mut reply = finish(reply, &method, &resource, request_id, &taken).await;
+        // A final answer where the client expects `100 Continue` ends the connection, as on AWS. (botocore, answered so,
+        // misreads the next answer on the same connection.)
+        if expects && !(has_body && reply.status().is_success()) {
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
     }
 }
 
@@ -200,12 +245,23 @@ fn written(error: S3Error) -> Response<Body> {
 }
 
 /// Adds the headers every reply of S3 has, and rewrites errors: with a message always, the resource and the ids.
-async fn finish(reply: Response<Body>, method: &Method, resource: &str, request_id: &str) -> Response<Body> {
+async fn finish(
+    reply: Response<Body>,
+    method: &Method,
+    resource: &str,
+    request_id: &str,
+    taken: &Taken,
+) -> Response<Body> {
     let failed = reply.status().is_client_error() || reply.status().is_server_error();
     let bodiless = *method == Method::HEAD || reply.status() == StatusCode::NOT_MODIFIED;
     let (mut parts, mut body) = reply.into_parts();
     if failed {
-        let text = gathered(body).await;
+        let mut text = gathered(body).await;
+        let silent = element(std::str::from_utf8(&text).unwrap_or_default(), "Message").is_none();
+        if let (true, StatusCode::INTERNAL_SERVER_ERROR, Some(code)) = (silent, parts.status, taken.fault()) {
+            parts.status = StatusCode::BAD_REQUEST;
+            text = format!("<Code>{code}</Code>").into();
+        }
         let xml = error_xml(&text, resource, request_id);
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         parts.headers.remove(header::CONTENT_LENGTH);
@@ -269,6 +325,7 @@ fn usual_message(code: &str) -> &'static str {
         "MissingContentLength" => "You must provide the Content-Length HTTP header.",
         "MissingRequestBodyError" => "Request Body is empty",
         "NotImplemented" => "A header you provided implies functionality that is not implemented",
+        "XAmzContentSHA256Mismatch" => "The provided 'x-amz-content-sha256' header does not match what was computed.",
         "RequestTimeTooSkewed" => "The difference between the request time and the current time is too large.",
         "SignatureDoesNotMatch" => {
             "The request signature we calculated does not match the signature you provided. Check your key and signing \

@@ -108,7 +108,7 @@ mod tests {
         assert!(leases.holds(&blob));
         drop(two);
         assert!(!leases.holds(&blob));
-        assert_eq!(leases.doomed().await, [blob.clone()]);
+        assert_eq!(leases.doomed().await, std::slice::from_ref(&blob));
         leases.doom("y", vec![blob.clone()]);
         assert_eq!(leases.doomed().await, [blob]);
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use store::BlobId;
 use tokio_util::sync::CancellationToken;
 
+/// How long after the start the first sweep begins.
+const FIRST_AFTER: Duration = Duration::from_secs(60);
 /// How long to wait after a sweep that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -31,6 +33,8 @@ impl Objects {
     }
 
     async fn sweep_forever(&self) {
+        // Not in the first minute, when a node that has just started has better things to do.
+        self.clock.sleep(FIRST_AFTER.min(self.config.sweep_every)).await;
         loop {
             let pause = match self.sweep().await {
                 Ok(swept) => {

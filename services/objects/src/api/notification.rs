@@ -124,7 +124,7 @@ fn shape(notification: Notification) -> LambdaFunctionConfiguration {
     if !notification.suffix.is_empty() {
         rules.push(rule("Suffix", notification.suffix));
     }
-    let key = (!rules.is_empty()).then(|| S3KeyFilter { filter_rules: Some(rules) });
+    let key = (!rules.is_empty()).then_some(S3KeyFilter { filter_rules: Some(rules) });
     LambdaFunctionConfiguration {
         events: notification.events.into_iter().map(Event::from).collect(),
         filter: key.map(|key| NotificationConfigurationFilter { key: Some(key) }),

@@ -1,0 +1,292 @@
+//! A room on a memory store with a directory for blobs, and a client that signs what it sends through the door.
+
+use async_trait::async_trait;
+use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, Target, Targets, TemporaryKeys};
+use base::{AccountId, Arn, Caller, Event, Source, Timestamp, Verdict};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use objects::{Config, Objects, Parts};
+use room::{Body, Door};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use store::{Blobs, Store};
+use wire::sigv4::{Credentials, Payload, Signing, presign, sign};
+
+/// Real time, because `s3s` checks signatures against it; numbers for randomness.
+#[derive(Default)]
+pub struct Machine(AtomicU64);
+
+#[async_trait]
+impl Clock for Machine {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64)
+    }
+    fn elapsed(&self) -> Duration {
+        SystemTime::UNIX_EPOCH.elapsed().expect("after 1970")
+    }
+    async fn sleep(&self, for_: Duration) {
+        tokio::time::sleep(for_).await;
+    }
+}
+
+impl Entropy for Machine {
+    fn fill(&self, into: &mut [u8]) {
+        for chunk in into.chunks_mut(8) {
+            let n = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            chunk.copy_from_slice(&n.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// `test` is root; `temp` is a role's key with a token that may only read `allowed/`; `other` is another account's.
+struct Keys;
+
+#[async_trait]
+impl Identity for Keys {
+    async fn credential(&self, access_key: &str, token: Option<&str>) -> Option<Credential> {
+        let (account, principal) = match (access_key, token) {
+            ("test", None) => ("000000000000", "arn:aws:iam::000000000000:root"),
+            ("temp", Some("token")) => ("000000000000", "arn:aws:sts::000000000000:assumed-role/r/s"),
+            ("other", None) => ("111111111111", "arn:aws:iam::111111111111:root"),
+            _ => return None,
+        };
+        Some(Credential {
+            secret_key: "secret".into(),
+            account: AccountId::parse(account).expect("twelve digits"),
+            principal: principal.into(),
+        })
+    }
+
+    async fn authorise(&self, caller: &Caller, access: &Access) -> Result<(), Denied> {
+        let read = access.action == "s3:GetObject" && access.resource.starts_with("arn:aws:s3:::photos/allowed/");
+        if caller.access_key != "temp" || read {
+            return Ok(());
+        }
+        Err(Denied(format!("User: {} is not authorized to perform: {}", caller.principal, access.action)))
+    }
+
+    fn issue(&self, _: &AccountId, _: &str, _: &str, _: Duration) -> TemporaryKeys {
+        unreachable!("nobody asks for keys here")
+    }
+}
+
+/// One function, `f`, that lets the bucket `photos` send to it.
+struct OneFunction;
+
+#[async_trait]
+impl Target for OneFunction {
+    async fn accepts(&self, target: &Arn, from: &Source) -> Result<(), Denied> {
+        let bucket = from.arn.as_ref().is_some_and(|a| a.to_string() == "arn:aws:s3:::photos");
+        let named = target.resource == "function:f" && from.service.as_deref() == Some("s3.amazonaws.com");
+        if bucket && named { Ok(()) } else { Err(Denied("no".into())) }
+    }
+    async fn deliver(&self, _: &Event, _: u32) -> Verdict {
+        Verdict::Done
+    }
+}
+
+impl Targets for OneFunction {
+    fn find(&self, target: &Arn) -> Option<&dyn Target> {
+        (target.service == "lambda").then_some(self as &dyn Target)
+    }
+}
+
+/// The room and what is around it.
+pub struct Kit {
+    pub objects: Arc<Objects>,
+    pub store: Store,
+    pub blobs: Blobs,
+    pub directory: tempfile::TempDir,
+    door: Box<dyn Door>,
+    clock: Arc<Machine>,
+}
+
+/// A reply, read whole.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+
+    /// The texts of all elements of a name.
+    pub fn all(&self, element: &str) -> Vec<&str> {
+        let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+        self.text().split(&open).skip(1).map(|rest| rest.split(&close).next().unwrap_or_default()).collect()
+    }
+
+    #[track_caller]
+    pub fn fails(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.all("Code")), (status, vec![code]), "{}", self.text());
+        assert!(!self.all("Message")[0].is_empty());
+    }
+
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        assert!(self.status.is_success(), "{} {}", self.status, self.text());
+        self
+    }
+}
+
+/// Whose keys sign.
+#[derive(Clone, Copy)]
+pub struct Signer {
+    pub key: &'static str,
+    pub secret: &'static str,
+    pub token: Option<&'static str>,
+}
+
+pub const ROOT: Signer = Signer { key: "test", secret: "secret", token: None };
+pub const SIGNING: Signing<'static> = Signing { region: "us-east-1", service: "s3" };
+
+impl Signer {
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials { access_key: self.key, secret_key: self.secret, session_token: self.token }
+    }
+}
+
+impl Kit {
+    pub async fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::new(Arc::new(store::memory::Memory::default()));
+        let blobs = Blobs::directory(directory.path()).expect("opens");
+        let clock = Arc::new(Machine::default());
+        let config = Config { orphan_age_min: Duration::ZERO, ..Config::default() };
+        let objects = Objects::open(Parts {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            clock: clock.clone(),
+            entropy: clock.clone(),
+            identity: Arc::new(Keys),
+            targets: Arc::new(OneFunction),
+            config: config.clone(),
+        });
+        let door = Box::new(objects::door(objects.clone(), config));
+        let kit = Self { objects, store, blobs, directory, door, clock };
+        kit.put("/photos", "").await.succeeds();
+        kit
+    }
+
+    pub fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> http::request::Parts {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:4566");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    /// Signs with the body's real hash and sends.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+        self.send_as(ROOT, method, path, headers, body).await
+    }
+
+    pub async fn send_as(
+        &self,
+        signer: Signer,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        let body = body.into();
+        let mut parts = Self::request(method, path, headers);
+        let hash = wire::sigv4::hash(&body);
+        sign(&mut parts, Payload::Hash(&hash), &signer.credentials(), &SIGNING, self.clock.now());
+        parts.headers.entry("content-length").or_insert(body.len().into());
+        self.raw(parts, room::full(body)).await
+    }
+
+    pub fn presigned(&self, method: Method, path: &str, expires: Duration) -> http::request::Parts {
+        let mut parts = Self::request(method, path, &[]);
+        presign(&mut parts, &ROOT.credentials(), &SIGNING, self.clock.now(), expires);
+        parts
+    }
+
+    /// Sends as it is.
+    pub async fn raw(&self, parts: http::request::Parts, body: Body) -> Reply {
+        let ip = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+        let reply = self.door.serve(Request::from_parts(parts, body), "request-1", ip).await;
+        let (parts, body) = reply.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Reply { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[], "").await
+    }
+
+    pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Reply {
+        self.send(Method::PUT, path, &[], body).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, &[], "").await
+    }
+
+    /// The events in the outbox: their payload's one record.
+    pub async fn events(&self) -> Vec<(Event, serde_json::Value)> {
+        let waiting = self.store.scan(store::Key::of("outbox/due").as_bytes(), &[0xff], 1000).await.expect("memory");
+        let mut events = Vec::new();
+        for item in waiting.iter().filter(|i| i.key.starts_with(b"outbox/due")) {
+            let waiting: store::outbox::Waiting = store::record::decode(&item.value).expect("an event");
+            let payload: serde_json::Value = serde_json::from_str(waiting.event.payload.get()).expect("JSON");
+            events.push((waiting.event, payload["Records"][0].clone()));
+        }
+        events
+    }
+
+    /// How many blobs are on disk.
+    pub fn blobs_on_disk(&self) -> usize {
+        fn count(directory: &std::path::Path) -> usize {
+            let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+            entries.flatten().map(|e| if e.path().is_dir() { count(&e.path()) } else { 1 }).sum()
+        }
+        count(self.directory.path())
+    }
+}
+
+/// Signs a request whose body comes in aws-chunked framing: its `x-amz-content-sha256` announces it and is what is signed.
+/// (Our own clients never stream so, and `wire` cannot sign it.)
+pub fn streaming(mut parts: http::request::Parts) -> http::request::Parts {
+    use hmac::{Hmac, Mac};
+    use sha2::{Digest, Sha256};
+    let hmac = |key: &[u8], text: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key");
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes()
+    };
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let time = Machine::default().now().iso8601().replace(['-', ':'], "");
+    let time = format!("{}Z", time.split('.').next().expect("a first part"));
+    parts.headers.insert("x-amz-date", time.parse().expect("a value"));
+    let mut signed: Vec<&str> =
+        parts.headers.keys().map(|n| n.as_str()).filter(|n| *n == "host" || n.starts_with("x-amz-")).collect();
+    signed.sort_unstable();
+    let value = |name: &str| parts.headers[name].to_str().expect("text").to_owned();
+    let lines: String = signed.iter().map(|n| format!("{n}:{}\n", value(n))).collect();
+    let (path, signed) = (parts.uri.path(), signed.join(";"));
+    let payload = value("x-amz-content-sha256");
+    let canonical = format!("{}\n{path}\n\n{lines}\n{signed}\n{payload}", parts.method);
+    let scope = format!("{}/us-east-1/s3/aws4_request", &time[..8]);
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let key = ["us-east-1", "s3", "aws4_request"]
+        .iter()
+        .fold(hmac(format!("AWS4{}", ROOT.secret).as_bytes(), &time[..8]), |key, part| hmac(&key, part));
+    let signature = hex(&hmac(&key, &text));
+    let authorization =
+        format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}", ROOT.key);
+    parts.headers.insert("authorization", authorization.parse().expect("a value"));
+    parts
+}
