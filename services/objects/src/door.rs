@@ -8,16 +8,19 @@ use async_trait::async_trait;
 use base::Region;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
-use room::{Body, Door, Head};
+use room::{Body, BodyError, Door, Head};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Error, S3ErrorCode};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
 /// The largest XML body: a thousand keys of 1,024 bytes, escaped, fit.
 const XML_BYTES_MAX: usize = 8 << 20;
@@ -51,13 +54,7 @@ impl Taken {
         let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
         let bytes = Arc::new(AtomicU64::new(0));
         let count = bytes.clone();
-        let watched = request.map(|body| {
-            let counted = body.map_frame(move |frame| {
-                count.fetch_add(frame.data_ref().map_or(0, |d| d.len() as u64), Ordering::Relaxed);
-                frame
-            });
-            counted.boxed_unsync()
-        });
+        let watched = request.map(|inner| Counted { inner, count }.boxed_unsync());
         (watched, Self { bytes, announced })
     }
 
@@ -68,6 +65,33 @@ impl Taken {
             bytes if self.announced.is_some_and(|a| a != bytes) => Some("IncompleteBody"),
             _ => Some("XAmzContentSHA256Mismatch"),
         }
+    }
+}
+
+/// A body that counts what is taken of it. Its length stays known: `s3s` asks for it where no header says it.
+struct Counted {
+    inner: Body,
+    count: Arc<AtomicU64>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(data) = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref()) {
+            self.count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 

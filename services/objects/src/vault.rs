@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use s3s::TrailingHeaders;
 use s3s::dto::StreamingBlob;
+use s3s::stream::ByteStream as _;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -70,8 +71,11 @@ impl Vault {
 
     /// Takes a client's body in, whole and checked, or nothing of it.
     pub async fn take(&self, incoming: Incoming, algorithms: &[Algorithm], fresh: &Fresh<'_>) -> Result<Stored> {
+        // No header says it where there is no body at all, or (HTTP/2) the frames do.
+        let known = || incoming.body.as_ref().and_then(|b| b.remaining_length().exact()).map(|n| n as u64);
         let length = incoming
             .length
+            .or_else(known)
             .ok_or_else(|| refused("MissingContentLength", "You must provide the Content-Length HTTP header."))?;
         if length > PUT_BYTES_MAX {
             return Err(too_large());

@@ -168,7 +168,6 @@ async fn old_and_future_signatures_are_refused() {
         let mut parts = Kit::request(Method::GET, "/photos", &[]);
         let payload = wire::sigv4::Payload::Unsigned;
         wire::sigv4::sign(&mut parts, payload, &ROOT.credentials(), &SIGNING, at);
-        parts.headers.insert("content-length", 0.into());
         kit.raw(parts, room::empty()).await.fails(403, "RequestTimeTooSkewed");
     }
 }
@@ -298,6 +297,5 @@ async fn buckets_in_the_host() {
     parts.headers.insert("host", "photos.s3.localhost:4566".parse().expect("a host"));
     let now = base::port::Clock::now(&kit::Machine::default());
     wire::sigv4::sign(&mut parts, wire::sigv4::Payload::Unsigned, &ROOT.credentials(), &SIGNING, now);
-    parts.headers.insert("content-length", 0.into());
     assert_eq!(kit.raw(parts, room::empty()).await.text(), "v");
 }

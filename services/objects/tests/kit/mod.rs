@@ -204,7 +204,10 @@ impl Kit {
         let mut parts = Self::request(method, path, headers);
         let hash = wire::sigv4::hash(&body);
         sign(&mut parts, Payload::Hash(&hash), &signer.credentials(), &SIGNING, self.clock.now());
-        parts.headers.entry("content-length").or_insert(body.len().into());
+        // Clients send no length where there is no body.
+        if !body.is_empty() {
+            parts.headers.entry("content-length").or_insert(body.len().into());
+        }
         self.raw(parts, room::full(body)).await
     }
 
