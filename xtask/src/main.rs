@@ -30,12 +30,20 @@ enum Task {
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+fn main() -> std::process::ExitCode {
+    let done = match Cli::parse().task {
         Task::Codegen(args) => codegen::run(args),
         Task::Tidy => tidy::run(root()),
         Task::Test { quick } => test::run(root(), quick),
         Task::Bench(args) => bench::run(args),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace that RUST_BACKTRACE would add: these are findings, not crashes.
+            eprintln!("xtask: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
     }
 }
 

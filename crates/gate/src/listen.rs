@@ -2,6 +2,7 @@
 
 use crate::Gate;
 use crate::transport::Transport;
+use base::port::Clock;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -34,7 +35,7 @@ impl Gate {
                 biased;
                 () = stop.cancelled() => break,
                 Some(_) = connections.join_next() => continue,
-                next = accept(&listener, &places) => next,
+                next = accept(&listener, &places, self.clock.as_ref()) => next,
             };
             connections.spawn(self.clone().connection(stream, peer, place, stop.clone()));
         }
@@ -100,14 +101,18 @@ impl Gate {
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    clock: &dyn Clock,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => return (stream, peer, place),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                clock.sleep(ACCEPT_PAUSE).await;
             }
         }
     }
