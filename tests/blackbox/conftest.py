@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-WADI = pathlib.Path(os.environ.get("WADI_BINARY", ROOT / "target/release/wadi"))
+WADI = pathlib.Path(os.environ.get("WADI_BINARY", ROOT / "target/debug/wadi"))
 ROLE = "arn:aws:iam::000000000000:role/test"
 RUNTIME = f"python3.{sys.version_info.minor}"
 RUNTIME_EXECUTABLE = os.path.realpath(pathlib.Path(sys.base_prefix) / "bin" / RUNTIME)

@@ -8,8 +8,8 @@ from conftest import ROLE, ROOT, eventually, invoke, package
 
 
 def test_rust_lambda_runtime(shared, function):
-    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "rust-hello"], cwd=ROOT, check=True)
-    name = function(package(bootstrap=(ROOT / "target/release/bootstrap").read_bytes()), Runtime="provided.al2023", Handler="bootstrap")
+    subprocess.run(["cargo", "build", "--quiet", "-p", "rust-hello"], cwd=ROOT, check=True)
+    name = function(package(bootstrap=(ROOT / "target/debug/bootstrap").read_bytes()), Runtime="provided.al2023", Handler="bootstrap")
     lam = shared.client("lambda")
     got, response = invoke(lam, name, {"name": "Ada"})
     assert got["greeting"] == "Hello, Ada!" and got["request"] == response["ResponseMetadata"]["RequestId"]

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: the whole suite, on a machine that has a Rust toolchain, a C compiler and Python 3.9 or newer.
 //!
 //! Brings its own Python packages (`.venv`, from `tests/requirements.txt`), builds the binary once, then runs the style
-//! rules, the Rust tests and the black-box tests with real clients.
+//! rules, the Rust tests and the black-box tests with real clients, all in the dev profile: one build serves them all, with
+//! debug assertions on.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
         bail!("the tests need {}; install {} and run this again", missing.join(", "), missing.join(" and "));
     }
     crate::tidy::run(root)?;
-    step(root, "build", "cargo", &["build", "--release", "--package", "wadi"])?;
+    step(root, "build", "cargo", &["build", "--package", "wadi", "--package", "rust-hello"])?;
     step(root, "rust tests", "cargo", &["test", "--workspace", "--quiet"])?;
     if quick {
         return Ok(());
