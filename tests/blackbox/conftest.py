@@ -98,8 +98,11 @@ class Node:
 
     def client(self, service, region="us-east-1", **config):
         config.setdefault("retries", {"max_attempts": 1})
-        return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test",
-                            aws_secret_access_key="test", config=Config(**config))
+        client = boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test",
+                              aws_secret_access_key="test", config=Config(**config))
+        if service in ("lambda", "logs"):
+            client.meta.events.register(f"before-parse.{service}", fits_its_model)
+        return client
 
     def get(self, path, **query):
         """A signed GET of Wadi's own API."""
@@ -145,6 +148,57 @@ class Node:
     def aws_env(self):
         return {"PATH": os.environ["PATH"], "HOME": str(self.data_dir.parent), "AWS_ACCESS_KEY_ID": "test",
                "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": "", "PYTHONUNBUFFERED": "1"}
+
+
+def fits_its_model(operation_model, response_dict, **_):
+    """Every reply that a test gets is held against the service's model: nothing missing, nothing that is not in it."""
+    body, status = response_dict["body"], response_dict["status_code"]
+    shape, where = operation_model.output_shape, operation_model.name
+    if status >= 300:
+        code = response_dict["headers"].get("x-amzn-errortype") or json.loads(body)["__type"]
+        assert code in {s.error_code for s in operation_model.error_shapes} | COMMON_ERRORS, f"{where} has no error {code}"
+        assert "message" in {k.lower() for k in json.loads(body)}, f"{where}: {body}"
+        return
+    if operation_model.has_event_stream_output or (shape and shape.serialization.get("payload")):
+        return
+    assert "responseCode" not in operation_model.http or operation_model.http["responseCode"] == status, f"{where}: {status}"
+    if shape is None:
+        assert body in (b"", b"{}"), f"{where} has no output, but: {body}"
+        return
+    elsewhere = {n for n, m in shape.members.items() if m.serialization.get("location")}
+    compare(json.loads(body or b"{}"), shape, where, elsewhere)
+
+
+def compare(value, shape, where, elsewhere=frozenset()):
+    kind = shape.type_name
+    if kind == "structure":
+        assert isinstance(value, dict), f"{where}: {value!r}"
+        members = {m.serialization.get("name", n): m for n, m in shape.members.items()}
+        assert not value.keys() - members.keys(), f"{where} has more than its model: {value.keys() - members.keys()}"
+        lacking = set(shape.required_members) - elsewhere - value.keys()
+        assert not lacking, f"{where} lacks {lacking}"
+        for name, inner in value.items():
+            assert inner is not None, f"{where}.{name} is null"
+            compare(inner, members[name], f"{where}.{name}")
+    elif kind == "list":
+        assert isinstance(value, list), f"{where}: {value!r}"
+        for inner in value:
+            compare(inner, shape.member, where + "[]")
+    elif kind == "map":
+        for key, inner in value.items():
+            compare(key, shape.key, where + " key")
+            compare(inner, shape.value, f"{where}.{key}")
+    else:
+        kinds = {"string": str, "integer": int, "long": int, "boolean": bool, "double": (int, float), "float": (int, float),
+                 "timestamp": (int, float, str), "blob": str}
+        assert isinstance(value, kinds[kind]) and (kind in ("boolean",) or not isinstance(value, bool)), f"{where} is no {kind}: {value!r}"
+        assert not shape.metadata.get("enum") or value in shape.metadata["enum"], f"{where}: {value!r} is none of {shape.metadata['enum']}"
+
+
+# What any operation of any service may answer (the "Common errors" page of each API reference).
+COMMON_ERRORS = {"ValidationException", "SerializationException", "UnknownOperationException", "NotImplemented", "AccessDeniedException",
+                 "InvalidSignatureException", "MissingAuthenticationTokenException", "UnrecognizedClientException",
+                 "RequestEntityTooLargeException"}
 
 
 def which_all(name):
