@@ -22,7 +22,6 @@ pub(crate) struct Live {
     pub pipes: Arc<Pipes>,
     pub handle: Handle,
     exit: watch::Receiver<Option<Exit>>,
-    _servers: JoinSet<()>,
 }
 
 /// The log ends when nobody writes to it any more.
@@ -55,9 +54,9 @@ impl Live {
         servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone(), clock.clone()));
         servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock));
         let (told, ended) = watch::channel(None);
-        tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place)));
+        tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place, servers)));
         guard.disarm();
-        Ok(Self { session, init, pipes, handle, exit: ended, _servers: servers })
+        Ok(Self { session, init, pipes, handle, exit: ended })
     }
 
     pub(crate) fn exited(&self) -> Option<Exit> {
@@ -92,12 +91,13 @@ pub(crate) async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
 /// The driver gave up without a word.
 const GONE: Exit = Exit { status: Status::Signalled(9), out_of_memory: false, memory_bytes_peak: 0, cpu_us: 0 };
 
-/// Reads what the sandbox writes until it has ended and all is read; then says so.
+/// Reads what the sandbox writes until it has ended and all is read; then says so. Its servers outlive it: a runtime
+/// that is being killed must not see its connections close and complain of that in the function's log.
 async fn watch_exit(
     exit: oneshot::Receiver<Exit>,
     told: watch::Sender<Option<Exit>>,
     pipes: Arc<Pipes>,
-    held: (Arc<Writer>, Arc<OwnedSemaphorePermit>),
+    held: (Arc<Writer>, Arc<OwnedSemaphorePermit>, JoinSet<()>),
 ) {
     let exit = tokio::select! {
         exit = exit => exit.unwrap_or(GONE),

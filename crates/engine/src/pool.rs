@@ -16,7 +16,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
-/// A call that no instance can be had for gives up after this.
+/// How long a call waits for a place on a machine that is full of running instances, before it is throttled. Long enough
+/// for a burst of short calls to pass, short enough for a client whose retries are its own affair.
+pub(crate) const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long it waits for an instance at all: a place, a package to unpack, a runtime to fetch, a sandbox, the
+/// initialisation.
 const WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// What pools hold.
@@ -95,7 +99,6 @@ pub(crate) struct Pools<M: Maker> {
     maker: M,
     state: Mutex<State<M::Made>>,
     places: Arc<Semaphore>,
-    places_max: usize,
     /// How many are waiting for a place on the machine.
     wanting: AtomicUsize,
     tasks: TaskTracker,
@@ -137,12 +140,10 @@ impl<T> Pool<T> {
 
 impl<M: Maker> Pools<M> {
     pub(crate) fn new(maker: M, places_max: usize, idle_ttl: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let places_max = places_max.max(1);
         Arc::new(Self {
             maker,
             state: Mutex::new(State { pools: HashMap::new(), closed: false }),
-            places: Arc::new(Semaphore::new(places_max)),
-            places_max,
+            places: Arc::new(Semaphore::new(places_max.max(1))),
             wanting: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
             clock,
@@ -164,13 +165,12 @@ impl<M: Maker> Pools<M> {
     }
 
     async fn wait(&self, mut freed: Place<M::Made>) -> Offer<M::Made> {
-        let stopping = || InvokeError::Unavailable("the node is stopping".into());
         tokio::select! {
             biased;
             offer = &mut freed => offer.unwrap_or_else(|_| Err(stopping())),
             () = self.clock.sleep(WAIT_MAX) => {
                 freed.close();
-                let text = format!("no instance is free: this node runs {} at once", self.places_max);
+                let text = format!("no instance was ready within {} seconds", WAIT_MAX.as_secs());
                 freed.try_recv().unwrap_or(Err(InvokeError::Unavailable(text)))
             }
         }
@@ -181,7 +181,7 @@ impl<M: Maker> Pools<M> {
         let mut unusable = Vec::new();
         let mut state = self.state.lock();
         if state.closed {
-            return Err(InvokeError::Unavailable("the node is stopping".into()));
+            return Err(stopping());
         }
         let pool = state.pools.entry(key.clone()).or_default();
         while let Some(idle) = pool.idle.pop() {
@@ -204,8 +204,8 @@ impl<M: Maker> Pools<M> {
             return;
         }
         let made = match place {
-            Some(place) => self.maker.make(version, place).await,
-            None => Err(InvokeError::Unavailable("the node is stopping".into())),
+            Ok(place) => self.maker.make(version, place).await,
+            Err(error) => Err(error),
         };
         let mut state = self.state.lock();
         let Some(pool) = state.pools.get_mut(&key) else { return };
@@ -240,16 +240,23 @@ impl<M: Maker> Pools<M> {
         wanted
     }
 
-    /// A place on the machine; `None` when the node is stopping.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    /// A place on the machine: a free one, that of the instance idle longest, or the first to be given back.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, InvokeError> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Some(place);
+            return Ok(place);
         }
         self.wanting.fetch_add(1, Ordering::SeqCst);
         drop(self.take_longest_idle());
-        let place = self.places.clone().acquire_owned().await;
+        let place = tokio::select! {
+            biased;
+            place = self.places.clone().acquire_owned() => place.map_err(|_| stopping()),
+            // As on AWS when more would run at once than may.
+            () = self.clock.sleep(PLACE_WAIT_MAX) => {
+                Err(InvokeError::Throttled { reason: "ConcurrentInvocationLimitExceeded" })
+            }
+        };
         self.wanting.fetch_sub(1, Ordering::SeqCst);
-        place.ok()
+        place
     }
 
     fn take_longest_idle(&self) -> Option<M::Made> {
@@ -357,6 +364,10 @@ impl<M: Maker> Pools<M> {
         let state = self.state.lock();
         state.pools.values().map(|pool| pool.idle.len() + pool.out + pool.making).sum()
     }
+}
+
+fn stopping() -> InvokeError {
+    InvokeError::Unavailable("the node is stopping".into())
 }
 
 impl<T> State<T> {

@@ -268,3 +268,27 @@ async fn a_layer_with_an_extension_is_refused_and_a_missing_python_named() {
     assert_eq!(error.code, "InvalidRuntime");
     assert!(error.message.starts_with("python3.12 is not on this machine"), "{error}");
 }
+
+#[tokio::test]
+async fn a_full_machine_throttles_within_a_bound() {
+    let driver = Arc::<FakeDriver>::default();
+    let world = World::new(driver.clone(), 10, |config| config.instances_max = 1);
+    let long = function(&world, "long", "slow").await;
+    world.shelf.put(Version { timeout_s: 30, ..long }, None);
+    function(&world, "other", "echo").await;
+    let running = world.engine.invoke(world.call("long", "1"));
+    let waiting = async {
+        driver.wait_until_alive(1).await;
+        let began = std::time::Instant::now();
+        let refused = world.engine.invoke(world.call("other", "1")).await;
+        (refused, began.elapsed() * 10)
+    };
+    let (running, (refused, waited)) = tokio::join!(running, waiting);
+    let reason = "ConcurrentInvocationLimitExceeded";
+    assert_eq!(refused.expect_err("no place"), InvokeError::Throttled { reason });
+    let bound = crate::pool::PLACE_WAIT_MAX;
+    assert!((bound..bound + Duration::from_secs(5)).contains(&waited), "{waited:?}");
+    assert_eq!(running.expect("ran").result.expect_err("timed out").error_type, "Sandbox.Timedout");
+    assert_eq!(driver.raised(), 1, "nothing was made for the one that was refused");
+    world.engine.invoke(world.call("other", "1")).await.expect("the place is free again");
+}

@@ -1,5 +1,6 @@
 //! What this machine and this node can promise, and what to do about what they cannot.
 
+use crate::machine::{self, Machine};
 use crate::settings::{Credentials, Network, Settings};
 use crate::{Fallback, pythons};
 use async_trait::async_trait;
@@ -33,16 +34,24 @@ fn missing(name: &str, detail: impl Into<String>, remedy: &str) -> Check {
 pub fn doctor(settings: &Settings) -> Vec<Check> {
     let mut checks = vec![missing("node", "no node answers", "start one with `wadi up`")];
     checks.extend(of_settings(settings));
+    machine::raise_open_files();
+    checks.push(of_machine(&Machine::look(), None));
     let pythons = pythons::of_machine(&settings.runtimes);
     if pythons.is_empty() {
-        checks.push(missing("python", "no interpreter found", "install Python 3.9 or newer, or name one under [runtimes] in wadi.toml"));
+        checks.push(missing(
+            "python",
+            "no interpreter found",
+            "install Python 3.9 or newer, or name one under [runtimes] in wadi.toml",
+        ));
     }
     checks.extend(pythons.iter().map(|(minor, path)| ok(&format!("python3.{minor}"), path.display().to_string())));
     let state_dir = std::env::temp_dir().join(format!("wadi-doctor-{}", std::process::id()));
     let program = std::env::current_exe().unwrap_or_default();
     match sandbox::Process::start(sandbox::ProcessConfig { program, state_dir: state_dir.clone() }) {
         Ok(driver) => checks.extend(driver.promises().into_iter().map(of_promise)),
-        Err(error) => checks.push(missing("sandbox", error.to_string(), "run as root, or allow unprivileged user namespaces")),
+        Err(error) => {
+            checks.push(missing("sandbox", error.to_string(), "run as root, or allow unprivileged user namespaces"))
+        }
     }
     let _ = std::fs::remove_dir_all(state_dir);
     checks
@@ -58,11 +67,25 @@ fn of_promise(promise: Promise) -> Check {
     check(&name, status, detail, promise.remedy.as_deref())
 }
 
+/// Fewer than this at once is less than what a small demonstration needs.
+const INSTANCES_MIN: usize = 16;
+
+fn of_machine(machine: &Machine, alive: Option<usize>) -> Check {
+    let alive = alive.map(|n| format!("{n} alive; ")).unwrap_or_default();
+    let detail = format!("{alive}{}", machine.describe());
+    if machine.instances_max().0 >= INSTANCES_MIN {
+        return ok("instances", detail);
+    }
+    weaker("instances", detail, "give the node more of what bounds it (memory, `ulimit -n`, `ulimit -u`)")
+}
+
 fn of_settings(settings: &Settings) -> Vec<Check> {
     let mut checks = vec![ok("listen", settings.listen.to_string()), disk(&settings.data_dir)];
     checks.push(match settings.credentials {
         Credentials::Development => ok("credentials", "development (test/test); loopback only"),
-        Credentials::Root => ok("credentials", format!("root key in {}", settings.data_dir.join("root-key.json").display())),
+        Credentials::Root => {
+            ok("credentials", format!("root key in {}", settings.data_dir.join("root-key.json").display()))
+        }
     });
     checks.push(match settings.network {
         Network::Platform => ok("function network", "the platform only: no internet, no host, no neighbours"),
@@ -101,20 +124,20 @@ fn disk(data_dir: &Path) -> Check {
 /// The running node's own account of itself.
 pub struct Report {
     settings: Settings,
+    machine: Machine,
     driver: Arc<dyn Driver>,
     parts: OnceLock<(Arc<Engine>, Arc<Delivery>)>,
 }
 
 impl Report {
-    pub fn new(settings: Settings, driver: Arc<dyn Driver>) -> Self {
-        Self { settings, driver, parts: OnceLock::new() }
+    pub fn new(settings: Settings, machine: Machine, driver: Arc<dyn Driver>) -> Self {
+        Self { settings, machine, driver, parts: OnceLock::new() }
     }
 
     /// Tells the report of the parts that are made after it.
     pub fn wire(&self, engine: Arc<Engine>, delivery: Arc<Delivery>) {
         let _ = self.parts.set((engine, delivery));
     }
-
 }
 
 #[async_trait]
@@ -127,7 +150,7 @@ impl Doctor for Report {
                 let note = runtime.note.unwrap_or_default();
                 checks.push(ok(&runtime.name, format!("{program} {note}").trim()));
             }
-            checks.push(ok("instances", format!("{} alive", engine.instances())));
+            checks.push(of_machine(&self.machine, Some(engine.instances())));
             checks.push(match delivery.status().await {
                 Ok(s) if s.dead == 0 => ok("events", format!("{} waiting, {} in flight", s.waiting, s.in_flight)),
                 Ok(s) => weaker(

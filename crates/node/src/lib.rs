@@ -1,6 +1,7 @@
 //! The only wiring: one struct, one field per part, and the order in which they start and stop.
 
 mod doctor;
+mod machine;
 pub mod pythons;
 mod settings;
 mod system;
@@ -8,8 +9,8 @@ mod targets;
 
 pub use doctor::doctor;
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use usage::Check;
 pub use settings::{Credentials, Fallback, Flags, Network, Settings};
+pub use usage::Check;
 
 use anyhow::{Context, Result, bail};
 use base::AccountId;
@@ -19,6 +20,7 @@ use functions::Functions;
 use gate::Gate;
 use identity::Identity;
 use logs::Logs;
+use machine::Machine;
 use objects::Objects;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -62,6 +64,8 @@ impl Node {
     /// # Errors
     /// Another node has the data directory, the address is taken, or the machine cannot raise sandboxes.
     pub async fn start(settings: Settings) -> Result<Self> {
+        machine::raise_open_files();
+        let machine = Machine::look();
         let lock = take(&settings.data_dir)?;
         // The address first: it is the likeliest thing to be refused, and costs nothing to give back.
         let listener = TcpListener::bind(settings.listen)
@@ -72,7 +76,8 @@ impl Node {
         let clock: Arc<SystemClock> = Arc::new(SystemClock::new());
         let entropy = Arc::new(SystemEntropy);
 
-        let store = Store::new(Arc::new(Sqlite::open(&settings.data_dir.join("wadi.db")).context("cannot open the store")?));
+        let store =
+            Store::new(Arc::new(Sqlite::open(&settings.data_dir.join("wadi.db")).context("cannot open the store")?));
         let blobs = Blobs::directory(&settings.data_dir.join("blobs")).context("cannot open the blobs")?;
         let driver = sandbox::Process::start(sandbox::ProcessConfig {
             program: std::env::current_exe().context("cannot find this program")?,
@@ -97,7 +102,7 @@ impl Node {
             entropy: entropy.clone(),
             config: logs::Config::default(),
         });
-        let report = Arc::new(doctor::Report::new(settings.clone(), driver.clone()));
+        let report = Arc::new(doctor::Report::new(settings.clone(), machine.clone(), driver.clone()));
         let usage = Usage::open(usage::Parts {
             store: store.clone(),
             clock: clock.clone(),
@@ -114,7 +119,7 @@ impl Node {
             meter: usage.clone(),
             logs: logs.clone(),
             identity: identity.clone(),
-            config: engine_config(&settings, inside.local_addr()?),
+            config: engine_config(&settings, &machine, inside.local_addr()?),
         })
         .context("cannot start the engine")?;
         let functions = Functions::open(functions::Parts {
@@ -150,10 +155,7 @@ impl Node {
                 Arc::new(logs::room(logs.clone())),
                 Arc::new(usage::room(usage.clone())),
             ],
-            doors: vec![
-                Arc::new(functions::UrlDoor::new(functions.clone())),
-                Arc::new(objects::door(objects.clone(), objects::Config::default())),
-            ],
+            doors: vec![Arc::new(functions::UrlDoor::new(functions.clone())), Arc::new(objects::door(objects.clone()))],
             identity: identity.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -252,7 +254,7 @@ async fn joined(what: &str, task: JoinHandle<()>, within: Duration) {
     }
 }
 
-fn engine_config(settings: &Settings, gate: SocketAddr) -> engine::Config {
+fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> engine::Config {
     let mut config = engine::Config::new(&settings.data_dir);
     config.platform = Some(gate);
     config.network = match settings.network {
@@ -260,6 +262,7 @@ fn engine_config(settings: &Settings, gate: SocketAddr) -> engine::Config {
         Network::Host => sandbox::Network::Host,
     };
     config.account_concurrency = settings.account_concurrency;
+    config.instances_max = machine.instances_max().0;
     config.idle_ttl = Duration::from_secs(settings.idle_seconds);
     config.pythons = pythons::of_machine(&settings.runtimes);
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
