@@ -103,10 +103,11 @@ async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Re
     if let Err(refusal) = session.may_answer(id, TO) {
         return refuse(&refusal);
     }
-    if request.headers().get(RESPONSE_MODE).is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"streaming")) {
-        const TEXT: &str = "response streaming is not offered here yet";
-        let _ = session.answer(id, TO, Err(Failure::Unsupported(TEXT)));
-        return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", TEXT);
+    if let Some(mode) = request.headers().get(RESPONSE_MODE).filter(|mode| !mode.is_empty()) {
+        let streaming = mode.as_bytes().eq_ignore_ascii_case(b"streaming");
+        let text = if streaming { "response streaming is not offered here yet" } else { "Invalid function response mode" };
+        let _ = session.answer(id, TO, Err(Failure::Unsupported(text)));
+        return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", text);
     }
     match body(session, request).await {
         Ok(bytes) => accept(session.answer(id, TO, Ok(bytes))),

@@ -42,8 +42,8 @@ enum State {
     Offered { delivery: Box<Delivery>, reply: oneshot::Sender<Answer> },
     /// It has the call.
     Running { request_id: String, reply: oneshot::Sender<Answer> },
-    /// It has answered and not asked again.
-    Answered,
+    /// It has answered this call and not asked again.
+    Answered { request_id: String },
 }
 
 impl State {
@@ -54,7 +54,7 @@ impl State {
             Self::Broken => "InitError",
             Self::Idle | Self::Offered { .. } => "Ready",
             Self::Running { .. } => "Running",
-            Self::Answered => "ResponseSent",
+            Self::Answered { .. } => "ResponseSent",
         }
     }
 }
@@ -64,7 +64,7 @@ impl State {
 pub(crate) enum Refusal {
     /// The request is not allowed now: 403.
     State { from: &'static str, to: &'static str },
-    /// Not the id of the call that runs: 400.
+    /// Not the id of the call it has, or it has none: 400. Asked before the state, as AWS's supervisor does.
     RequestId,
 }
 
@@ -88,7 +88,7 @@ impl Session {
     pub(crate) fn offer(&self, delivery: Delivery) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         let mut state = self.state.lock();
-        debug_assert!(matches!(*state, State::Idle | State::Answered), "one call at a time");
+        debug_assert!(matches!(*state, State::Idle | State::Answered { .. }), "one call at a time");
         let ready = matches!(*state, State::Idle);
         *state = State::Offered { delivery: Box::new(delivery), reply };
         drop(state);
@@ -103,7 +103,7 @@ impl Session {
         let mut state = self.state.lock();
         let offered = matches!(*state, State::Offered { .. });
         if offered {
-            *state = State::Answered;
+            *state = State::Idle;
         }
         offered
     }
@@ -124,7 +124,7 @@ impl Session {
         match &*state {
             State::Broken | State::Running { .. } => Err(Refusal::State { from: state.name(), to: "Ready" }),
             State::Idle | State::Offered { .. } => Ok(()),
-            State::Answered => {
+            State::Answered { .. } => {
                 *state = State::Idle;
                 Ok(())
             }
@@ -156,8 +156,10 @@ impl Session {
     pub(crate) fn may_answer(&self, request_id: &str, to: &'static str) -> Result<(), Refusal> {
         match &*self.state.lock() {
             State::Running { request_id: running, .. } if running == request_id => Ok(()),
-            State::Running { .. } => Err(Refusal::RequestId),
-            other => Err(Refusal::State { from: other.name(), to }),
+            state @ State::Answered { request_id: answered } if answered == request_id => {
+                Err(Refusal::State { from: state.name(), to })
+            }
+            _ => Err(Refusal::RequestId),
         }
     }
 
@@ -165,14 +167,16 @@ impl Session {
     pub(crate) fn answer(&self, request_id: &str, to: &'static str, answer: Answer) -> Result<(), Refusal> {
         self.may_answer(request_id, to)?;
         let mut state = self.state.lock();
-        match std::mem::replace(&mut *state, State::Answered) {
-            State::Running { reply, .. } => {
+        match std::mem::replace(&mut *state, State::Answered { request_id: request_id.to_owned() }) {
+            State::Running { request_id: running, reply } if running == request_id => {
                 let _ = reply.send(answer);
                 Ok(())
             }
+            // Another answer, sent at the same time, was faster.
             other => {
+                let from = other.name();
                 *state = other;
-                Err(Refusal::RequestId)
+                Err(Refusal::State { from, to })
             }
         }
     }

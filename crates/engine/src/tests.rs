@@ -238,10 +238,13 @@ async fn idle_instances_end() {
 async fn the_runtime_api_refuses_what_is_out_of_turn() {
     let (world, _driver) = world().await;
     function(&world, "f", "out-of-turn").await;
-    let outcome = world.engine.invoke(world.call("f", "1")).await.expect("runs");
-    let seen = String::from_utf8(outcome.result.expect("answers").to_vec()).expect("text");
-    let want = "403 InvalidStateTransition, 400 InvalidRequestID, 501 Extension.Unsupported, 404 InvalidPath";
-    assert_eq!(seen, want);
+    for _ in 0..2 {
+        let outcome = world.engine.invoke(world.call("f", "1")).await.expect("runs");
+        let seen = String::from_utf8(outcome.result.expect("answers").to_vec()).expect("text");
+        let want = "403 InvalidStateTransition, 403 InvalidStateTransition, 400 InvalidRequestID, \
+                    501 Extension.Unsupported, 404 InvalidPath";
+        assert_eq!(seen, want);
+    }
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ impl Driver for FakeDriver {
             out: Mutex::new(File::from(std::os::fd::OwnedFd::from(out))),
             framed: Mutex::new(File::from(std::os::fd::OwnedFd::from(framed))),
             stream: None,
+            last: "none".into(),
         };
         let killer = Arc::new(Killer(Notify::new()));
         let (told, exit) = oneshot::channel();
@@ -111,6 +112,8 @@ struct Runtime {
     out: Mutex<File>,
     framed: Mutex<File>,
     stream: Option<TcpStream>,
+    /// The call before this one.
+    last: String,
 }
 
 type End = (Status, bool);
@@ -169,9 +172,11 @@ impl Runtime {
                 }
                 "out-of-turn" => {
                     let mut seen = Vec::new();
+                    let last = std::mem::replace(&mut self.last, id.clone());
                     for (method, path) in [
                         ("GET", "runtime/invocation/next"),
-                        ("POST", "runtime/invocation/other/response"),
+                        ("POST", "runtime/init/error"),
+                        ("POST", &format!("runtime/invocation/{last}/response")),
                         ("POST", "../2020-01-01/extension/register"),
                         ("GET", "nothing/here"),
                     ] {
@@ -180,6 +185,11 @@ impl Runtime {
                         seen.push(format!("{status} {}", body["errorType"].as_str().expect("a type")));
                     }
                     self.request("POST", &response, &seen.join(", ")).await;
+                    for path in [&response, &format!("runtime/invocation/{id}/error")] {
+                        let (status, body) = self.request("POST", path, "twice").await;
+                        assert_eq!(status, 403, "{body}");
+                        assert!(body.contains("State transition from ResponseSent to Invocation"), "{body}");
+                    }
                 }
                 _ => {
                     let (status, body) = self.request("POST", &response, &payload).await;
