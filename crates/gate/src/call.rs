@@ -59,7 +59,11 @@ impl Gate {
         parts: &Parts,
     ) -> Result<(&'static Operation, Labels, Parsed, Credential), Fault> {
         let path = parts.uri.path();
-        let (operation, labels) = service.route(parts.method.as_str(), path, parts.uri.query(), target(parts))?;
+        let routed = service.route(parts.method.as_str(), path, parts.uri.query(), target(parts));
+        let (operation, labels) = routed.map_err(|unknown| match self.meant(parts) {
+            Some(other) => wrong_service(other.service().name),
+            None => unknown.into(),
+        })?;
         if !operation.implemented {
             return Err(wire::codec::not_implemented(service, operation));
         }
@@ -127,10 +131,14 @@ impl Gate {
 fn parse_signature(parts: &Parts, service: &str) -> Result<Parsed, Fault> {
     let signature = sigv4::parse(parts)?;
     if signature.service != service {
-        let text = format!("Credential should be scoped to correct service: '{service}'.");
-        return Err(Fault::new("InvalidSignatureException", 403, text));
+        return Err(wrong_service(service));
     }
     Ok(signature)
+}
+
+fn wrong_service(right: &str) -> Fault {
+    let text = format!("Credential should be scoped to correct service: '{right}'.");
+    Fault::new("InvalidSignatureException", 403, text)
 }
 
 /// A body that did not come whole, in the words of AWS where it has them.

@@ -26,11 +26,11 @@ impl Gate {
             return Destination::Door(door.as_ref());
         }
         let room = match head.signed_for {
-            Some(service) => self.rooms.iter().find(|r| r.service().name == service),
-            None => self.rooms.iter().find(|r| means(r.as_ref(), head.parts)),
+            Some(service) => self.rooms.iter().find(|r| r.service().name == service).map(|r| &**r),
+            None => self.meant(head.parts),
         };
         if let Some(room) = room {
-            return Destination::Room(room.as_ref());
+            return Destination::Room(room);
         }
         match (self.doors.iter().find(|d| d.opens(head)), head.signed_for) {
             (Some(door), _) => Destination::Door(door.as_ref()),
@@ -38,9 +38,14 @@ impl Gate {
             (None, None) => Destination::Nowhere,
         }
     }
+
+    /// The room that a request means by its target header or its path, whatever it is signed for.
+    pub(crate) fn meant(&self, parts: &Parts) -> Option<&dyn Room> {
+        self.rooms.iter().find(|r| means(r.as_ref(), parts)).map(|r| &**r)
+    }
 }
 
-/// Does an unsigned request mean this room, by its target header or its path?
+/// Does a request mean this room, by its target header or its path?
 fn means(room: &dyn Room, parts: &Parts) -> bool {
     let service = room.service();
     match (service.protocol, target(parts)) {
