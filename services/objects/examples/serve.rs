@@ -78,7 +78,6 @@ async fn main() {
     std::fs::create_dir_all(&directory).expect("can be made");
     let engine = store::sqlite::Sqlite::open(&directory.join("store.db")).expect("opens");
     let machine = Arc::new(Machine(Instant::now()));
-    let config = objects::Config::default();
     let objects = objects::Objects::open(objects::Parts {
         store: store::Store::new(Arc::new(engine)),
         blobs: store::Blobs::directory(&directory.join("blobs")).expect("opens"),
@@ -86,10 +85,10 @@ async fn main() {
         entropy: machine.clone(),
         identity: Arc::new(Anyone),
         targets: Arc::new(Everything),
-        config: config.clone(),
+        config: objects::Config::default(),
     });
     let work = tokio::spawn(objects.clone().work(tokio_util::sync::CancellationToken::new()));
-    let door = Arc::new(objects::door(objects, config));
+    let door = Arc::new(objects::door(objects));
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the port is free");
     println!("listening on {port}");
     while let Ok((stream, _)) = listener.accept().await {

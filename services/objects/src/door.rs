@@ -3,14 +3,13 @@
 
 use crate::framing::Reframed;
 use crate::visit::{Facts, Visit};
-use crate::{Config, Objects, hosts};
+use crate::{Objects, hosts, signature};
 use async_trait::async_trait;
 use base::Region;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use percent_encoding::percent_decode_str;
 use room::{Body, BodyError, Door, Head};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
@@ -26,19 +25,16 @@ use std::task::{Context, Poll};
 const XML_BYTES_MAX: usize = 8 << 20;
 /// The largest error body that is rewritten.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-/// A presigned URL is good for a week at most.
-const EXPIRES_SECONDS_MAX: u64 = 604_800;
 
 /// S3's door. It opens for what is signed for `s3`, and for everything that is not signed at all: the gate asks it last.
-pub fn door(objects: Arc<Objects>, config: Config) -> impl Door {
+pub fn door(objects: Arc<Objects>) -> impl Door {
     let mut limits = S3Config::default();
     limits.xml_max_body_size = XML_BYTES_MAX;
-    S3Door { objects, domains: config.domains, limits: Arc::new(StaticConfigProvider::new(Arc::new(limits))) }
+    S3Door { objects, limits: Arc::new(StaticConfigProvider::new(Arc::new(limits))) }
 }
 
 struct S3Door {
     objects: Arc<Objects>,
-    domains: Vec<String>,
     limits: Arc<StaticConfigProvider>,
 }
 
@@ -95,24 +91,14 @@ impl http_body::Body for Counted {
     }
 }
 
-/// How a request is signed, as far as it can be read without checking it.
-#[derive(Debug, Default)]
-struct Signature<'a> {
-    credential: Cow<'a, str>,
-    signed_headers: Cow<'a, str>,
-    presigned: bool,
-    expires: Option<u64>,
-    token: Option<String>,
-}
-
 #[async_trait]
 impl Door for S3Door {
     fn opens(&self, head: Head<'_>) -> bool {
-        // Signatures of version 2 are nobody else's either, and are refused here in a way their clients understand.
+        // Headers of version 2 are nobody else's either, and are refused here in a way their clients understand.
         let other = |a: &HeaderValue| !a.as_bytes().starts_with(b"AWS ");
         match head.signed_for {
             Some(service) => service == "s3",
-            None if hosts::is_s3(head.host, &self.domains) => true,
+            None if hosts::is_s3(head.host, &self.objects.config.domains) => true,
             None => !head.parts.headers.get(header::AUTHORIZATION).is_some_and(other),
         }
     }
@@ -121,8 +107,8 @@ impl Door for S3Door {
         let (method, resource) = (request.method().clone(), request.uri().path().to_owned());
         let expects = request.version() == Version::HTTP_11 && request.headers().contains_key(header::EXPECT);
         let has_body = request.headers().get(header::CONTENT_LENGTH).is_none_or(|l| l != "0");
-        let (request, taken) = Taken::watch(request);
-        let reply = match self.facts(&request, request_id, source_ip) {
+        let (mut request, taken) = Taken::watch(request);
+        let reply = match self.facts(&mut request, request_id, source_ip) {
             Ok(facts) => self.pass_on(request, facts).await,
             Err(error) => written(error),
         };
@@ -138,12 +124,9 @@ impl Door for S3Door {
 
 impl S3Door {
     /// What `s3s` does not check, and what it is not told.
-    fn facts(&self, request: &Request<Body>, request_id: &str, source_ip: IpAddr) -> Result<Facts, S3Error> {
+    fn facts(&self, request: &mut Request<Body>, request_id: &str, source_ip: IpAddr) -> Result<Facts, S3Error> {
+        let claim = signature::read(request)?;
         let headers = request.headers();
-        let signature = signature(request)?;
-        if let Some(signature) = &signature {
-            check_signed_headers(headers, signature)?;
-        }
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if *request.method() == Method::POST && content_type.starts_with("multipart/form-data") {
             return Err(refusal(
@@ -152,12 +135,11 @@ impl S3Door {
             ));
         }
         let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let scope = signature.as_ref().and_then(|s| s.credential.split('/').nth(2));
-        let region = scope.and_then(Region::parse).or_else(|| Region::parse("us-east-1"));
+        let region = claim.region.or_else(|| Region::parse("us-east-1"));
         Ok(Facts {
             request_id: request_id.to_owned(),
             source_ip,
-            token: signature.and_then(|s| s.token).or_else(|| text("x-amz-security-token")),
+            token: claim.token,
             region: region.ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))?,
             expected_owner: text("x-amz-expected-bucket-owner"),
         })
@@ -192,68 +174,6 @@ fn reframed(request: Request<Body>) -> Request<s3s::Body> {
 
 fn refusal(code: &'static str, message: impl Into<Cow<'static, str>>) -> S3Error {
     crate::error::refused(code, message).into()
-}
-
-/// Reads how a request is signed; `None` if it is not. Version 2, which knows no expiry for headers, is refused.
-fn signature<B>(request: &Request<B>) -> Result<Option<Signature<'_>>, S3Error> {
-    let unsupported = || {
-        refusal(
-            "InvalidRequest",
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-        )
-    };
-    let mut query = Signature::default();
-    let mut version_2 = false;
-    for pair in request.uri().query().unwrap_or_default().split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        match percent_decode_str(name).decode_utf8_lossy().as_ref() {
-            "Signature" | "AWSAccessKeyId" => version_2 = true,
-            "X-Amz-Signature" => query.presigned = true,
-            "X-Amz-Credential" => query.credential = value,
-            "X-Amz-SignedHeaders" => query.signed_headers = value,
-            "X-Amz-Expires" => query.expires = value.parse().ok(),
-            "X-Amz-Security-Token" => query.token = Some(value.into_owned()),
-            _ => {}
-        }
-    }
-    if query.presigned {
-        return Ok(Some(query));
-    }
-    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return if version_2 { Err(unsupported()) } else { Ok(None) };
-    };
-    let header = header.to_str().map_err(|_| unsupported())?;
-    let Some(fields) = header.strip_prefix("AWS4-HMAC-SHA256") else { return Err(unsupported()) };
-    let field = |name: &str| fields.split(',').find_map(|f| f.trim().strip_prefix(name));
-    Ok(Some(Signature {
-        credential: Cow::Borrowed(field("Credential=").unwrap_or_default()),
-        signed_headers: Cow::Borrowed(field("SignedHeaders=").unwrap_or_default()),
-        ..Signature::default()
-    }))
-}
-
-/// `host` and every `x-amz-` header must be signed: else whoever holds a presigned URL could add, say,
-/// `x-amz-copy-source` and read with its signer's rights. (`s3s` checks only what the client lists.)
-fn check_signed_headers(headers: &HeaderMap, signature: &Signature<'_>) -> Result<(), S3Error> {
-    if signature.expires.is_some_and(|e| e > EXPIRES_SECONDS_MAX) {
-        return Err(refusal(
-            "AuthorizationQueryParametersError",
-            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
-             604800 seconds",
-        ));
-    }
-    let signed: Vec<&str> = signature.signed_headers.split(';').collect();
-    // The body's hash is checked against the body itself.
-    let free = |name: &str| signature.presigned && name == "x-amz-content-sha256";
-    let unsigned = headers
-        .keys()
-        .map(|n| n.as_str())
-        .find(|n| n.starts_with("x-amz-") && !free(n) && !signed.iter().any(|s| s.eq_ignore_ascii_case(n)));
-    if unsigned.is_some() || !signed.iter().any(|s| s.eq_ignore_ascii_case("host")) {
-        return Err(refusal("AccessDenied", "There were headers present in the request which were not signed"));
-    }
-    Ok(())
 }
 
 /// An error of the door's own as `s3s` writes it.
@@ -371,24 +291,5 @@ mod tests {
             xml.contains("<Message>a &lt; b</Message><Resource>/b/&lt;k&gt;</Resource><RequestId>id-1</RequestId>")
         );
         assert!(error_xml(&Bytes::new(), "/", "x").contains("<Code>InternalError</Code>"));
-    }
-
-    #[test]
-    fn headers_must_be_signed() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-date", HeaderValue::from_static("x"));
-        let signature = |signed: &'static str, presigned| Signature {
-            signed_headers: signed.into(),
-            presigned,
-            ..Signature::default()
-        };
-        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", false)).is_ok());
-        assert!(check_signed_headers(&headers, &signature("host", false)).is_err());
-        assert!(check_signed_headers(&headers, &signature("x-amz-date", false)).is_err());
-        headers.insert("x-amz-content-sha256", HeaderValue::from_static("x"));
-        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", true)).is_ok());
-        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", false)).is_err());
-        headers.insert("x-amz-copy-source", HeaderValue::from_static("b/k"));
-        assert!(check_signed_headers(&headers, &signature("host;x-amz-date", true)).is_err());
     }
 }

@@ -19,6 +19,7 @@ mod lease;
 mod list;
 mod model;
 mod reader;
+mod signature;
 mod store;
 mod vault;
 mod visit;

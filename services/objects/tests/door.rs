@@ -156,8 +156,51 @@ async fn presigned_urls() {
     kit.raw(put, room::empty()).await.fails(403, "AccessDenied");
     let long = kit.presigned(Method::GET, "/photos/p", week + Duration::from_secs(1));
     assert_eq!(kit.raw(long, room::empty()).await.all("Code"), ["AuthorizationQueryParametersError"]);
-    let old = Kit::request(Method::GET, "/photos/p?AWSAccessKeyId=test&Signature=x&Expires=9999999999", &[]);
-    kit.raw(old, room::empty()).await.fails(400, "InvalidRequest");
+}
+
+#[tokio::test]
+async fn presigned_urls_of_version_2() {
+    const LATER: u64 = 4_000_000_000;
+    let kit = Kit::new().await;
+    kit.put("/photos/secret", "secret").await.succeeds();
+    let url = async |method: Method, path: &str, signed: &str, expires: u64, headers: &[(&str, &str)], body: &str| {
+        let mut parts = kit::version_2(method, path, signed, expires);
+        for (name, value) in headers {
+            parts.headers.insert(name.parse::<http::HeaderName>().expect("a name"), value.parse().expect("a value"));
+        }
+        parts.headers.insert("content-length", body.len().into());
+        kit.raw(parts, room::full(body.to_owned())).await
+    };
+    url(Method::PUT, "/photos/p", "/photos/p", LATER, &[], "ok").await.succeeds();
+    let path = "/photos/p?response-content-type=a%2Fb";
+    let got = url(Method::GET, path, "/photos/p?response-content-type=a/b", LATER, &[], "").await.succeeds();
+    assert_eq!((got.text(), got.header("content-type")), ("ok", "a/b"));
+    let host = [("host", "photos.s3.localhost")];
+    assert_eq!(url(Method::GET, "/p", "/photos/p", LATER, &host, "").await.text(), "ok");
+    // A header that was signed may come in the URL.
+    let path = "/photos/m?x-amz-meta-who=me";
+    url(Method::PUT, path, "x-amz-meta-who:me\n/photos/m", LATER, &[], "ok").await.succeeds();
+    assert_eq!(kit.get("/photos/m").await.header("x-amz-meta-who"), "me");
+
+    let refused = async |method: Method, path: &str, headers: &[(&str, &str)]| {
+        url(method, path, "/photos/p", LATER, headers, "").await.fails(403, "SignatureDoesNotMatch");
+    };
+    refused(Method::GET, "/photos/secret", &[]).await;
+    refused(Method::PUT, "/photos/p", &[("x-amz-copy-source", "photos/secret")]).await;
+    refused(Method::PUT, "/photos/p?x-amz-copy-source=photos%2Fsecret", &[]).await;
+    refused(Method::PUT, "/photos/p", &[("content-type", "text/html")]).await;
+    refused(Method::PUT, "/photos/p?tagging", &[]).await;
+    refused(Method::GET, "/photos/p?response-content-type=a%2Fb", &[]).await;
+    let twice = url(Method::PUT, "/photos/p?tagging&tagging", "/photos/p", LATER, &[], "").await;
+    twice.fails(400, "InvalidRequest");
+    let mut parts = kit::version_2(Method::PUT, "/photos/p", "/photos/p", LATER);
+    parts.headers.insert("x-amz-copy-source", http::HeaderValue::from_bytes(b"photos/\xff").expect("a value"));
+    kit.raw(parts, room::empty()).await.fails(400, "InvalidRequest");
+    let old = url(Method::GET, "/photos/p", "/photos/p", 1, &[], "").await;
+    old.fails(403, "AccessDenied");
+    assert_eq!(old.all("Message"), ["Request has expired"]);
+    let header = [("authorization", "AWS test:c2lnbmF0dXJl")];
+    kit.raw(Kit::request(Method::GET, "/photos/p", &header), room::empty()).await.fails(400, "InvalidRequest");
 }
 
 #[tokio::test]

@@ -171,9 +171,9 @@ impl Kit {
             entropy: clock.clone(),
             identity: Arc::new(Keys),
             targets: Arc::new(OneFunction),
-            config: config.clone(),
+            config,
         });
-        let door = Box::new(objects::door(objects.clone(), config));
+        let door = Box::new(objects::door(objects.clone()));
         let kit = Self { objects, store, blobs, directory, door, clock };
         kit.put("/photos", "").await.succeeds();
         kit
@@ -292,4 +292,24 @@ pub fn streaming(mut parts: http::request::Parts) -> http::request::Parts {
         format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}", ROOT.key);
     parts.headers.insert("authorization", authorization.parse().expect("a value"));
     parts
+}
+
+/// A URL of version 2 by [`ROOT`] for what is signed: `x-amz-` lines and the resource with its sub-resources.
+pub fn version_2(method: Method, path: &str, signed: &str, expires: u64) -> http::request::Parts {
+    use base64::Engine as _;
+    use s3s::crypto::{Checksum as _, Sha1};
+    let hash = |pad: u8, text: &[u8]| {
+        let mut key = [pad; 64];
+        key.iter_mut().zip(ROOT.secret.bytes()).for_each(|(k, b)| *k ^= b);
+        let mut sha1 = Sha1::new();
+        sha1.update(&key);
+        sha1.update(text);
+        sha1.finalize()
+    };
+    let text = format!("{method}\n\n\n{expires}\n{signed}");
+    let mac = base64::engine::general_purpose::STANDARD.encode(hash(0x5c, &hash(0x36, text.as_bytes())));
+    let signature = mac.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let join = if path.contains('?') { '&' } else { '?' };
+    let url = format!("{path}{join}AWSAccessKeyId=test&Signature={signature}&Expires={expires}");
+    Kit::request(method, &url, &[])
 }
