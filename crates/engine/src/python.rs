@@ -79,7 +79,9 @@ impl Pythons {
             let home = self.root.join(format!("python3.{minor}"));
             write_bootstrap(&home)
                 .map_err(|e| PrepareError::internal(format!("cannot write {}: {e}", home.display())))?;
-            ask(program, minor, home).await.map(Arc::new)
+            let interpreter = ask(program, minor, home).await?;
+            compile(&interpreter).await?;
+            Ok(Arc::new(interpreter))
         };
         cell.get_or_try_init(probe).await.cloned()
     }
@@ -118,13 +120,14 @@ impl Pythons {
         for (program, own) in std::iter::once((&interpreter.program, true)).chain(others.map(|path| (path, false))) {
             let mut command = Command::new(program);
             command.args(["-m", "pip", "install", "--target"]).arg(target);
-            command.args(["--quiet", "--no-input", "--disable-pip-version-check"]);
+            command.args(["--quiet", "--no-input", "--disable-pip-version-check", "--no-compile"]);
             if !own {
                 command.args(["--python-version", &wanted, "--only-binary=:all:"]);
             }
             command.arg("boto3").env("PIP_ROOT_USER_ACTION", "ignore");
             let output = run(command, INSTALL_MAX).await.map_err(|e| format!("pip: {e}"))?;
             if output.status.success() {
+                compile_all(interpreter, target).await;
                 return make_readable(target).map_err(|e| e.to_string());
             }
             reason = last_lines(&output.stderr);
@@ -181,6 +184,32 @@ async fn ask(program: &Path, minor: u8, home: PathBuf) -> Result<Interpreter, Pr
         [_, _, version] => Err(bad(format!("it is Python {version}"))),
         _ => Err(bad(last_lines(&output.stderr))),
     }
+}
+
+/// Byte code beside the sources, by the interpreter that will load it: functions cannot write there. A file that does
+/// not compile is left as it is.
+async fn compile_all(interpreter: &Interpreter, dir: &Path) {
+    let mut command = Command::new(&interpreter.program);
+    command.args(["-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]);
+    command.args(["-d", "/var/runtime/site-packages"]).arg(dir).stdout(Stdio::null());
+    if let Err(error) = run(command, INSTALL_MAX).await {
+        tracing::warn!(%error, "the runtime's packages are not compiled");
+    }
+}
+
+/// Makes `bootstrap.pyc` with the interpreter that will run it. Each time it is first asked for: an interpreter may have
+/// been replaced since the last start.
+async fn compile(interpreter: &Interpreter) -> Result<(), PrepareError> {
+    const COMPILE: &str = "import os, py_compile, sys\n\
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH\n\
+        py_compile.compile(sys.argv[1], sys.argv[2], '/var/runtime/bootstrap.py', True, invalidation_mode=mode)\n\
+        os.chmod(sys.argv[2], 0o644)";
+    let [source, compiled] = ["bootstrap.py", "bootstrap.pyc"].map(|name| interpreter.home.join(name));
+    let mut command = Command::new(&interpreter.program);
+    command.args(["-I", "-S", "-c", COMPILE]).args([source, compiled]);
+    let failed = |reason: String| PrepareError::internal(format!("the bootstrap cannot be compiled: {reason}"));
+    let output = run(command, PROBE_MAX).await.map_err(|e| failed(e.to_string()))?;
+    if output.status.success() { Ok(()) } else { Err(failed(last_lines(&output.stderr))) }
 }
 
 async fn run(mut command: Command, limit: Duration) -> io::Result<Output> {

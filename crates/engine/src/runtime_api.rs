@@ -105,7 +105,8 @@ async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Re
     }
     if let Some(mode) = request.headers().get(RESPONSE_MODE).filter(|mode| !mode.is_empty()) {
         let streaming = mode.as_bytes().eq_ignore_ascii_case(b"streaming");
-        let text = if streaming { "response streaming is not offered here yet" } else { "Invalid function response mode" };
+        let text =
+            if streaming { "response streaming is not offered here yet" } else { "Invalid function response mode" };
         let _ = session.answer(id, TO, Err(Failure::Unsupported(text)));
         return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", text);
     }

@@ -119,7 +119,7 @@ impl Templates {
         });
         Ok(Template {
             // No site: as on AWS only the runtime's own packages, the layers' and the function's are importable.
-            argv: [&program, "-u", "-S", "-s", "/var/runtime/bootstrap.py"].map(str::to_owned).into(),
+            argv: [&program, "-u", "-S", "-s", "/var/runtime/bootstrap.pyc"].map(str::to_owned).into(),
             mounts,
             runtime_version: format!("python:{}", interpreter.version),
             interpreter: Some(interpreter),

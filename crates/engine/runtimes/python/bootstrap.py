@@ -1,10 +1,20 @@
 """Wadi's Python runtime: speaks the Lambda Runtime API and behaves as AWS's managed Python runtimes document it.
 
-Standard library only, Python 3.8 and newer. Runs as `python -u -S -s /var/runtime/bootstrap.py`; everything that is
+Standard library only, Python 3.8 and newer. Runs as `python -u -S -s /var/runtime/bootstrap.pyc`; everything that is
 slow to import and not always needed is imported where it is needed.
 """
 
 import sys
+
+# What the interpreter has anyway or gets from C: `json`, `logging`, `socket` and `threading` take longer to import than
+# the interpreter takes to start.
+import _json
+import _socket
+import _thread
+import builtins
+import os
+import time
+from _frozen_importlib_external import PathFinder
 
 PYTHON = "python%d.%d" % sys.version_info[:2]
 # As on AWS: the function, the layers, what the runtime brings; then the standard library.
@@ -17,16 +27,7 @@ sys.path[:1] = [
 while "/var/runtime" in sys.path:
     sys.path.remove("/var/runtime")
 
-import builtins
-import json
-import logging
-import os
-import socket
-import threading
-import time
-
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: runtime\r\n\r\n"
-THIS_FILE = __file__
 TEXT_FRAME = b"\xa5\x5a\x00\x03"
 ERROR_FRAME = b"\xa5\x5a\x00\x17"
 # Larger bodies are not worth joining with the request that follows them.
@@ -56,12 +57,12 @@ class Frames:
             os.register_at_fork(after_in_child=self.renew)
 
     def renew(self):
-        self.lock = threading.Lock()
+        self.lock = _thread.allocate_lock()
         self.owner = None
 
     def write(self, text, kind=TEXT_FRAME):
         data = text.encode("utf-8", "backslashreplace")
-        me = threading.get_ident()
+        me = _thread.get_ident()
         if self.fd is None or self.owner == me:
             # Not framed, or called again from within (a signal handler, a finaliser): a second frame inside the first
             # would garble both.
@@ -90,7 +91,7 @@ class Stream:
     def __init__(self, under, frames):
         self._under = under
         self._frames = frames
-        self._held = threading.local()
+        self._held = _thread._local()
 
     def __getattr__(self, name):
         return getattr(self._under, name)
@@ -127,29 +128,50 @@ class Stream:
             self._frames.write(text)
 
 
-class LogHandler(logging.Handler):
+class StandardFirst:
+    """Finds modules that AWS's runtime has loaded by the time a function is, and that ours has not: a package's file of
+    the same name does not take their place. `logging` is set up when it is loaded."""
+
+    NAMES = ("decimal", "http", "json", "logging", "socket", "threading", "traceback")
+    PLACE = [os.path.dirname(os.__file__)]
+
     def __init__(self, frames):
-        super().__init__()
         self.frames = frames
 
-    def emit(self, record):
-        try:
-            self.frames.write(self.format(record))
-        except Exception:
-            self.handleError(record)
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.NAMES:
+            return None
+        spec = PathFinder.find_spec(name, self.PLACE)
+        if name == "logging" and spec is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                set_up_logging(module, self.frames)
+
+            spec.loader.exec_module = exec_module
+        return spec
 
 
-class RequestId(logging.Filter):
-    current = ""
-
-    def filter(self, record):
-        record.aws_request_id = RequestId.current
-        return True
+# The call that runs.
+REQUEST_ID = None
 
 
-def set_up_logging(frames):
+def set_up_logging(logging, frames):
+    class Handler(logging.Handler):
+        def emit(self, record):
+            try:
+                frames.write(self.format(record))
+            except Exception:
+                self.handleError(record)
+
+    class RequestId(logging.Filter):
+        def filter(self, record):
+            record.aws_request_id = REQUEST_ID or ""
+            return True
+
     logging.Formatter.converter = time.gmtime
-    handler = LogHandler(frames)
+    handler = Handler()
     handler.setFormatter(
         logging.Formatter(
             "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n", "%Y-%m-%dT%H:%M:%S"
@@ -160,34 +182,114 @@ def set_up_logging(frames):
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------------
+#
+# AWS's runtime reads and writes JSON by `simplejson`; what that takes beyond `json` is taken here: numbers of `decimal`
+# digit for digit, bytes as text, whatever has `_asdict` (named tuples) as an object.
 
 
-class Encoder(json.JSONEncoder):
-    """Numbers of `decimal` are written as numbers, digit for digit, by way of a mark that is replaced afterwards."""
+class Scanner:
+    """What C's scanner asks of its context: `json.JSONDecoder()`'s."""
 
+    strict = True
+    object_hook = object_pairs_hook = array_hook = None
+    parse_float, parse_int = float, int
+    parse_constant = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__
+    memo = {}
+
+
+SCAN = _json.make_scanner(Scanner)
+BLANK = " \t\n\r"
+
+
+def from_json(data):
+    try:
+        text = data.decode("utf-8").strip(BLANK)
+        value, end = SCAN(text, 0)
+        if end == len(text):
+            return value
+    except (StopIteration, UnicodeDecodeError):
+        pass
+    # It is not JSON, or not in UTF-8: the library words it.
+    import json
+
+    return json.loads(data)
+
+
+def is_ascii_only():
+    """As AWS's runtimes before 3.12, by the name the function asked for."""
+    name = os.environ.get("AWS_EXECUTION_ENV", "").rpartition("python3.")[2]
+    return int(name) < 12 if name.isdigit() else sys.version_info < (3, 12)
+
+
+class Encoder:
     def __init__(self):
-        super().__init__(ensure_ascii=sys.version_info < (3, 12))
         self.mark = None
         self.numbers = []
+
+    def text(self, value):
+        quote = _json.encode_basestring_ascii if is_ascii_only() else _json.encode_basestring
+        encode = _json.make_encoder({}, self.default, quote, None, ": ", ", ", False, False, True)
+        text = "".join(encode(plain(value), 0))
+        if not self.numbers:
+            return text
+        # They come in the order in which they were met.
+        parts = text.split('"%s"' % self.mark)
+        return parts[0] + "".join(number + part for number, part in zip(self.numbers, parts[1:]))
 
     def default(self, o):
         if isinstance(o, bytes):
             return o.decode("utf-8")
+        if callable(getattr(o, "_asdict", None)):
+            return plain(o._asdict())
         decimal = sys.modules.get("decimal")
         if decimal is None or not isinstance(o, decimal.Decimal):
-            return super().default(o)
+            raise TypeError("Object of type %s is not JSON serializable" % o.__class__.__name__)
         if o.is_nan():
             return float("nan")
         if self.mark is None:
             self.mark = "decimal-" + os.urandom(12).hex()
         self.numbers.append(str(o))
-        return "%s-%d-" % (self.mark, len(self.numbers) - 1)
+        return self.mark
 
-    def text(self, value):
-        text = self.encode(value)
-        for index, number in enumerate(self.numbers):
-            text = text.replace('"%s-%d-"' % (self.mark, index), number, 1)
-        return text
+
+def plain(value):
+    """The value as C's encoder takes it: it would write named tuples as arrays, and refuse keys of bytes."""
+    stack, seen = [value], set()
+    while stack:
+        one = stack.pop()
+        if isinstance(one, dict):
+            if any(isinstance(key, bytes) for key in one):
+                return rebuilt(value, set())
+            inner = one.values()
+        elif isinstance(one, (list, tuple)):
+            if hasattr(one, "_asdict"):
+                return rebuilt(value, set())
+            inner = one
+        else:
+            continue
+        if id(one) not in seen:
+            seen.add(id(one))
+            stack.extend([part for part in inner if isinstance(part, (dict, list, tuple))])
+    return value
+
+
+def rebuilt(value, within):
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if id(value) in within:
+        raise ValueError("Circular reference detected")
+    within.add(id(value))
+    try:
+        if callable(getattr(value, "_asdict", None)):
+            return rebuilt(value._asdict(), within)
+        if isinstance(value, dict):
+            return {
+                key.decode("utf-8") if isinstance(key, bytes) else key: rebuilt(part, within)
+                for key, part in value.items()
+            }
+        return [rebuilt(part, within) for part in value]
+    finally:
+        within.discard(id(value))
 
 
 def to_json(value):
@@ -208,8 +310,9 @@ class Api:
         self.asked = False
 
     def connect(self):
-        self.sock = socket.create_connection(self.address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self.sock.connect(self.address)
+        self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self.held = b""
 
     def send(self, data):
@@ -355,7 +458,7 @@ def parse_header(text, name):
     if not text:
         return None
     try:
-        return json.loads(text)
+        return from_json(text.encode("utf-8"))
     except ValueError as e:
         raise Fault("Runtime.LambdaContextUnmarshalError", "Unable to parse %s JSON: %s" % (name, e))
 
@@ -371,7 +474,7 @@ def error_document(error, request_id=""):
 
         frames = traceback.extract_tb(error.__traceback__)
         mine = 0
-        while mine < len(frames) and (frames[mine].filename == THIS_FILE or "importlib" in frames[mine].filename):
+        while mine < len(frames) and "/bootstrap.py" in frames[mine].filename:
             mine += 1
         message, error_type = str(error), type(error).__name__
         # As plain tuples, without columns: AWS's traces have no carets.
@@ -423,7 +526,7 @@ def find_handler(name):
 def run_handler(handler, headers, body):
     context = LambdaContext(headers)
     try:
-        event = json.loads(body)
+        event = from_json(body)
     except ValueError as e:
         raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % e)
     result = handler(event, context)
@@ -436,12 +539,13 @@ def run_handler(handler, headers, body):
 
 
 def main():
+    global REQUEST_ID
     # What `site` would have set; functions call exit() and quit().
     builtins.exit = builtins.quit = sys.exit
     fd = os.environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
     frames = Frames(int(fd) if fd else None)
     sys.stdout, sys.stderr = Stream(sys.stdout, frames), Stream(sys.stderr, frames)
-    set_up_logging(frames)
+    sys.meta_path.insert(0, StandardFirst(frames))
     api = Api(os.environ["AWS_LAMBDA_RUNTIME_API"])
 
     try:
@@ -456,7 +560,7 @@ def main():
     flush()
     while True:
         headers, body = api.next()
-        request_id = RequestId.current = headers["lambda-runtime-aws-request-id"]
+        request_id = REQUEST_ID = headers["lambda-runtime-aws-request-id"]
         trace_id = headers.get("lambda-runtime-trace-id")
         if trace_id:
             os.environ["_X_AMZN_TRACE_ID"] = trace_id
