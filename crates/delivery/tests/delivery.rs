@@ -86,7 +86,7 @@ async fn what_cannot_be_delivered_lies_in_the_dead_letters_with_its_reason() {
         emit(&store, &e).await.unwrap();
     }
     until_empty(&store, 3 * HOUR).await;
-    let dead = outbox::dead(&store, 10).await.unwrap();
+    let dead = outbox::dead(&store, None, 10).await.unwrap();
     let find = |id: &str| dead.iter().find(|d| d.event.id == id).map(|d| (d.attempts, d.reason.as_str())).unwrap();
     assert_eq!(find("refused"), (1, "no such function"));
     assert_eq!(find("old"), (3, "too old after 3 attempts; the last: busy"));

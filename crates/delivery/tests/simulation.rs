@@ -92,7 +92,7 @@ async fn live(seed: u64) -> (usize, usize, usize) {
     until_empty(&store, Duration::from_secs(3600)).await;
     running.stop().await;
     let done: HashSet<String> = told.done.lock().iter().cloned().collect();
-    let dead = outbox::dead(&store, 10_000).await.expect("memory does not fail");
+    let dead = outbox::dead(&store, None, 10_000).await.expect("memory does not fail");
     let dead: HashSet<String> = dead.into_iter().map(|d| d.event.id).collect();
     for id in &acknowledged {
         assert!(done.contains(id) || dead.contains(id), "seed {seed}: {id} was lost");

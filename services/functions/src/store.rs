@@ -152,7 +152,7 @@ pub async fn resolve(tx: &Tx, named: &FunctionRef) -> Result<Resolved> {
 /// One page of a listing.
 pub struct Page<R> {
     pub items: Vec<(Vec<u8>, R)>,
-    /// Where the next page starts, if there is one.
+    /// Where the next page starts (or, backwards, before what), if there is one.
     pub next: Option<String>,
 }
 
@@ -169,6 +169,20 @@ pub async fn page<R: Record>(store: &Store, prefix: &Key, marker: Option<&str>, 
         items: items.into_iter().map(read).collect::<Result<_>>()?,
         next: next.map(|item| marker_of(prefix, &item.key)),
     })
+}
+
+/// As [`page`], from the last record to the first.
+pub async fn page_back<R: Record>(store: &Store, prefix: &Key, marker: Option<&str>, limit: usize) -> Result<Page<R>> {
+    let before = match marker {
+        Some(marker) => resume_at(prefix, marker)?,
+        None => prefix.end(),
+    };
+    let mut items = store.scan_back(prefix.as_bytes(), &before, limit + 1).await?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| marker_of(prefix, &last.key));
+    let read = |item: Item| Ok((item.key.to_vec(), record::decode(&item.value)?));
+    Ok(Page { items: items.into_iter().map(read).collect::<Result<_>>()?, next })
 }
 
 /// A marker is the part of a key that lies below the listing's prefix, in hex: it tells nothing of other accounts, and

@@ -244,24 +244,51 @@ async fn old_records_go_and_sums_stay() {
     );
 }
 
-#[tokio::test]
-async fn dead_events_and_the_doctor() {
-    let store = Store::new(Arc::new(Memory::default()));
-    let s = on(store.clone());
-    let source = Arn::new("s3", "", "", "photos");
+/// An event for a function of `account` that died at `died`.
+async fn bury(store: &Store, id: &str, account: &str, died: u64) {
     let event = Event {
-        id: "e1".into(),
-        target: "arn:aws:lambda:us-east-1:000000000000:function:thumbs".parse().expect("an ARN"),
-        source: Source { service: None, arn: Some(source), account: "000000000000".into() },
+        id: id.into(),
+        target: Arn::new("lambda", "us-east-1", account, "function:thumbs"),
+        source: Source { service: None, arn: Some(Arn::new("s3", "", "", "photos")), account: account.into() },
         created: Timestamp(NOW),
         payload: serde_json::value::RawValue::from_string("{}".into()).expect("JSON"),
         attributes: Default::default(),
     };
     let waiting = store::outbox::Waiting { event, attempts: 2, due: Timestamp(NOW) };
     store
-        .transact(async |tx| store::outbox::bury(&tx, &waiting, Timestamp(NOW + 5), "it always fails"))
+        .transact(async |tx| store::outbox::bury(&tx, &waiting, Timestamp(died), "it always fails"))
         .await
         .expect("buries");
+}
+
+#[tokio::test]
+async fn dead_events_in_pages() {
+    let store = Store::new(Arc::new(Memory::default()));
+    let s = on(store.clone());
+    for i in 0..50 {
+        bury(&store, &format!("own-{i:02}"), "000000000000", NOW + i / 3).await;
+        bury(&store, &format!("other-{i:02}"), "111111111111", NOW + 1_000 + i).await;
+    }
+    let (mut ids, mut request) = (Vec::new(), json!({"Limit": 20}));
+    for _ in 0..4 {
+        let page = s.ok("ListDeadEvents", request).await;
+        let events = page["Events"].as_array().expect("events");
+        assert!(events.len() <= 20);
+        ids.extend(events.iter().map(|e| e["Id"].as_str().expect("an id").to_owned()));
+        let Some(next) = page["NextToken"].as_str() else { break };
+        request = json!({"Limit": 20, "NextToken": next});
+    }
+    let expect: Vec<_> = (0..50).rev().map(|i| format!("own-{i:02}")).collect();
+    assert_eq!(ids, expect, "all of the account's, the latest first, and nobody else's");
+    let fault = s.call("ListDeadEvents", json!({"NextToken": "junk"})).await.expect_err("refused");
+    assert_eq!(fault.code, "ValidationException");
+}
+
+#[tokio::test]
+async fn dead_events_and_the_doctor() {
+    let store = Store::new(Arc::new(Memory::default()));
+    let s = on(store.clone());
+    bury(&store, "e1", "000000000000", NOW + 5).await;
     let dead = s.ok("ListDeadEvents", json!({})).await;
     let expect = json!([{
         "Id": "e1", "Target": "arn:aws:lambda:us-east-1:000000000000:function:thumbs", "Source": "arn:aws:s3:::photos",

@@ -9,7 +9,7 @@ use crate::store::{At, Below, function, page, resolve};
 use base::FunctionRef;
 use room::Context;
 use std::sync::Arc;
-use store::{Key, KeyReader};
+use store::{Key, KeyReader, Tx};
 use wire::Empty;
 
 /// Replaces the settings as a whole.
@@ -26,13 +26,12 @@ pub async fn put(
         modified: room.clock.now(),
     };
     if config.retries_max.is_none() && config.age_max_s.is_none() && input.destination_config.is_none() {
-        let message = "You must specify at least one of error handling or destination setting.";
-        return Err(Error::Invalid(message.into()));
+        return Err(nothing_set());
     }
     let (named, key, config) = (&named, &key_of(&named), &config);
     room.store
         .transact(|tx| async move {
-            resolve(&tx, named).await?;
+            there(&tx, named).await?;
             Ok::<_, Error>(tx.put(key, config)?)
         })
         .await?;
@@ -47,11 +46,15 @@ pub async fn update(
 ) -> Result<s::FunctionEventInvokeConfig> {
     let named = &name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
     check_destinations(input.destination_config.as_ref())?;
+    let limits = input.maximum_retry_attempts.or(input.maximum_event_age_in_seconds);
+    if limits.is_none() && input.destination_config.is_none() {
+        return Err(nothing_set());
+    }
     let (key, input, now) = (&key_of(named), &input, room.clock.now());
     let config = room
         .store
         .transact(|tx| async move {
-            resolve(&tx, named).await?;
+            there(&tx, named).await?;
             let mut config = tx.get::<EventConfig>(key).await?.ok_or_else(|| missing(named))?;
             let given = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
             config.retries_max = given(input.maximum_retry_attempts).or(config.retries_max);
@@ -131,6 +134,18 @@ fn qualified(named: &FunctionRef) -> String {
 
 fn key_of(named: &FunctionRef) -> Key {
     At::EventConfig(&named.scope, &named.name, named.qualifier.as_deref().unwrap_or(LATEST)).key()
+}
+
+fn nothing_set() -> Error {
+    Error::Invalid("You must specify at least one of error handling or destination setting.".into())
+}
+
+/// The function and what the qualifier names must be there; AWS has a text of its own for these operations.
+async fn there(tx: &Tx, named: &FunctionRef) -> Result<()> {
+    match resolve(tx, named).await {
+        Err(Error::NotFound(_)) => Err(Error::NotFound("The function doesn't exist.".into())),
+        found => found.map(|_| ()),
+    }
 }
 
 fn missing(named: &FunctionRef) -> Error {

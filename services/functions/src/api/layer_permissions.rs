@@ -1,6 +1,6 @@
 //! Resource policies of layer versions.
 
-use super::layers::missing;
+use super::layers::version_number;
 use super::permissions::{Left, add as add_statement, check_revision, remove as remove_statement};
 use super::shapes as s;
 use crate::Functions;
@@ -28,12 +28,12 @@ pub async fn add(
         organisation: input.organization_id.as_deref(),
         ..Grant::default()
     })?;
-    let (key, input, statement, revision_id) = (&key, &input, &statement, &room.entropy.uuid());
+    let (key, arn, input, statement, revision_id) = (&key, &arn, &input, &statement, &room.entropy.uuid());
     room.store
         .transact(|tx| async move {
-            let mut version = tx.get::<LayerVersion>(key).await?.ok_or_else(missing)?;
+            let mut version = tx.get::<LayerVersion>(key).await?.ok_or_else(|| missing(arn))?;
             let mut policy = version.policy.take().unwrap_or_default();
-            check_revision(&policy, input.revision_id.as_deref())?;
+            check_revision(&policy, input.revision_id.as_deref(), "GetLayerPolicy")?;
             add_statement(&mut policy, statement, revision_id)?;
             version.policy = Some(policy);
             Ok::<_, Error>(tx.put(key, &version)?)
@@ -46,14 +46,13 @@ pub async fn add(
 }
 
 pub async fn remove(room: Arc<Functions>, cx: Context, input: s::RemoveLayerVersionPermissionRequest) -> Result<Empty> {
-    let (key, _) = locate(&cx, &input.layer_name, input.version_number)?;
-    let (key, input, revision_id) = (&key, &input, &room.entropy.uuid());
+    let (key, arn) = locate(&cx, &input.layer_name, input.version_number)?;
+    let (key, arn, input, revision_id) = (&key, &arn, &input, &room.entropy.uuid());
     room.store
         .transact(|tx| async move {
-            let mut version = tx.get::<LayerVersion>(key).await?.ok_or_else(missing)?;
-            let no_policy = || Error::NotFound("No policy is associated with the given resource.".into());
+            let mut version = tx.get::<LayerVersion>(key).await?.ok_or_else(|| missing(arn))?;
             let mut policy = version.policy.take().ok_or_else(no_policy)?;
-            check_revision(&policy, input.revision_id.as_deref())?;
+            check_revision(&policy, input.revision_id.as_deref(), "GetLayerPolicy")?;
             version.policy = match remove_statement(&mut policy, &input.statement_id, revision_id)? {
                 Left::Statements => Some(policy),
                 Left::Nothing => None,
@@ -69,19 +68,27 @@ pub async fn get(
     cx: Context,
     input: s::GetLayerVersionPolicyRequest,
 ) -> Result<s::GetLayerVersionPolicyResponse> {
-    let (key, _) = locate(&cx, &input.layer_name, input.version_number)?;
-    let version = room.store.get::<LayerVersion>(&key).await?.ok_or_else(missing)?;
-    let Policy { statements, revision_id } = version.policy.ok_or_else(missing)?;
+    let (key, arn) = locate(&cx, &input.layer_name, input.version_number)?;
+    let version = room.store.get::<LayerVersion>(&key).await?.ok_or_else(|| missing(&arn))?;
+    let Policy { statements, revision_id } = version.policy.ok_or_else(no_policy)?;
     Ok(s::GetLayerVersionPolicyResponse {
         policy: Some(document(&statements).to_string()),
         revision_id: Some(revision_id),
     })
 }
 
+fn missing(arn: &str) -> Error {
+    Error::NotFound(format!("Layer version {arn} does not exist."))
+}
+
+fn no_policy() -> Error {
+    Error::NotFound("No policy is associated with the given resource.".into())
+}
+
 /// Key and ARN of the layer version that a request names.
 fn locate(cx: &Context, layer: &str, number: i64) -> Result<(Key, String)> {
     let layer = name::layer(cx.scope(), layer)?;
-    let number = u64::try_from(number).map_err(|_| missing())?;
+    let number = version_number(number)?;
     let arn = name::layer_version_arn(cx.scope(), &layer, number).to_string();
     Ok((At::LayerVersion(cx.scope(), &layer, number).key(), arn))
 }

@@ -8,7 +8,7 @@ use crate::code::{Source, sha256_base64};
 use crate::error::{Error, Result};
 use crate::model::{LAYERS_MAX, UNPACKED_BYTES_MAX, name};
 use crate::records::{Layer, LayerUse, LayerVersion};
-use crate::store::{At, Below, page};
+use crate::store::{At, Below, page, page_back};
 use base::Scope;
 use room::Context;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ pub async fn get_by_arn(
 pub async fn delete(room: Arc<Functions>, cx: Context, input: s::DeleteLayerVersionRequest) -> Result<Empty> {
     let scope = cx.scope();
     let layer = name::layer(scope, &input.layer_name)?;
-    let Ok(number) = u64::try_from(input.version_number) else { return Ok(Empty {}) };
+    let number = version_number(input.version_number)?;
     let (room, key) = (&*room, &At::LayerVersion(scope, &layer, number).key());
     room.store
         .transact(|tx| async move {
@@ -118,9 +118,9 @@ pub async fn list_versions(
     let filter = Filter { runtime: input.compatible_runtime, architecture: input.compatible_architecture };
     let prefix = Below::LayerVersions.of(cx.scope(), &layer);
     let marker = input.marker.as_deref().filter(|m| !m.is_empty());
-    let found = page::<LayerVersion>(&room.store, &prefix, marker, page_size(input.max_items)).await?;
-    // Newest first within a page, as AWS lists them.
-    let matching = found.items.iter().rev().filter(|(_, v)| filter.fits(v));
+    // Newest first, as AWS lists them.
+    let found = page_back::<LayerVersion>(&room.store, &prefix, marker, page_size(input.max_items)).await?;
+    let matching = found.items.iter().filter(|(_, v)| filter.fits(v));
     Ok(s::ListLayerVersionsResponse {
         layer_versions: Some(matching.map(|(_, v)| item(cx.scope(), v)).collect()),
         next_marker: found.next,
@@ -203,8 +203,16 @@ pub fn missing() -> Error {
     Error::NotFound("The resource you requested does not exist.".into())
 }
 
+/// The number of a layer's version: they begin at 1.
+pub fn version_number(number: i64) -> Result<u64> {
+    match u64::try_from(number) {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(Error::Invalid("Layer Version Cannot be less than 1".into())),
+    }
+}
+
 async fn find(room: &Functions, scope: &Scope, layer: &str, number: i64) -> Result<LayerVersion> {
-    let number = u64::try_from(number).map_err(|_| missing())?;
+    let number = version_number(number)?;
     let found = room.store.get::<LayerVersion>(&At::LayerVersion(scope, layer, number).key()).await?;
     found.ok_or_else(missing)
 }

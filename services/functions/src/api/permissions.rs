@@ -47,7 +47,7 @@ pub async fn add_permission(
         .transact(|tx| async move {
             resolve(&tx, named).await?;
             let mut policy = tx.get::<Policy>(key).await?.unwrap_or_default();
-            check_revision(&policy, input.revision_id.as_deref())?;
+            check_revision(&policy, input.revision_id.as_deref(), "GetPolicy")?;
             add(&mut policy, statement, revision_id)?;
             Ok::<_, Error>(tx.put(key, &policy)?)
         })
@@ -63,7 +63,7 @@ pub async fn remove_permission(room: Arc<Functions>, cx: Context, input: s::Remo
             resolve(&tx, named).await?;
             let no_policy = || Error::NotFound("No policy is associated with the given resource.".into());
             let mut policy = tx.get::<Policy>(key).await?.ok_or_else(no_policy)?;
-            check_revision(&policy, input.revision_id.as_deref())?;
+            check_revision(&policy, input.revision_id.as_deref(), "GetPolicy")?;
             match remove(&mut policy, &input.statement_id, revision_id)? {
                 Left::Statements => tx.put(key, &policy)?,
                 Left::Nothing => tx.delete(key),
@@ -99,9 +99,10 @@ fn key_of(named: &FunctionRef) -> Key {
     At::Policy(&named.scope, &named.name, qualifier).key()
 }
 
-pub fn check_revision(policy: &Policy, revision_id: Option<&str>) -> Result<()> {
+/// `latest` is the operation that tells the latest revision.
+pub fn check_revision(policy: &Policy, revision_id: Option<&str>, latest: &'static str) -> Result<()> {
     match revision_id {
-        Some(id) if id != policy.revision_id => Err(Error::Precondition("GetPolicy")),
+        Some(id) if id != policy.revision_id => Err(Error::Precondition(latest)),
         _ => Ok(()),
     }
 }

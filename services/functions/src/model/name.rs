@@ -82,7 +82,11 @@ pub fn unqualified(scope: &Scope, text: &str) -> Result<FunctionRef> {
     let mut named = function(scope, text, None)?;
     match named.qualifier.take().as_deref() {
         None | Some(LATEST) => Ok(named),
-        Some(_) => Err(Error::constraint(text, "functionName", "Member must not have a qualifier")),
+        Some(_) => Err(Error::Invalid(
+            "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. \
+             Please specify either a function name or an unqualified function ARN."
+                .into(),
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The operations: the table, GetUsage, ListInvocations, ListDeadEvents and GetDoctor.
 
+mod dead;
 mod invocations;
 #[rustfmt::skip]
 mod shapes;
@@ -19,7 +20,7 @@ pub fn table() -> Table<Usage> {
     Table::new(&shapes::SERVICE)
         .op("GetUsage", |_, _: &GetUsageRequest| access("GetUsage"), get_usage)
         .op("ListInvocations", |_, _: &ListInvocationsRequest| access("ListInvocations"), invocations::list)
-        .op("ListDeadEvents", |_, _: &ListDeadEventsRequest| access("ListDeadEvents"), list_dead_events)
+        .op("ListDeadEvents", |_, _: &ListDeadEventsRequest| access("ListDeadEvents"), dead::list)
         .op("GetDoctor", |_, _: &GetDoctorRequest| access("GetDoctor"), get_doctor)
 }
 
@@ -64,29 +65,6 @@ async fn get_usage(usage: Arc<Usage>, cx: Context, input: GetUsageRequest) -> Re
         start: sums.range.start as i64,
         end: if input.end.is_some() { sums.range.end } else { now } as i64,
     })
-}
-
-/// Events that will not be tried again, the latest first, with the reason. Only those of the caller's account.
-async fn list_dead_events(
-    usage: Arc<Usage>,
-    cx: Context,
-    input: ListDeadEventsRequest,
-) -> Result<ListDeadEventsResponse, Error> {
-    let dead = ::store::outbox::dead(&usage.store, limit(input.limit)).await?;
-    let own = dead.into_iter().filter(|d| d.event.source.account == cx.account());
-    let event = |d: ::store::outbox::Dead| {
-        let source = d.event.source;
-        DeadEvent {
-            id: d.event.id,
-            target: d.event.target.to_string(),
-            source: source.arn.map(|a| a.to_string()).or(source.service).unwrap_or(source.account),
-            created: d.event.created.millis() as i64,
-            died: d.died.millis() as i64,
-            attempts: d.attempts as i32,
-            reason: d.reason,
-        }
-    };
-    Ok(ListDeadEventsResponse { events: own.map(event).collect() })
 }
 
 async fn get_doctor(usage: Arc<Usage>, _: Context, _: GetDoctorRequest) -> Result<GetDoctorResponse, Error> {

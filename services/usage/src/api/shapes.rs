@@ -139,6 +139,8 @@ pub struct InvocationRecord {
 pub struct ListDeadEventsRequest {
     #[serde(rename = "Limit", default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
 }
 
 impl wire::Input for ListDeadEventsRequest {}
@@ -147,6 +149,8 @@ impl wire::Input for ListDeadEventsRequest {}
 pub struct ListDeadEventsResponse {
     #[serde(rename = "Events")]
     pub events: Vec<DeadEvent>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
 }
 
 impl wire::Output for ListDeadEventsResponse {}
@@ -217,8 +221,8 @@ pub static SERVICE: Service = Service {
         /* 15 */ Shape { name: "InvocationList", sensitive: false, kind: List { item: 16, min: None, max: None } },
         /* 16 */ Shape { name: "InvocationRecord", sensitive: false, kind: Structure { members: &[Member { name: "RequestId", shape: 25, required: true, location: Body("RequestId") }, Member { name: "FunctionName", shape: 25, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 25, required: true, location: Body("Version") }, Member { name: "At", shape: 6, required: true, location: Body("At") }, Member { name: "Start", shape: 24, required: true, location: Body("Start") }, Member { name: "Instance", shape: 25, required: false, location: Body("Instance") }, Member { name: "DurationUs", shape: 22, required: true, location: Body("DurationUs") }, Member { name: "InitUs", shape: 22, required: true, location: Body("InitUs") }, Member { name: "BilledMs", shape: 22, required: true, location: Body("BilledMs") }, Member { name: "MemoryMb", shape: 14, required: true, location: Body("MemoryMb") }, Member { name: "MaxMemoryMb", shape: 14, required: true, location: Body("MaxMemoryMb") }, Member { name: "BytesIn", shape: 22, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 22, required: true, location: Body("BytesOut") }, Member { name: "Error", shape: 25, required: false, location: Body("Error") }], payload: None } },
         /* 17 */ Shape { name: "Limit", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(1000) } },
-        /* 18 */ Shape { name: "ListDeadEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Limit", shape: 17, required: false, location: Query("limit") }], payload: None } },
-        /* 19 */ Shape { name: "ListDeadEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Events", shape: 4, required: true, location: Body("Events") }], payload: None } },
+        /* 18 */ Shape { name: "ListDeadEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Limit", shape: 17, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 23, required: false, location: Query("nextToken") }], payload: None } },
+        /* 19 */ Shape { name: "ListDeadEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Events", shape: 4, required: true, location: Body("Events") }, Member { name: "NextToken", shape: 23, required: false, location: Body("NextToken") }], payload: None } },
         /* 20 */ Shape { name: "ListInvocationsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Function", shape: 7, required: false, location: Query("function") }, Member { name: "Start", shape: 6, required: false, location: Query("start") }, Member { name: "Limit", shape: 17, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 23, required: false, location: Query("nextToken") }], payload: None } },
         /* 21 */ Shape { name: "ListInvocationsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Invocations", shape: 15, required: true, location: Body("Invocations") }, Member { name: "NextToken", shape: 23, required: false, location: Body("NextToken") }], payload: None } },
         /* 22 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
