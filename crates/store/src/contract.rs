@@ -341,7 +341,7 @@ async fn lanes_are_read_in_order(f: Fixture) {
     assert_eq!((last.due, last.attempts, last.event.id.as_str()), (Timestamp(500), 1, "event-4"));
     let buried: Result<()> = store.transact(async |tx: Tx| outbox::bury(&tx, &last, Timestamp(600), "why")).await;
     buried.unwrap();
-    let dead = outbox::dead(&store, 10).await.unwrap();
+    let dead = outbox::dead(&store, None, 10).await.unwrap();
     assert_eq!((dead.len(), dead[0].attempts, dead[0].reason.as_str()), (1, 2, "why"));
     assert_eq!(outbox::counts(&store, 100).await.unwrap(), outbox::Counts { waiting: 5, dead: 1 });
     assert_eq!(outbox::counts(&store, 2).await.unwrap().waiting, 2);

@@ -65,6 +65,10 @@ fn due_key(target: &Arn, due: Timestamp, id: &str) -> Key {
     lane_key(target).number(due.millis()).text(id)
 }
 
+fn dead_key(died: Timestamp, id: &str) -> Key {
+    Key::of(DEAD).number(died.millis()).text(id)
+}
+
 pub(crate) fn put(tx: &Tx, event: &Event) -> Result<()> {
     // A key that could not be read back would stop everybody's delivery.
     if event.id.is_empty() || event.target.to_string().parse().as_ref() != Ok(&event.target) {
@@ -121,13 +125,14 @@ pub fn put_off(tx: &Tx, waiting: &Waiting, due: Timestamp) -> Result<()> {
 pub fn bury(tx: &Tx, waiting: &Waiting, died: Timestamp, reason: &str) -> Result<()> {
     done(tx, waiting);
     let dead = Dead { event: waiting.event.clone(), attempts: waiting.attempts + 1, died, reason: reason.to_owned() };
-    tx.put(&Key::of(DEAD).number(died.millis()).text(&waiting.event.id), &dead)
+    tx.put(&dead_key(died, &waiting.event.id), &dead)
 }
 
-/// Up to `limit` dead letters, the latest first.
-pub async fn dead(store: &Store, limit: usize) -> Result<Vec<Dead>> {
+/// Up to `limit` dead letters, the latest first, from `before` (when one died and its event's id, exclusive) on.
+pub async fn dead(store: &Store, before: Option<&Place>, limit: usize) -> Result<Vec<Dead>> {
     let all = Key::of(DEAD);
-    let items = store.scan_back(all.as_bytes(), &all.end(), limit).await?;
+    let end = before.map_or_else(|| all.end(), |(died, id)| dead_key(*died, id).into_bytes());
+    let items = store.scan_back(all.as_bytes(), &end, limit).await?;
     items.iter().map(|i| record::decode(&i.value)).collect()
 }
 
