@@ -40,6 +40,7 @@ use usage::Usage;
 pub struct Node {
     settings: Settings,
     address: SocketAddr,
+    driver: Arc<sandbox::Process>,
     engine: Arc<Engine>,
     logs: Arc<Logs>,
     usage: Arc<Usage>,
@@ -179,6 +180,7 @@ impl Node {
         let node = Self {
             settings,
             address,
+            driver,
             engine,
             logs,
             usage,
@@ -222,6 +224,8 @@ impl Node {
         if tokio::time::timeout(Duration::from_secs(5), flushed).await.is_err() {
             tracing::warn!("stopped with logs or usage unwritten: storage does not take them");
         }
+        let driver = self.driver;
+        let _ = tokio::task::spawn_blocking(move || driver.stop()).await;
     }
 
     /// The root key of a node that strangers can reach, for its owner's eyes only.

@@ -70,10 +70,13 @@ impl Node {
     /// Proportional memory of the node and its launcher, in MB, without the functions' instances.
     pub fn memory_mb(&self) -> Result<f64> {
         let pid = self.child.as_ref().context("the node runs")?.id();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let mut kb = pss_kb(pid)?;
-        for child in children.split_whitespace() {
-            kb += pss_kb(child.parse()?).unwrap_or(0);
+        // A thread of the node's started the launcher, so the launcher is that thread's child.
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let children = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                kb += pss_kb(child.parse()?).unwrap_or(0);
+            }
         }
         Ok(kb as f64 / 1024.0)
     }

@@ -85,11 +85,9 @@ impl Hierarchy {
         }
     }
 
-    /// Removes this launcher's own groups, once they are empty.
+    /// Removes this launcher's own groups with what is left in them.
     pub fn remove(&self) {
-        for dir in self.directories() {
-            let _ = fs::remove_dir(dir);
-        }
+        self.directories().for_each(|dir| remove_all(dir));
     }
 }
 
@@ -272,7 +270,7 @@ fn launcher_name(pid: i32) -> Option<String> {
     Some(format!("wadi-{pid}-{start}"))
 }
 
-/// Ends and removes what dead launchers left under `parent`. At most one retry per group: the next start comes again.
+/// Ends and removes what dead launchers left under `parent`.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -285,10 +283,25 @@ fn sweep(parent: &Path) {
         for group in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
             if group.path().is_dir() {
                 kill_all(&group.path());
-                let _ = fs::remove_dir(group.path());
             }
         }
-        let _ = fs::remove_dir(entry.path());
+        remove_all(&entry.path());
+    }
+}
+
+/// Removes a launcher's group and the sandboxes' groups in it. Each is busy for a moment after its last process has ended:
+/// waits for that, half a second at most in all.
+fn remove_all(dir: &Path) {
+    for _ in 0..50 {
+        let below = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        for group in below.filter(|path| path.is_dir()) {
+            let _ = fs::remove_dir(group);
+        }
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+            _ => return,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Driver, Error, Promise, Raised, Spec, protocol};
 use async_trait::async_trait;
 use link::Shared;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ pub struct ProcessConfig {
     pub state_dir: PathBuf,
 }
 
-/// The process driver. Dropping it ends the launcher and so every sandbox, and waits for that (seconds at most).
+/// The process driver. Dropping it is [`Process::stop`].
 pub struct Process {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Process {
@@ -44,7 +44,7 @@ impl Process {
             let shared = shared.clone();
             move || link::run(&shared, &config, &ready)
         });
-        let process = Self { shared, thread: Some(thread.map_err(|error| refused(&error))?) };
+        let process = Self { shared, thread: Mutex::new(Some(thread.map_err(|error| refused(&error))?)) };
         match first.recv_timeout(READY_MAX) {
             Ok(result) => result.map(|()| Arc::new(process)),
             Err(_) => Err(Error::Start(format!("not ready after {} seconds", READY_MAX.as_secs()))),
@@ -52,12 +52,21 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    /// Ends the launcher and so every sandbox, and waits until both have cleared away what they had. Blocks, for seconds
+    /// at most; calls after it are refused.
+    pub fn stop(&self) {
         self.shared.stop();
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
