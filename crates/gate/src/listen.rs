@@ -87,8 +87,8 @@ impl Gate {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .pipeline_flush(true);
+            // Never `pipeline_flush`: it lifts the bound on what is buffered for a client that reads slowly.
+            .max_buf_size(HEAD_BYTES_MAX);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -1,7 +1,7 @@
 //! Leases on bytes: what somebody reads is deleted when the last reader is done, not under their hands.
 
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use store::BlobId;
 use tokio::sync::Notify;
@@ -23,9 +23,19 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// By data id: how many readers, and the blobs to delete when they are done.
-    read: HashMap<String, (usize, Vec<BlobId>)>,
+    /// By data id.
+    read: HashMap<String, Reading>,
     doomed: Vec<BlobId>,
+}
+
+/// Readers of one data id.
+#[derive(Default)]
+struct Reading {
+    readers: usize,
+    /// The blobs of all its parts that somebody opens later than now.
+    covered: HashSet<BlobId>,
+    /// The blobs to delete when the readers are done.
+    waiting: Vec<BlobId>,
 }
 
 /// A reader's hold on a data id; ends when dropped.
@@ -36,7 +46,7 @@ pub struct Lease {
 
 impl Leases {
     pub fn take(&self, id: &str) -> Lease {
-        self.inner.state.lock().read.entry(id.to_owned()).or_default().0 += 1;
+        self.inner.state.lock().read.entry(id.to_owned()).or_default().readers += 1;
         Lease { inner: self.inner.clone(), id: id.to_owned() }
     }
 
@@ -47,7 +57,7 @@ impl Leases {
         }
         let mut state = self.inner.state.lock();
         match state.read.get_mut(id) {
-            Some((_, waiting)) => waiting.extend(blobs),
+            Some(reading) => reading.waiting.extend(blobs),
             None => {
                 state.add(blobs);
                 self.inner.free.notify_one();
@@ -66,9 +76,20 @@ impl Leases {
         }
     }
 
-    /// Is the blob without a record, but still being read?
+    /// Is somebody reading the blob, or will be?
     pub fn holds(&self, blob: &BlobId) -> bool {
-        self.inner.state.lock().read.values().any(|(_, waiting)| waiting.contains(blob))
+        let state = self.inner.state.lock();
+        state.read.values().any(|r| r.covered.contains(blob) || r.waiting.contains(blob))
+    }
+}
+
+impl Lease {
+    /// The reader will open these blobs. The sweep leaves them alone even if whoever removed their record (and was cut
+    /// off, or is about to say so) has not doomed them.
+    pub fn cover(&self, blobs: Vec<BlobId>) {
+        if let Some(reading) = self.inner.state.lock().read.get_mut(&self.id) {
+            reading.covered.extend(blobs);
+        }
     }
 }
 
@@ -82,13 +103,13 @@ impl State {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut state = self.inner.state.lock();
-        let Some((readers, _)) = state.read.get_mut(&self.id) else { return };
-        *readers -= 1;
-        if *readers == 0
-            && let Some((_, blobs)) = state.read.remove(&self.id)
-            && !blobs.is_empty()
+        let Some(reading) = state.read.get_mut(&self.id) else { return };
+        reading.readers -= 1;
+        if reading.readers == 0
+            && let Some(Reading { waiting, .. }) = state.read.remove(&self.id)
+            && !waiting.is_empty()
         {
-            state.add(blobs);
+            state.add(waiting);
             self.inner.free.notify_one();
         }
     }

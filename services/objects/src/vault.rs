@@ -133,12 +133,9 @@ impl Vault {
             return Ok(stream::empty().boxed());
         }
         let lease = data.id().map(|id| self.leases.take(id));
-        let bytes = match data {
-            Data::Parts { id, .. } => {
-                let PartList(parts) = self.store.get(&Space::List(id).key()).await?.ok_or(Error::Vanished)?;
-                self.open_parts(parts, range)
-            }
-            simple => self.open_simple(simple, range).await?,
+        let bytes = match (data, &lease) {
+            (Data::Parts { id, .. }, Some(lease)) => self.open_parts(id, lease, range).await?,
+            _ => self.open_simple(data, range).await?,
         };
         Ok(Held { bytes, _lease: lease }.boxed())
     }
@@ -163,24 +160,43 @@ impl Vault {
         }
     }
 
-    /// Opens one part after the other, each when the one before it has been read.
-    fn open_parts(&self, parts: Vec<Part>, range: Range<u64>) -> ByteStream {
+    /// Opens one part after the other, each when the one before it has been read. Nothing can take them away meanwhile:
+    /// blobs are held, and the one part that may be small enough to be inline is read at once.
+    async fn open_parts(&self, list: &str, lease: &Lease, range: Range<u64>) -> Result<ByteStream> {
+        let key = Space::List(list).key();
+        let PartList(parts) = self.store.get(&key).await?.ok_or(Error::Vanished)?;
         let mut start = 0;
-        let mut pieces = Vec::new();
+        let mut wanted = Vec::new();
         for part in parts {
             let end = start + part.size;
             let (from, to) = (range.start.max(start), range.end.min(end));
             if from < to {
-                pieces.push((part.data, from - start..to - start));
+                wanted.push((part.data, from - start..to - start));
             }
             start = end;
         }
+        lease.cover(wanted.iter().flat_map(|(data, _)| self.blobs_of(data)).collect());
+        let mut pieces = Vec::with_capacity(wanted.len());
+        for (data, range) in wanted {
+            let read = match &data {
+                Data::Inline(_) => Some(self.open_simple(&data, range.clone()).await?),
+                _ => None,
+            };
+            pieces.push((data, range, read));
+        }
+        // Still there, so whatever removes them from now on finds the lease and what it covers.
+        self.store.get_bytes(&key).await?.ok_or(Error::Vanished)?;
         let vault = self.clone();
-        let open = move |(data, range): (Data, Range<u64>)| {
+        let open = move |(data, range, read): (Data, Range<u64>, Option<ByteStream>)| {
             let vault = vault.clone();
-            async move { vault.open_simple(&data, range).await }
+            async move {
+                match read {
+                    Some(bytes) => Ok(bytes),
+                    None => vault.open_simple(&data, range).await,
+                }
+            }
         };
-        stream::iter(pieces).then(open).try_flatten().boxed()
+        Ok(stream::iter(pieces).then(open).try_flatten().boxed())
     }
 
     /// In a transaction that removes or replaces a record: removes its data too, and says which blobs may go once it

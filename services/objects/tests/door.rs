@@ -6,6 +6,7 @@ use base::AccountId;
 use base::port::ObjectReader;
 use bytes::Bytes;
 use http::Method;
+use http_body_util::BodyExt;
 use kit::{Kit, ROOT, SIGNING, Signer};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -277,6 +278,85 @@ async fn multipart() {
     stop.cancel();
     work.await.expect("stops");
     assert_eq!(kit.blobs_on_disk(), 0);
+}
+
+/// Uploads `parts` as one object.
+async fn upload(kit: &Kit, path: &str, parts: &[Bytes]) {
+    let id = kit.send(Method::POST, &format!("{path}?uploads"), &[], "").await.succeeds().all("UploadId")[0].to_owned();
+    let mut xml = String::new();
+    for (body, n) in parts.iter().zip(1..) {
+        let part = kit.put(&format!("{path}?partNumber={n}&uploadId={id}"), body.clone()).await.succeeds();
+        xml += &format!("<Part><PartNumber>{n}</PartNumber><ETag>{}</ETag></Part>", part.header("etag"));
+    }
+    let xml = format!("<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>");
+    kit.send(Method::POST, &format!("{path}?uploadId={id}"), &[], xml).await.succeeds();
+}
+
+#[tokio::test]
+async fn who_reads_reads_to_the_end() {
+    let kit = Kit::new().await;
+    let (five, tail) = (Bytes::from(vec![7u8; 5 << 20]), Bytes::from("tail"));
+    let stop = CancellationToken::new();
+    let work = tokio::spawn(kit.objects.clone().work(stop.clone()));
+    for (last, swept) in [(tail, false), (blob(), false), (blob(), true)] {
+        let length = five.len() + last.len();
+        upload(&kit, "/photos/m", &[five.clone(), last]).await;
+        let week = Duration::from_secs(604_800);
+        let mut body = kit.begin(kit.presigned(Method::GET, "/photos/m", week)).await.into_body();
+        let first = body.frame().await.expect("a piece").expect("bytes").into_data().expect("data").len();
+        if swept {
+            // As if whoever deletes it were cut off between the commit and letting go of its blobs.
+            kit.forget("objects/object").await;
+            kit.forget("objects/blob").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            kit.objects.sweep().await.expect("sweeps");
+        } else {
+            kit.delete("/photos/m").await.succeeds();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(kit.blobs_on_disk() > 0, "somebody reads them");
+        assert_eq!(first + body.collect().await.expect("all of it").to_bytes().len(), length);
+    }
+    kit.objects.sweep().await.expect("sweeps");
+    stop.cancel();
+    work.await.expect("stops");
+    assert_eq!(kit.blobs_on_disk(), 0);
+}
+
+/// Readers that begin at any moment of an object's life have all of it or none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_race_with_deletes() {
+    let kit = std::sync::Arc::new(Kit::new().await);
+    let stop = CancellationToken::new();
+    let work = tokio::spawn(kit.objects.clone().work(stop.clone()));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (kit, stop) = (kit.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut found = 0;
+                while !stop.is_cancelled() {
+                    let got = kit.get("/photos/m").await;
+                    match got.status.as_u16() {
+                        200 => assert_eq!(got.body, blob()),
+                        status => assert_eq!(status, 404, "{}", got.text()),
+                    }
+                    found += usize::from(got.status.is_success());
+                }
+                found
+            })
+        })
+        .collect();
+    for _ in 0..30 {
+        upload(&kit, "/photos/m", &[blob()]).await;
+        kit.delete("/photos/m").await.succeeds();
+    }
+    stop.cancel();
+    let mut found = 0;
+    for reader in readers {
+        found += reader.await.expect("whole or not there");
+    }
+    work.await.expect("stops");
+    assert!(found > 0);
 }
 
 const NOTIFY: &str = "<NotificationConfiguration><CloudFunctionConfiguration><Id>one</Id>\

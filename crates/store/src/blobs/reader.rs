@@ -12,9 +12,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 /// The largest piece a stream gives.
-const PIECE_BYTES_MAX: u64 = 1 << 20;
+const PIECE_BYTES_MAX: u64 = 256 << 10;
 
-/// A stream of a blob's bytes, in pieces of at most 1 MiB; the next is read when the last has been taken.
+/// A stream of a blob's bytes, in pieces of at most 256 KiB; the next is read when the last has been taken.
 pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 impl Blobs {
@@ -55,15 +55,15 @@ fn pieces(file: Arc<File>, range: Range<u64>, name: String) -> BlobStream {
                 return Ok(None);
             }
             let end = left.end.min(left.start + PIECE_BYTES_MAX);
-            let piece = blocking(move || {
-                let mut buffer = vec![0; (end - left.start) as usize];
-                match file.read_exact_at(&mut buffer, left.start) {
-                    Ok(()) => Ok(Bytes::from(buffer)),
-                    Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                        Err(Error::Damaged(format!("blob {name} became shorter")))
-                    }
-                    Err(e) => Err(io_failed(&e)),
+            // Made here and not in the closure: an allocator that keeps memory for each thread would keep some for every
+            // one of the many threads that do file work.
+            let mut buffer = vec![0; (end - left.start) as usize];
+            let piece = blocking(move || match file.read_exact_at(&mut buffer, left.start) {
+                Ok(()) => Ok(Bytes::from(buffer)),
+                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    Err(Error::Damaged(format!("blob {name} became shorter")))
                 }
+                Err(e) => Err(io_failed(&e)),
             });
             Ok(Some((piece.await?, end..left.end)))
         }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, Target, Targets, TemporaryKeys};
 use base::{AccountId, Arn, Caller, Event, Source, Timestamp, Verdict};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use objects::{Config, Objects, Parts};
 use room::{Body, Door};
@@ -217,11 +217,19 @@ impl Kit {
         parts
     }
 
+    /// Sends without a body and does not read the reply's.
+    pub async fn begin(&self, parts: http::request::Parts) -> Response<Body> {
+        self.serve(parts, room::empty()).await
+    }
+
+    async fn serve(&self, parts: http::request::Parts, body: Body) -> Response<Body> {
+        let ip = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+        self.door.serve(Request::from_parts(parts, body), "request-1", ip).await
+    }
+
     /// Sends as it is.
     pub async fn raw(&self, parts: http::request::Parts, body: Body) -> Reply {
-        let ip = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
-        let reply = self.door.serve(Request::from_parts(parts, body), "request-1", ip).await;
-        let (parts, body) = reply.into_parts();
+        let (parts, body) = self.serve(parts, body).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         Reply { status: parts.status, headers: parts.headers, body }
     }
@@ -248,6 +256,16 @@ impl Kit {
             events.push((waiting.event, payload["Records"][0].clone()));
         }
         events
+    }
+
+    /// Removes every key of a space behind the room's back.
+    pub async fn forget(&self, space: &'static str) {
+        let from = store::Key::of(space);
+        let all = self.store.scan(from.as_bytes(), &[0xff], 1000).await.expect("memory");
+        for item in all.iter().filter(|i| i.key.starts_with(from.as_bytes())) {
+            let delete = async |tx: store::Tx| Ok::<_, store::Error>(tx.delete_bytes(&item.key));
+            self.store.transact(delete).await.expect("memory");
+        }
     }
 
     /// How many blobs are on disk.
