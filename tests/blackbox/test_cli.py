@@ -2,8 +2,9 @@
 
 import json
 import subprocess
+import urllib.request
 
-from conftest import RUNTIME, WADI
+from conftest import ROOT, RUNTIME, WADI
 
 
 def test_deploy_invoke_logs_list_usage(shared, tmp_path):
@@ -21,6 +22,16 @@ def test_deploy_invoke_logs_list_usage(shared, tmp_path):
     assert "seen" in shared.cli("logs", "greeter").stdout
     assert any(row["FunctionName"] == "greeter" for row in find_rows(json.loads(shared.cli("usage", "--json").stdout)))
     shared.client("lambda").delete_function(FunctionName="greeter")
+
+
+def test_the_hello_example(shared):
+    """As its README says."""
+    shared.cli("deploy", str(ROOT / "examples/hello"), "--name", "hello-example", "--runtime", RUNTIME)
+    url = next(row for row in json.loads(shared.cli("list", "--json").stdout) if row["FunctionName"] == "hello-example").get("FunctionUrl") \
+        or shared.client("lambda").get_function_url_config(FunctionName="hello-example")["FunctionUrl"]
+    with urllib.request.urlopen(urllib.request.Request(shared.url + "/", headers={"Host": url.split("/")[2]})) as r:
+        assert r.status == 200 and r.read()
+    shared.client("lambda").delete_function(FunctionName="hello-example")
 
 
 def find_rows(value):

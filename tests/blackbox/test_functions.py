@@ -122,7 +122,7 @@ def test_refusals(shared, function):
         (dict(Role="nobody"), "ValidationException", "role"),
         (dict(Environment={"Variables": {"AWS_REGION": "x"}}), "InvalidParameterValueException", "Reserved keys used in this request: AWS_REGION"),
         (dict(Environment={"Variables": {"XX": "y" * 5000}}), "InvalidParameterValueException", "4KB"),
-        (dict(MemorySize=64), "ValidationException", "memorySize"),
+        (dict(MemorySize=40000), "ValidationException", "memorySize"),
         (dict(Code={"S3Bucket": "no-such-bucket-here", "S3Key": "k"}), "InvalidParameterValueException", "NoSuchBucket"),
         (dict(VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}), "InvalidParameterValueException", "VpcConfig"),
     ]
@@ -179,6 +179,25 @@ def handler(event, context):
     eventually(lambda: s3.list_objects_v2(Bucket="async-tries", Prefix="once/")["KeyCount"] == 1)
     dead = eventually(lambda: [e for e in shared.get("/_wadi/api/events/dead")["Events"] if e["Target"].endswith(name)] or None)
     assert len([e for e in dead if e["Attempts"] == 3]) == 1, dead
+
+
+def test_code_from_a_bucket(shared, function):
+    lam, s3 = shared.client("lambda"), shared.client("s3")
+    s3.create_bucket(Bucket="code-of-mine")
+    s3.put_object(Bucket="code-of-mine", Key="v/1.zip", Body=package(app="def handler(e, c):\n    return 'from the bucket'\n"))
+    name = function(ECHO)
+    lam.update_function_code(FunctionName=name, S3Bucket="code-of-mine", S3Key="v/1.zip")
+    lam.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    assert invoke(lam, name)[0] == "from the bucket"
+    with pytest.raises(lam.exceptions.InvalidParameterValueException) as e:
+        lam.update_function_code(FunctionName=name, S3Bucket="code-of-mine", S3Key="v/2.zip")
+    assert "NoSuchKey" in e.value.response["Error"]["Message"]
+
+
+def test_a_package_of_ones_own_wins(shared, function):
+    """A boto3 in the package is the one that is imported, not the runtime's."""
+    name = function(package(**{"app.py": "import boto3\ndef handler(e, c):\n    return boto3.WHOSE\n", "boto3/__init__.py": "WHOSE = 'mine'\n"}))
+    assert invoke(shared.client("lambda"), name)[0] == "mine"
 
 
 def test_layers_and_tags(shared, function):

@@ -142,3 +142,20 @@ def put(s3, key):
         return s3.put_object(Bucket="full", Key=key, Body=b"yes")
     except ClientError:
         return None
+
+
+def test_nearest_python_says_so(tmp_path):
+    node = Node(tmp_path / "data", "--runtime-fallback", "nearest").start()
+    try:
+        lam = node.client("lambda", read_timeout=60)
+        lam.create_function(FunctionName="future", Runtime="python3.15", Role=ROLE, Handler="app.handler",
+                            Code={"ZipFile": package(app="import sys\ndef handler(e, c):\n    return list(sys.version_info[:2])\n")})
+        lam.get_waiter("function_active_v2").wait(FunctionName="future", WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        ran = invoke(lam, "future")[0]
+        assert ran[0] == 3 and ran[1] < 15
+        said = f"python3.15 is not on this machine; this function runs on Python 3.{ran[1]}."
+        eventually(lambda: any(said in e["message"]
+                               for e in node.client("logs").filter_log_events(logGroupName="/aws/lambda/future")["events"]))
+        assert "nearest" in node.cli("doctor").stdout
+    finally:
+        node.stop()

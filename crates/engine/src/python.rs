@@ -41,6 +41,9 @@ pub(crate) struct Pythons {
     installing: tokio::sync::Mutex<()>,
 }
 
+/// The minor versions for which another may stand in: those that AWS offers.
+const STAND_INS: std::ops::RangeInclusive<u8> = 9..=15;
+
 impl Pythons {
     pub(crate) fn new(configured: BTreeMap<u8, PathBuf>, fallback_nearest: bool, data_dir: &Path) -> Self {
         let root = data_dir.join("runtimes");
@@ -53,7 +56,7 @@ impl Pythons {
         if self.configured.contains_key(&minor) {
             return Ok(minor);
         }
-        let nearest = self.configured.keys().copied().min_by_key(|m| (m.abs_diff(minor), u8::MAX - m));
+        let nearest = self.nearest(minor);
         match nearest.filter(|_| self.fallback_nearest) {
             Some(nearest) => Ok(nearest),
             None => Err(PrepareError { code: "InvalidRuntime", message: self.missing(minor) }),
@@ -138,6 +141,11 @@ impl Pythons {
         Err(reason)
     }
 
+    /// The closest version there is; of two, the newer.
+    fn nearest(&self, minor: u8) -> Option<u8> {
+        self.configured.keys().copied().min_by_key(|m| (m.abs_diff(minor), u8::MAX - m))
+    }
+
     pub(crate) fn reports(&self) -> Vec<RuntimeReport> {
         let here = self.configured.iter().map(|(minor, program)| {
             let installed = self.root.join(format!("python3.{minor}/site-packages")).is_dir();
@@ -145,9 +153,11 @@ impl Pythons {
             RuntimeReport { name: format!("python3.{minor}"), program: Some(program.clone()), note }
         });
         let mut reports: Vec<_> = here.collect();
-        if self.fallback_nearest && !self.configured.is_empty() {
-            let note = Some("any version that is missing runs on the nearest one (--runtime-fallback nearest)".into());
-            reports.push(RuntimeReport { name: "python3.*".into(), program: None, note });
+        for minor in STAND_INS.filter(|minor| self.fallback_nearest && !self.configured.contains_key(minor)) {
+            let Some(nearest) = self.nearest(minor) else { break };
+            let note = format!("is not here: python3.{nearest}, the nearest, stands in (--runtime-fallback nearest)");
+            let program = self.configured.get(&nearest).cloned();
+            reports.push(RuntimeReport { name: format!("python3.{minor}"), program, note: Some(note) });
         }
         reports
     }
