@@ -60,10 +60,11 @@ impl Gate {
     ) -> Result<(&'static Operation, Labels, Parsed, Credential), Fault> {
         let path = parts.uri.path();
         let routed = service.route(parts.method.as_str(), path, parts.uri.query(), target(parts));
-        let (operation, labels) = routed.map_err(|unknown| match self.meant(parts) {
-            Some(other) => wrong_service(other.service().name),
-            None => unknown.into(),
-        })?;
+        let (operation, labels) =
+            routed.map_err(|unknown| match self.meant(parts).map(|room| room.service().name) {
+                Some(other) if other != service.name => wrong_service(other),
+                _ => unknown.into(),
+            })?;
         if !operation.implemented {
             return Err(wire::codec::not_implemented(service, operation));
         }

@@ -113,3 +113,22 @@ async fn early_refusals_reach_clients_that_are_still_sending() {
     assert_eq!(gate.send(plain(gate.address, "Echo", &body)).await.status, 403);
     assert_eq!(gate.send(signed(plain(gate.address, "Send", &body), &body, "test", "sqs", now())).await.status, 501);
 }
+
+/// hyper answers these by itself, and must get to write its answer.
+#[tokio::test]
+async fn heads_that_cannot_be_read_are_answered() {
+    let gate = start().await;
+    let host = "Host: localhost\r\n";
+    for head in [
+        format!("GET /a b HTTP/1.1\r\n{host}\r\n"),
+        format!("GET / HTTP/9.9\r\n{host}\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 4\r\nContent-Length: 40\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length : 4\r\n\r\n"),
+    ] {
+        let reply = raw(&gate, &[head.as_bytes()], Duration::ZERO, false).await;
+        assert!(reply.starts_with("HTTP/1.1 400 "), "{head:?}: {reply:?}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\n{host}\r\n", "x".repeat(70_000));
+    assert!(raw(&gate, &[long.as_bytes()], Duration::ZERO, false).await.starts_with("HTTP/1.1 414 "));
+    assert_eq!(gate.toy.ran.load(Ordering::Relaxed), 0);
+}
