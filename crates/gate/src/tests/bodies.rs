@@ -128,7 +128,9 @@ async fn heads_that_cannot_be_read_are_answered() {
         let reply = raw(&gate, &[head.as_bytes()], Duration::ZERO, false).await;
         assert!(reply.starts_with("HTTP/1.1 400 "), "{head:?}: {reply:?}");
     }
+    // Cut off while it is still sending, a client may lose the answer; it never gets another.
     let long = format!("GET /{} HTTP/1.1\r\n{host}\r\n", "x".repeat(70_000));
-    assert!(raw(&gate, &[long.as_bytes()], Duration::ZERO, false).await.starts_with("HTTP/1.1 414 "));
+    let reply = raw(&gate, &[long.as_bytes()], Duration::ZERO, false).await;
+    assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 431 "), "{reply}");
     assert_eq!(gate.toy.ran.load(Ordering::Relaxed), 0);
 }
