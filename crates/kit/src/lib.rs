@@ -1,0 +1,21 @@
+//! What tests put in the place of the ports: clocks, seeded entropy, keys. Only ever a dev-dependency.
+
+mod clock;
+mod entropy;
+mod keys;
+
+pub use clock::{ManualClock, RunningClock};
+pub use entropy::Seeded;
+pub use keys::Keys;
+
+use base::{AccountId, Caller, Region, Scope};
+
+/// The development account in `us-east-1`.
+pub fn scope() -> Scope {
+    Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"))
+}
+
+/// The root of [`scope`]'s account, by the key `test`.
+pub fn caller() -> Caller {
+    Caller { scope: scope(), access_key: "test".into(), principal: "arn:aws:iam::000000000000:root".into() }
+}
