@@ -160,11 +160,14 @@ impl Functions {
         self.unless_too_old(&patience, event, after, reason)
     }
 
-    /// Not the function's fault: try again, each time later.
+    /// Not the function's fault: try again, each time later, for the last time when the event's age is reached.
     async fn put_off(&self, named: &FunctionRef, event: &Event, attempt: u32, reason: String) -> Verdict {
         let patience = self.patience(named).await;
-        let after = BACK_OFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACK_OFF_MAX);
-        self.unless_too_old(&patience, event, after, reason)
+        let left = patience.age_max.saturating_sub(self.clock.now().since(event.created));
+        if left.is_zero() {
+            return self.unless_too_old(&patience, event, BACK_OFF_MIN, reason);
+        }
+        Verdict::Retry { after: back_off(attempt, self.entropy.u64()).min(left), reason }
     }
 
     fn unless_too_old(&self, patience: &Patience, event: &Event, after: Duration, reason: String) -> Verdict {
@@ -218,6 +221,13 @@ impl Functions {
             tracing::warn!(%cause, %event, "the count of a finished event stays behind");
         }
     }
+}
+
+/// Twice as long each time, spread from half to one and a half by a `draw` that is uniform over all `u64`: events that
+/// were refused together for want of room would else come back together, and be refused again but for a few.
+fn back_off(attempt: u32, draw: u64) -> Duration {
+    let middle = BACK_OFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACK_OFF_MAX);
+    middle / 2 + middle.mul_f64(draw as f64 / u64::MAX as f64)
 }
 
 /// What a stored policy says of a request; a policy that does not parse allows nothing.
