@@ -3,7 +3,7 @@
 use crate::digest::{Algorithm, Claims, Digest, Digester};
 use crate::error::{Error, Result, refused};
 use crate::lease::{Lease, Leases};
-use crate::model::{Data, INLINE_BYTES_MAX, PUT_BYTES_MAX, Part};
+use crate::model::{Data, INLINE_BYTES_MAX, PUT_BYTES_MAX};
 use crate::store::{BLOBS, PartList, Space};
 use base::port::{Clock, Entropy};
 use bytes::{Bytes, BytesMut};

@@ -263,7 +263,10 @@ impl Kit {
         let from = store::Key::of(space);
         let all = self.store.scan(from.as_bytes(), &[0xff], 1000).await.expect("memory");
         for item in all.iter().filter(|i| i.key.starts_with(from.as_bytes())) {
-            let delete = async |tx: store::Tx| Ok::<_, store::Error>(tx.delete_bytes(&item.key));
+            let delete = async |tx: store::Tx| {
+                tx.delete_bytes(&item.key);
+                Ok::<_, store::Error>(())
+            };
             self.store.transact(delete).await.expect("memory");
         }
     }
