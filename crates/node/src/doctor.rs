@@ -117,7 +117,17 @@ fn disk(data_dir: &Path) -> Check {
                 ok("data directory", detail)
             }
         }
-        Err(_) => ok("data directory", format!("{shown}: made at first start")),
+        Err(_) => {
+            let above = data_dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+            match rustix::fs::access(above, rustix::fs::Access::WRITE_OK) {
+                Ok(()) => ok("data directory", format!("{shown}: made at first start")),
+                Err(error) => missing(
+                    "data directory",
+                    format!("{shown} cannot be made: {}: {error}", above.display()),
+                    "choose another with --data-dir or WADI_DATA_DIR",
+                ),
+            }
+        }
     }
 }
 

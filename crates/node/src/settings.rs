@@ -114,10 +114,11 @@ impl Settings {
         }
         let settings = Self {
             listen: pick!(listen).unwrap_or(([127, 0, 0, 1], 4566).into()),
-            data_dir: match pick!(data_dir) {
+            // Absolute: the sandbox launcher works elsewhere.
+            data_dir: std::path::absolute(match pick!(data_dir) {
                 Some(dir) => dir,
                 None => default_data_dir(&env)?,
-            },
+            })?,
             credentials: pick!(credentials).unwrap_or(Credentials::Development),
             network: pick!(network).unwrap_or(Network::Platform),
             runtime_fallback: pick!(runtime_fallback).unwrap_or(Fallback::None),
@@ -212,6 +213,9 @@ mod tests {
         assert_eq!((s.network, s.idle_seconds), (Network::Platform, 5));
         assert_eq!(s.data_dir, Path::new("/home/ada/.local/share/wadi"));
         assert_eq!(s.runtimes["python3.12"], Path::new("/opt/py"));
+        let here = Flags { data_dir: Some("./d".into()), ..Flags::default() };
+        let here = Settings::load_with(here, env).expect("settings").data_dir;
+        assert_eq!(here, std::env::current_dir().expect("a directory").join("d"));
     }
 
     #[test]

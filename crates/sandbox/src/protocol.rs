@@ -60,9 +60,17 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Bytes; `None` when it is not counted or no longer there.
+    /// Bytes, from a cgroup's file or from a process's `status`; `None` when it is not counted or no longer there.
     pub fn memory_bytes_peak(&self) -> Option<u64> {
-        std::fs::read_to_string(self.memory_peak.as_ref()?).ok()?.trim().parse().ok()
+        let text = std::fs::read_to_string(self.memory_peak.as_ref()?).ok()?;
+        match text.trim().parse() {
+            Ok(bytes) => Some(bytes),
+            Err(_) => {
+                let kilobytes =
+                    text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+                Some(kilobytes.parse::<u64>().ok()? << 10)
+            }
+        }
     }
 
     /// Microseconds, from v1's `cpuacct.usage` (nanoseconds) or v2's `cpu.stat`.

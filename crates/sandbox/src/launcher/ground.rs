@@ -51,7 +51,7 @@ pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
         promise("process limit", kept(hierarchy.limits_pids(), Kept::Weaker("per user namespace".into())), delegate),
         promise(
             "processor share",
-            kept(hierarchy.shares_cpu(), Kept::No("no cgroup with the cpu controller".into())),
+            kept(hierarchy.shares_cpu(), Kept::Weaker("the same for all, whatever their memory".into())),
             delegate,
         ),
         promise(

@@ -296,7 +296,7 @@ impl Launcher {
         let sandbox = &self.sandboxes[&seq];
         let mut descriptors = vec![sandbox.pidfd.as_fd(), output.as_fd(), frames.as_fd()];
         descriptors.extend(listeners.iter().map(AsFd::as_fd));
-        self.tell(&Reply::Raised { seq, meter: sandbox.group.meter() }, &descriptors);
+        self.tell(&Reply::Raised { seq, meter: sandbox.meter() }, &descriptors);
     }
 
     /// Answers the node that it will not be, unless it is already; then its end tells.

@@ -4,6 +4,7 @@ use super::cgroup::Group;
 use super::inside::{self, Plan, USER};
 use super::sweep::Places;
 use super::{Ground, ground, sys};
+use crate::protocol::Meter;
 use crate::{Error, Exit, Network, Spec, Status};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
@@ -157,6 +158,18 @@ impl Sandbox {
             memory_bytes_peak: meter.memory_bytes_peak().or(ended.as_ref().map(|e| e.resident_bytes_peak)).unwrap_or(0),
             cpu_us: meter.cpu_us().or(ended.as_ref().map(|e| e.cpu_us)).unwrap_or(0),
         }
+    }
+
+    /// Where its use can be read while it lives: without a cgroup, what its program itself has resident.
+    pub fn meter(&self) -> Meter {
+        let mut meter = self.group.meter();
+        if meter.memory_peak.is_none() {
+            let pid = self.pid;
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            let program = children.split_whitespace().next();
+            meter.memory_peak = program.map(|program| format!("/proc/{program}/status").into());
+        }
+        meter
     }
 
     /// Takes its /tmp out of sight.
