@@ -3,6 +3,8 @@
 use crate::Fault;
 use crate::table::{Operation, Protocol, Service};
 use percent_encoding::percent_decode_str;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The path labels of a request by their template names, percent-decoded.
 pub type Labels = Vec<(&'static str, String)>;
@@ -29,6 +31,46 @@ impl From<RouteError> for Fault {
 /// Longest part of what was asked that an error repeats.
 const ASKED_CHARS_MAX: usize = 200;
 
+/// A method, how many segments a path has, and the first of them. In the index 0 segments stand for any number, and an
+/// empty first one for any.
+type Way<'a> = (&'a str, usize, &'a str);
+
+/// The operations of a service by method and path, so that a request is held against a few templates and not against
+/// all: Lambda has ninety. Made when it is first asked.
+#[derive(Debug, Default)]
+pub struct Routes(OnceLock<HashMap<Way<'static>, Vec<&'static Operation>>>);
+
+impl Routes {
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Those whose template may fit.
+    fn near<'a>(
+        &'a self,
+        operations: &'static [Operation],
+        method: &'a str,
+        segments: &[&'a str],
+    ) -> impl Iterator<Item = &'static Operation> + 'a {
+        let index: &HashMap<Way<'a>, Vec<&'static Operation>> = self.0.get_or_init(|| index(operations));
+        let (count, first) = (segments.len(), segments.first().copied().unwrap_or(""));
+        let ways = [(method, count, first), (method, count, ""), (method, 0, first), (method, 0, "")];
+        ways.into_iter().filter_map(move |way| index.get(&way)).flatten().copied()
+    }
+}
+
+fn index(operations: &'static [Operation]) -> HashMap<Way<'static>, Vec<&'static Operation>> {
+    let mut index: HashMap<Way<'static>, Vec<&'static Operation>> = HashMap::new();
+    for op in operations {
+        let (parts, _) = template(op.uri);
+        let greedy = parts.clone().any(|part| part.ends_with("+}"));
+        let count = if greedy { 0 } else { parts.clone().count() };
+        let first = parts.clone().next().filter(|part| !part.starts_with('{')).unwrap_or("");
+        index.entry((op.method, count, first)).or_default().push(op);
+    }
+    index
+}
+
 impl Service {
     /// The operation that a request means and its path labels. `path` is the raw path, `query` the raw query, `target` the
     /// `X-Amz-Target` header. An operation that Wadi lacks is found too: see [`Operation::implemented`].
@@ -54,8 +96,8 @@ impl Service {
                 let trimmed = path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(path);
                 let segments: Vec<&str> = trimmed.trim_start_matches('/').split('/').collect();
                 let fits = |op: &'static Operation| Some((fit(op, &segments, query.unwrap_or(""))?, op));
-                let near = |op: &&'static Operation| op.method == method && trimmed.starts_with(literal_start(op.uri));
-                let best = self.operations.iter().filter(near).filter_map(fits).max_by_key(|(score, _)| *score);
+                let near = self.routes.near(self.operations, method, &segments);
+                let best = near.filter_map(fits).max_by_key(|(score, _)| *score);
                 let (_, op) = best.ok_or_else(|| self.unknown(&format!("{method} {path}")))?;
                 Ok((op, labels(op, &segments)?))
             }
@@ -87,12 +129,6 @@ fn template(uri: &'static str) -> (impl Iterator<Item = &'static str> + Clone, O
 /// How many segments a greedy label at `at` of the template takes, so that the rest of the template is left over.
 fn greedy_width(parts: usize, segments: usize) -> Option<usize> {
     (segments + 1).checked_sub(parts).filter(|n| *n > 0)
-}
-
-/// What every path of a template begins with: a cheap look before the exact one.
-fn literal_start(uri: &str) -> &str {
-    let end = uri.bytes().position(|b| matches!(b, b'{' | b'?')).unwrap_or(uri.len());
-    uri[..end].trim_end_matches('/')
 }
 
 /// Whether a path and query fit an operation, and how closely: fixed queries before none, then more literal segments.

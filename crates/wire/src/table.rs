@@ -1,5 +1,7 @@
 //! The shape of the generated tables: what a service model says, without its prose.
 
+pub use crate::route::Routes;
+
 use regex::Regex;
 use std::sync::OnceLock;
 
@@ -27,6 +29,8 @@ pub struct Service {
     pub payload_type: &'static str,
     /// Every operation of the model, sorted by name, also those that Wadi lacks.
     pub operations: &'static [Operation],
+    /// The same by where REST requests for them go.
+    pub routes: Routes,
     pub shapes: &'static [Shape],
     /// The modelled errors of the operations that Wadi has, sorted by code.
     pub errors: &'static [ErrorShape],

@@ -17,7 +17,7 @@ pub fn write(service: &Service) -> String {
     numbered.sort_unstable();
     let mut out = String::from(
         "\npub use table::SERVICE;\n\n#[rustfmt::skip]\nmod table {\nuse wire::table::Kind::*;\nuse wire::table::Location::*;\n\
-         use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Service, Shape, TimeFormat};\n\n",
+         use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};\n\n",
     );
     for (n, text, regex) in numbered {
         let _ = writeln!(out, "static P{n}: Pattern = Pattern::new({text:?}, {regex:?});");
@@ -32,7 +32,7 @@ pub fn write(service: &Service) -> String {
     for op in service.operations {
         let _ = writeln!(out, "        {op:?},");
     }
-    out += "    ],\n    shapes: &[\n";
+    out += "    ],\n    routes: Routes::new(),\n    shapes: &[\n";
     for (i, s) in service.shapes.iter().enumerate() {
         let kind = kind(s, &patterns);
         let _ = writeln!(

@@ -47,6 +47,7 @@ pub fn build(model: &Model, options: &Options<'_>) -> Result<Service> {
         payload_type: keep(options.payload_type),
         errors: errors(model, implemented)?.leak(),
         operations: operations.leak(),
+        routes: Default::default(),
         shapes: shapes.done.leak(),
     })
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use wire::table::{Kind, Location, Member, Shape};
+use wire::table::{Kind, Location, Member, Routes, Shape};
 use wire::{Decoded, Encoded, Fault, Operation, Protocol, Service};
 
 pub const BODY_BYTES_MAX: usize = 200_000;
@@ -33,6 +33,7 @@ static SERVICE: Service = Service {
         operation("Panic", true),
         operation("Wait", true),
     ],
+    routes: Routes::new(),
     shapes: &[
         Shape {
             name: "Text",

@@ -1528,7 +1528,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("(lambda:[*]|lambda:[a-zA-Z]+|[*])", "\\A(?:(lambda:[*]|lambda:[a-zA-Z]+|[*]))\\z");
 static P1: Pattern = Pattern::new("[0-9]+", "\\A(?:[0-9]+)\\z");
@@ -1670,6 +1670,7 @@ pub static SERVICE: Service = Service {
         Operation { name: "UpdateFunctionEventInvokeConfig", method: "POST", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 200, input: Some(243), output: Some(70), implemented: true },
         Operation { name: "UpdateFunctionUrlConfig", method: "PUT", uri: "/2021-10-31/functions/{FunctionName}/url", status: 200, input: Some(244), output: Some(245), implemented: true },
     ],
+    routes: Routes::new(),
     shapes: &[
         /* 0 */ Shape { name: "AcceleratorConfig", sensitive: false, kind: Structure { members: &[Member { name: "AcceleratorMemorySize", shape: 1, required: true, location: Body("AcceleratorMemorySize") }], payload: None } },
         /* 1 */ Shape { name: "AcceleratorMemoryGB", sensitive: false, kind: Integer { long: false, min: None, max: None } },

@@ -392,7 +392,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("^\\d{12}$", "\\A(?:^[0-9]{12}$)\\z");
 static P1: Pattern = Pattern::new("[\\w+=/:,.@-]*", "\\A(?:[a-zA-Z0-9_+=/:,.@-]*)\\z");
@@ -530,6 +530,7 @@ pub static SERVICE: Service = Service {
         Operation { name: "UpdateLookupTable", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "UpdateScheduledQuery", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
     ],
+    routes: Routes::new(),
     shapes: &[
         /* 0 */ Shape { name: "AccountId", sensitive: false, kind: String { min: Some(12), max: Some(12), pattern: Some(&P0), values: &[] } },
         /* 1 */ Shape { name: "AccountIds", sensitive: false, kind: List { item: 0, min: None, max: Some(20) } },

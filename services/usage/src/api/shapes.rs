@@ -185,7 +185,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
 
@@ -202,6 +202,7 @@ pub static SERVICE: Service = Service {
         Operation { name: "ListDeadEvents", method: "GET", uri: "/_wadi/api/events/dead", status: 200, input: Some(18), output: Some(19), implemented: true },
         Operation { name: "ListInvocations", method: "GET", uri: "/_wadi/api/invocations", status: 200, input: Some(20), output: Some(21), implemented: true },
     ],
+    routes: Routes::new(),
     shapes: &[
         /* 0 */ Shape { name: "Check", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 25, required: true, location: Body("Name") }, Member { name: "Status", shape: 2, required: true, location: Body("Status") }, Member { name: "Detail", shape: 25, required: true, location: Body("Detail") }, Member { name: "Remedy", shape: 25, required: false, location: Body("Remedy") }], payload: None } },
         /* 1 */ Shape { name: "CheckList", sensitive: false, kind: List { item: 0, min: None, max: None } },
