@@ -276,11 +276,9 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> en
 /// Makes the data directory and takes its lock.
 fn take(data_dir: &Path) -> Result<File> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).with_context(|| {
+        format!("cannot make the data directory {} (choose one with --data-dir)", data_dir.display())
+    })?;
     std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))?;
     let lock = File::options()
         .write(true)
