@@ -24,28 +24,15 @@ const AFTER_ERROR: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 
-/// Names of the attributes that this room puts in events for itself.
-const CLIENT_CONTEXT: &str = "client_context";
-
 /// An event for a function.
-pub fn event(
-    room: &Functions,
-    named: &FunctionRef,
-    source: Source,
-    payload: Box<RawValue>,
-    client_context: Option<String>,
-) -> Event {
-    let mut attributes = serde_json::Map::new();
-    if let Some(context) = client_context {
-        attributes.insert(CLIENT_CONTEXT.into(), context.into());
-    }
+pub fn event(room: &Functions, named: &FunctionRef, source: Source, payload: Box<RawValue>) -> Event {
     Event {
         id: room.entropy.uuid(),
         target: name::arn_of(named),
         source,
         created: room.clock.now(),
         payload,
-        attributes,
+        attributes: serde_json::Map::new(),
     }
 }
 
@@ -77,7 +64,8 @@ fn invocation(event: &Event, function: FunctionRef) -> Invocation {
         request_id: event.id.clone(),
         payload: Bytes::copy_from_slice(event.payload.get().as_bytes()),
         mode: Mode::Event,
-        client_context: attribute(CLIENT_CONTEXT),
+        // "for synchronous invocations only"
+        client_context: None,
         trace_id: attribute("trace_id"),
     }
 }

@@ -28,7 +28,7 @@ pub async fn invoke(room: Arc<Functions>, cx: Context, input: s::InvocationReque
     let named = name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
     let client_context = input.client_context.as_deref().map(client_context).transpose()?;
     match input.invocation_type.as_deref() {
-        Some("Event") => accept(&room, &cx, named, &input.payload, client_context).await,
+        Some("Event") => accept(&room, &cx, named, &input.payload).await,
         Some("DryRun") => rehearse(&room, &named).await,
         _ => {
             let payload = check_payload(&input.payload, PAYLOAD_BYTES_MAX)?;
@@ -71,17 +71,11 @@ async fn run(
 }
 
 /// `Event`: durable before the 202. The transaction reads the function (and its alias or version) and writes the event.
-async fn accept(
-    room: &Functions,
-    cx: &Context,
-    named: FunctionRef,
-    payload: &Bytes,
-    client_context: Option<String>,
-) -> Result<s::InvocationResponse> {
+async fn accept(room: &Functions, cx: &Context, named: FunctionRef, payload: &Bytes) -> Result<s::InvocationResponse> {
     let payload: Box<RawValue> = serde_json::from_slice(within(payload, EVENT_BYTES_MAX)?).map_err(not_json)?;
     // Invoked by an identity, whom the gate has authorised: no service principal.
     let source = Source { service: None, arn: None, account: cx.account().to_owned() };
-    let mut event = events::event(room, &named, source, payload, client_context);
+    let mut event = events::event(room, &named, source, payload);
     // The id that the caller was told is the one that the handler sees.
     event.id.clone_from(&cx.request_id);
     let (named, event) = (&named, &event);
