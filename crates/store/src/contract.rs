@@ -8,7 +8,6 @@ use crate::{Error, KEY_BYTES_MAX, Key, Result, Store, Tx, VALUE_BYTES_MAX, outbo
 use base::{Arn, Event, Source, Timestamp};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// An engine and, where it is durable, how to open it again.
 struct Fixture {
@@ -22,7 +21,7 @@ impl Fixture {
     }
 
     fn flaky() -> Self {
-        let flaky = Flaky::new(Arc::new(Memory::default()), Arc::new(Still), 1, Faults::default());
+        let flaky = Flaky::new(Arc::new(Memory::default()), kit::ManualClock::at(Timestamp(0)), 1, Faults::default());
         Self { engine: Arc::new(flaky), dir: None }
     }
 
@@ -49,22 +48,6 @@ impl Fixture {
 
 fn open(dir: &tempfile::TempDir) -> Arc<dyn Engine> {
     Arc::new(Sqlite::open(&dir.path().join("store.db")).expect("opens"))
-}
-
-/// A clock that stands: without delays nobody asks it.
-struct Still;
-
-#[async_trait::async_trait]
-impl base::port::Clock for Still {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    async fn sleep(&self, _: Duration) {}
 }
 
 macro_rules! contract {

@@ -17,13 +17,13 @@ mod writer;
 
 pub use error::Error;
 
+use ::store::behind::Behind;
 use async_trait::async_trait;
 use base::log::LogBatch;
 use base::port::{Clock, Entropy, LogSink};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::task::AbortOnDropHandle;
-use writer::{Queue, Writer};
+use writer::{Item, Writer};
 
 /// What the room is made of.
 pub struct Parts {
@@ -59,8 +59,7 @@ pub struct Logs {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     config: Config,
-    queue: Queue,
-    _writer: AbortOnDropHandle<()>,
+    queue: Behind<Item>,
 }
 
 impl Logs {
@@ -68,15 +67,10 @@ impl Logs {
     /// still queued then are lost. [`Logs::work`] is to be run beside it.
     pub fn open(parts: Parts) -> Arc<Self> {
         let Parts { store, clock, entropy, config } = parts;
-        let (queue, receiver) = Queue::new(config.queue_bytes_max);
-        let writer = Writer {
-            store: store.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            interval: config.commit_interval,
-        };
-        let _writer = AbortOnDropHandle::new(tokio::spawn(writer.run(receiver)));
-        Arc::new(Self { store, clock, entropy, config, queue, _writer })
+        let bounds = writer::bounds(config.queue_bytes_max, config.commit_interval);
+        let writer = Writer { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() };
+        let queue = Behind::start(writer, bounds, clock.clone());
+        Arc::new(Self { store, clock, entropy, config, queue })
     }
 
     /// Waits until every line appended before is durable. Waits as long as storage fails: bound it where that matters.
@@ -88,7 +82,7 @@ impl Logs {
 #[async_trait]
 impl LogSink for Logs {
     async fn append(&self, batch: LogBatch) {
-        self.queue.append(batch).await;
+        writer::append(&self.queue, batch).await;
     }
 }
 

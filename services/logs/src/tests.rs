@@ -2,49 +2,24 @@
 
 use crate::api;
 use crate::{Config, Error, Logs, Parts};
-use async_trait::async_trait;
+use base::Timestamp;
 use base::log::{LogBatch, LogLine};
-use base::port::{Clock, Entropy, LogSink};
-use base::{AccountId, Caller, Region, Scope, Timestamp};
+use base::port::LogSink;
+use kit::{ManualClock, Seeded, scope};
 use room::{Context, Room};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use store::flaky::{Faults, Flaky};
 use store::{Store, memory::Memory};
 use wire::{Decoded, Fault};
 
 const NOW: u64 = 1_795_449_064_000;
 const GROUP: &str = "/aws/lambda/thumbs";
 
-/// Stands still until it is moved.
-struct Hand(AtomicU64);
-
-#[async_trait]
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
-    }
-    fn elapsed(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
-    }
-    async fn sleep(&self, _: Duration) {
-        tokio::task::yield_now().await;
-    }
-}
-
-struct Counter(AtomicU64);
-
-impl Entropy for Counter {
-    fn fill(&self, into: &mut [u8]) {
-        into.fill_with(|| (self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
-    }
-}
-
 struct Setting {
     logs: Arc<Logs>,
     table: room::TableRoom<Logs>,
-    clock: Arc<Hand>,
+    clock: Arc<ManualClock>,
 }
 
 fn setting() -> Setting {
@@ -52,20 +27,14 @@ fn setting() -> Setting {
 }
 
 fn on(store: Store) -> Setting {
-    let clock = Arc::new(Hand(AtomicU64::new(NOW)));
-    let entropy = Arc::new(Counter(AtomicU64::new(1)));
+    let (clock, entropy) = (ManualClock::at(Timestamp(NOW)), Arc::new(Seeded::new(1)));
     let logs = Logs::open(Parts { store, clock: clock.clone(), entropy, config: Config::default() });
     Setting { table: crate::room(logs.clone()), logs, clock }
 }
 
-fn scope() -> Scope {
-    Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"))
-}
-
 fn context() -> Context {
-    let principal = "arn:aws:iam::000000000000:root".into();
     Context {
-        caller: Caller { scope: scope(), access_key: "test".into(), principal },
+        caller: kit::caller(),
         request_id: "r".into(),
         host: "localhost:4566".into(),
         source_ip: [127, 0, 0, 1].into(),
@@ -329,7 +298,7 @@ async fn retention_hides_at_once_and_the_sweep_removes() {
     let day = 24 * 3_600_000;
     s.write("s0", &[(3 * day, "new")]).await;
     s.logs.flush().await;
-    s.clock.0.store(NOW + 3 * day, Ordering::Relaxed);
+    s.clock.set(Timestamp(NOW + 3 * day));
     let text = "Invalid retention value 2. Valid values are: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, \
                 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653.";
     let put = |days: u32| json!({"logGroupName": GROUP, "retentionInDays": days});
@@ -348,40 +317,23 @@ async fn retention_hides_at_once_and_the_sweep_removes() {
 
 #[tokio::test]
 async fn lines_wait_for_storage_and_are_not_lost() {
-    let memory = Arc::new(Memory::default());
-    let flaky = Arc::new(Failing { inner: memory, failures: AtomicU64::new(5) });
+    let full = Faults { full: 1000, ..Faults::default() };
+    let flaky = Arc::new(Flaky::new(Arc::new(Memory::default()), ManualClock::at(Timestamp(0)), 1, full));
     let s = on(Store::new(flaky.clone()));
     s.write("a", &[(0, "x")]).await;
     s.write("b", &[(1, "y")]).await;
-    s.logs.flush().await;
+    let healed = async {
+        for _ in 0..5 {
+            s.clock.pass_one_sleep().await;
+        }
+        flaky.set(Faults::default());
+    };
+    tokio::join!(s.logs.flush(), healed);
     assert_eq!(messages(&s.filter(json!({})).await), ["x", "y"]);
-    flaky.failures.store(1, Ordering::Relaxed);
+    flaky.set(full);
     let put = json!({"logGroupName": GROUP, "logStreamName": "a", "logEvents": [{"timestamp": NOW, "message": "m"}]});
     let text = "The service cannot complete the request.";
     s.fails("PutLogEvents", put, "ServiceUnavailableException", text).await;
-}
-
-/// Fails a number of commits.
-struct Failing {
-    inner: Arc<Memory>,
-    failures: AtomicU64,
-}
-
-#[async_trait]
-impl store::engine::Engine for Failing {
-    async fn read(&self, key: &[u8]) -> store::Result<Option<store::engine::Item>> {
-        self.inner.read(key).await
-    }
-    async fn scan(&self, range: &store::engine::Range) -> store::Result<Vec<store::engine::Item>> {
-        self.inner.scan(range).await
-    }
-    async fn commit(&self, batch: store::engine::Batch) -> store::Result<store::engine::Committed> {
-        let left = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        match left {
-            Ok(_) => Err(store::Error::Full),
-            Err(_) => self.inner.commit(batch).await,
-        }
-    }
 }
 
 #[test]

@@ -3,32 +3,19 @@
 use crate::chunk::{self, SPAN_MS_MAX};
 use crate::store::{self, Dropped, Group, Space};
 use crate::{Logs, model};
-use ::store::{Error, Key, Result, Tx};
+use ::store::sweep::{self, STEP};
+use ::store::{Result, Tx};
 use base::Timestamp;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Records one transaction of the sweep removes.
-const STEP: usize = 64;
 /// Groups looked at in one read.
 const GROUPS: usize = 100;
 
 impl Logs {
-    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`. A step that fails is tried again with the next
-    /// round.
+    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.clock.sleep(self.config.sweep_interval) => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                swept = self.sweep() => if let Err(error) = swept {
-                    tracing::warn!(%error, "sweeping logs will be tried again");
-                },
-            }
-        }
+        sweep::every(&*self.clock, self.config.sweep_interval, &stop, "logs", || self.sweep()).await;
     }
 
     /// One round of the sweep: everything that is past its time now.
@@ -44,32 +31,11 @@ impl Logs {
             let mut key = ::store::KeyReader::new(&item.key);
             let Some(id) = key.text().and_then(|_| key.text()) else { continue };
             for prefix in store::remains(&id) {
-                self.remove_all(&prefix).await?;
+                sweep::remove(&self.store, prefix.as_bytes(), &prefix.end()).await?;
             }
-            self.store
-                .transact(async |tx: Tx| {
-                    tx.delete_bytes(&item.key);
-                    Ok::<_, Error>(())
-                })
-                .await?;
+            sweep::remove_items(&self.store, &[item]).await?;
         }
         Ok(())
-    }
-
-    /// Removes every record under a prefix. Nobody else writes there any more.
-    async fn remove_all(&self, prefix: &Key) -> Result<()> {
-        loop {
-            let items = self.store.scan(prefix.as_bytes(), &prefix.end(), STEP).await?;
-            if items.is_empty() {
-                return Ok(());
-            }
-            self.store
-                .transact(async |tx: Tx| {
-                    items.iter().for_each(|i| tx.delete_bytes(&i.key));
-                    Ok::<_, Error>(())
-                })
-                .await?;
-        }
     }
 
     async fn sweep_dropped_streams(&self) -> Result<()> {
@@ -78,12 +44,7 @@ impl Logs {
             let Some((group, stream)) = store::parse_hidden(&item.key) else { continue };
             let index = store::index(&group, stream);
             while self.remove_chunks(&group, index.as_bytes(), &index.end(), true).await? == STEP {}
-            self.store
-                .transact(async |tx: Tx| {
-                    tx.delete_bytes(&item.key);
-                    Ok::<_, Error>(())
-                })
-                .await?;
+            sweep::remove_items(&self.store, &[item]).await?;
         }
         Ok(())
     }

@@ -1,5 +1,4 @@
-//! The one writer of events: a bounded queue, and a task that commits what has gathered, many streams in one
-//! transaction.
+//! Writing events behind the requests: what has gathered, of many streams, is committed in one transaction.
 //!
 //! Lines of functions gather for at most [`crate::Config::commit_interval`]; a `PutLogEvents` or a flush is committed
 //! at once, with whatever has gathered. When storage fails, `PutLogEvents` is told so; the lines of functions wait and
@@ -10,6 +9,7 @@ use crate::Error;
 use crate::chunk::{self, Chunk};
 use crate::model::{self, Accepted};
 use crate::store::{self, Group, Space, Stream, Tail};
+use ::store::behind::{self, Behind, Bounds};
 use ::store::{Error as StoreError, Store, Tx};
 use base::log::{LogBatch, LogLine};
 use base::port::{Clock, Entropy};
@@ -17,93 +17,46 @@ use base::{Scope, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// Batches in the queue, whatever their size.
 const QUEUE_ITEMS_MAX: usize = 4_096;
-/// Message bytes of one transaction, roughly.
+/// Bytes of one transaction, roughly: messages, and 26 bytes for each.
 const COMMIT_BYTES_MAX: usize = 2 << 20;
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The way into the queue.
-pub struct Queue {
-    sender: mpsc::Sender<Item>,
-    /// In KiB: what the queue may hold in messages.
-    space: Arc<Semaphore>,
-    space_max: usize,
+/// What may gather: `bytes` in all, each for `interval` at most.
+pub fn bounds(bytes: usize, interval: Duration) -> Bounds {
+    Bounds { items_max: QUEUE_ITEMS_MAX, weight_max: bytes, batch_weight: COMMIT_BYTES_MAX, interval }
 }
 
 /// Something queued.
-pub struct Item {
-    kind: Kind,
-    bytes: usize,
-    /// Given back when the item has been committed.
-    _space: Option<OwnedSemaphorePermit>,
-}
-
-enum Kind {
+pub enum Item {
     /// From functions: group and stream are made if they are not there.
     Lines(LogBatch),
     /// From `PutLogEvents`: both must be there, and the writer answers.
     Put(LogBatch, oneshot::Sender<Result<Accepted, Error>>),
-    Flush(oneshot::Sender<()>),
 }
 
-impl Queue {
-    /// A queue that holds at most `bytes_max` of messages, and the other end of it.
-    pub fn new(bytes_max: usize) -> (Self, mpsc::Receiver<Item>) {
-        let (sender, receiver) = mpsc::channel(QUEUE_ITEMS_MAX);
-        let space_max = (bytes_max >> 10).max(1);
-        (Self { sender, space: Arc::new(Semaphore::new(space_max)), space_max }, receiver)
+/// Waits for space, then queues lines of a function.
+pub async fn append(queue: &Behind<Item>, mut batch: LogBatch) {
+    if batch.lines.is_empty() {
+        return;
     }
-
-    /// Waits for space, then queues lines of a function.
-    pub async fn append(&self, mut batch: LogBatch) {
-        if batch.lines.is_empty() {
-            return;
-        }
-        batch.lines = model::split_long(batch.lines);
-        self.send(Kind::Lines(batch)).await;
-    }
-
-    /// Queues a `PutLogEvents` and waits until it is durable or refused.
-    pub async fn put(&self, batch: LogBatch) -> Result<Accepted, Error> {
-        let (done, answer) = oneshot::channel();
-        self.send(Kind::Put(batch, done)).await;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the node is stopping".into()).into()))
-    }
-
-    /// Waits until all that was queued before is durable.
-    pub async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        self.send(Kind::Flush(done)).await;
-        let _ = flushed.await;
-    }
-
-    async fn send(&self, kind: Kind) {
-        let bytes = match &kind {
-            Kind::Lines(batch) | Kind::Put(batch, _) => batch.lines.iter().map(|l| l.message.len()).sum(),
-            Kind::Flush(_) => 0,
-        };
-        let space = match kind {
-            Kind::Flush(_) => None,
-            _ => {
-                let wanted = (1 + (bytes >> 10)).min(self.space_max);
-                self.space.clone().acquire_many_owned(wanted as u32).await.ok()
-            }
-        };
-        // The writer lives as long as the queue; only a node that is being torn down finds it gone.
-        let _ = self.sender.send(Item { kind, bytes, _space: space }).await;
-    }
+    batch.lines = model::split_long(batch.lines);
+    queue.push(Item::Lines(batch)).await;
 }
 
-/// The other end of the queue.
+/// Queues a `PutLogEvents` and waits until it is durable or refused.
+pub async fn put(queue: &Behind<Item>, batch: LogBatch) -> Result<Accepted, Error> {
+    let (done, answer) = oneshot::channel();
+    queue.push(Item::Put(batch, done)).await;
+    answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the node is stopping".into()).into()))
+}
+
 pub struct Writer {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
-    pub interval: Duration,
 }
 
 /// Lines to write to one stream.
@@ -116,86 +69,21 @@ struct Work {
     create: bool,
 }
 
-/// What one transaction will write, and who waits for it.
-#[derive(Default)]
-struct Gathered {
-    lines: BTreeMap<(Scope, String, String), Vec<LogLine>>,
-    puts: Vec<(LogBatch, oneshot::Sender<Result<Accepted, Error>>)>,
-    flushes: Vec<oneshot::Sender<()>>,
-    bytes: usize,
-    space: Vec<OwnedSemaphorePermit>,
-}
+impl behind::Write for Writer {
+    type Item = Item;
 
-impl Gathered {
-    fn add(&mut self, item: Item) {
-        self.bytes += item.bytes;
-        self.space.extend(item._space);
-        match item.kind {
-            Kind::Lines(batch) => {
-                self.lines.entry((batch.scope, batch.group, batch.stream)).or_default().extend(batch.lines);
-            }
-            Kind::Put(batch, done) => self.puts.push((batch, done)),
-            Kind::Flush(done) => self.flushes.push(done),
-        }
+    fn weight(item: &Item) -> usize {
+        let (Item::Lines(batch) | Item::Put(batch, _)) = item;
+        chunk::stored_bytes(&batch.lines) as usize
     }
 
-    fn full(&self) -> bool {
-        self.bytes >= COMMIT_BYTES_MAX
+    fn urgent(item: &Item) -> bool {
+        matches!(item, Item::Put(..))
     }
 
-    fn urgent(&self) -> bool {
-        self.full() || !self.puts.is_empty() || !self.flushes.is_empty()
-    }
-}
-
-impl Writer {
-    /// Writes until the queue is closed and empty.
-    pub async fn run(self, mut queue: mpsc::Receiver<Item>) {
-        while let Some(gathered) = self.gather(&mut queue).await {
-            self.settle(gathered).await;
-        }
-    }
-
-    async fn gather(&self, queue: &mut mpsc::Receiver<Item>) -> Option<Gathered> {
-        let mut gathered = Gathered::default();
-        gathered.add(queue.recv().await?);
-        let window = self.clock.sleep(self.interval);
-        tokio::pin!(window);
-        while !gathered.urgent() {
-            tokio::select! {
-                () = &mut window => break,
-                item = queue.recv() => match item {
-                    Some(item) => gathered.add(item),
-                    None => break,
-                },
-            }
-        }
-        while !gathered.full() {
-            match queue.try_recv() {
-                Ok(item) => gathered.add(item),
-                Err(_) => break,
-            }
-        }
-        Some(gathered)
-    }
-
-    /// Commits all that was gathered and tells those who wait.
-    async fn settle(&self, gathered: Gathered) {
-        let Gathered { lines, puts, flushes, space, .. } = gathered;
-        let mut work: Vec<Work> = Vec::with_capacity(lines.len() + puts.len());
-        let mut waiting = Vec::with_capacity(puts.len());
-        for (batch, done) in puts {
-            let LogBatch { scope, group, stream, lines } = batch;
-            work.push(Work { scope, group, stream, lines, create: false });
-            waiting.push(done);
-        }
-        work.extend(lines.into_iter().map(|((scope, group, stream), lines)| Work {
-            scope,
-            group,
-            stream,
-            lines,
-            create: true,
-        }));
+    /// Commits all of the batch and answers those who wait; what of it nobody waits for is tried until it is stored.
+    async fn write(&mut self, items: Vec<Item>) {
+        let (mut work, waiting) = sort(items);
         match self.commit(&work).await {
             Ok(results) => {
                 for (done, result) in waiting.into_iter().zip(results) {
@@ -203,36 +91,53 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let puts = waiting.len();
+                tracing::warn!(%error, "log lines wait for storage");
+                let lines = work.split_off(waiting.len());
                 for done in waiting {
                     let _ = done.send(Err(error.clone().into()));
                 }
-                self.persist(work.split_off(puts), error).await;
+                self.persist(&lines).await;
             }
-        }
-        drop(space);
-        for done in flushes {
-            let _ = done.send(());
         }
     }
+}
 
-    /// Tries again to write lines of functions, each stream by itself, until they are stored.
-    async fn persist(&self, work: Vec<Work>, mut error: StoreError) {
-        let mut pause = PAUSE_MIN;
-        for work in work.chunks(1) {
-            while let Err(again) = self.commit(work).await {
-                error = again;
-                if matches!(error, StoreError::TooLarge { .. } | StoreError::Damaged(_)) {
-                    let Work { group, stream, lines, .. } = &work[0];
-                    tracing::error!(%group, %stream, lines = lines.len(), %error, "log lines cannot be stored");
-                    break;
-                }
-                tracing::warn!(%error, "log lines wait for storage");
-                self.clock.sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+/// What `PutLogEvents` brought comes first, each by itself and with who waits for it; then the lines of functions, by
+/// stream.
+fn sort(items: Vec<Item>) -> (Vec<Work>, Vec<oneshot::Sender<Result<Accepted, Error>>>) {
+    let mut lines: BTreeMap<(Scope, String, String), Vec<LogLine>> = BTreeMap::new();
+    let (mut work, mut waiting) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Item::Lines(LogBatch { scope, group, stream, lines: more }) => {
+                lines.entry((scope, group, stream)).or_default().extend(more);
+            }
+            Item::Put(LogBatch { scope, group, stream, lines }, done) => {
+                work.push(Work { scope, group, stream, lines, create: false });
+                waiting.push(done);
             }
         }
-        tracing::info!(%error, "storage of log lines goes on");
+    }
+    work.extend(lines.into_iter().map(|((scope, group, stream), lines)| Work {
+        scope,
+        group,
+        stream,
+        lines,
+        create: true,
+    }));
+    (work, waiting)
+}
+
+impl Writer {
+    /// Writes lines of functions, each stream by itself, so that one that cannot be stored holds up no other.
+    async fn persist(&self, work: &[Work]) {
+        for work in work.chunks(1) {
+            let attempt = || async { self.commit(work).await.map(drop) };
+            if let Err(error) = behind::persist(&*self.clock, "logs", attempt).await {
+                let Work { group, stream, lines, .. } = &work[0];
+                tracing::error!(%group, %stream, lines = lines.len(), %error, "log lines cannot be stored");
+            }
+        }
     }
 
     async fn commit(&self, work: &[Work]) -> Result<Vec<Result<Accepted, Error>>, StoreError> {

@@ -15,14 +15,13 @@ mod writer;
 
 pub use error::Error;
 
+use ::store::behind::Behind;
 use async_trait::async_trait;
-use base::UsageRecord;
 use base::port::{Clock, Entropy, Meter};
+use base::{Timestamp, UsageRecord};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::AbortOnDropHandle;
-use writer::{Item, Writer};
+use writer::Writer;
 
 /// What the room is made of.
 pub struct Parts {
@@ -94,8 +93,7 @@ pub struct Usage {
     clock: Arc<dyn Clock>,
     doctor: Arc<dyn Doctor>,
     config: Config,
-    queue: mpsc::Sender<Item>,
-    _writer: AbortOnDropHandle<()>,
+    queue: Behind<UsageRecord>,
 }
 
 impl Usage {
@@ -103,17 +101,15 @@ impl Usage {
     /// still queued then are lost. [`Usage::work`] is to be run beside it.
     pub fn open(parts: Parts) -> Arc<Self> {
         let Parts { store, clock, entropy, doctor, config } = parts;
-        let (queue, receiver) = mpsc::channel(config.queue_records_max.max(1));
-        let writer = Writer { store: store.clone(), clock: clock.clone(), entropy, interval: config.commit_interval };
-        let _writer = AbortOnDropHandle::new(tokio::spawn(writer.run(receiver)));
-        Arc::new(Self { store, clock, doctor, config, queue, _writer })
+        let bounds = writer::bounds(config.queue_records_max, config.commit_interval);
+        let writer = Writer { store: store.clone(), clock: clock.clone(), entropy, last: Timestamp(0) };
+        let queue = Behind::start(writer, bounds, clock.clone());
+        Arc::new(Self { store, clock, doctor, config, queue })
     }
 
     /// Waits until every record metered before is durable. Waits as long as storage fails: bound it where that matters.
     pub async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        let _ = self.queue.send(Item::Flush(done)).await;
-        let _ = flushed.await;
+        self.queue.flush().await;
     }
 }
 
@@ -124,8 +120,7 @@ impl Meter for Usage {
         if let Some(error) = usage.error.as_mut() {
             error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
         }
-        // The writer lives as long as the room; only a node that is being torn down finds it gone.
-        let _ = self.queue.send(Item::Record(Box::new(usage))).await;
+        self.queue.push(usage).await;
     }
 }
 

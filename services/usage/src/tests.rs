@@ -2,13 +2,14 @@
 
 use crate::{Check, Config, Doctor, Examination, Parts, Usage, api};
 use async_trait::async_trait;
-use base::port::{Clock, Entropy, Meter};
-use base::{AccountId, Arn, Caller, Event, FunctionRef, Region, Scope, Source, Start, Timestamp, UsageRecord};
+use base::port::Meter;
+use base::{Arn, Event, FunctionRef, Source, Start, Timestamp, UsageRecord};
+use kit::{ManualClock, Seeded, scope};
 use room::{Context, Room};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use store::flaky::{Faults, Flaky};
 use store::{Store, memory::Memory, sqlite::Sqlite};
 use wire::{Decoded, Fault};
 
@@ -16,30 +17,6 @@ use wire::{Decoded, Fault};
 const NOW: u64 = 1_795_449_064_000;
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
-
-/// Stands still until it is moved.
-struct Hand(AtomicU64);
-
-#[async_trait]
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
-    }
-    fn elapsed(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
-    }
-    async fn sleep(&self, _: Duration) {
-        tokio::task::yield_now().await;
-    }
-}
-
-struct Counter(AtomicU64);
-
-impl Entropy for Counter {
-    fn fill(&self, into: &mut [u8]) {
-        into.fill_with(|| (self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
-    }
-}
 
 struct Well;
 
@@ -58,22 +35,17 @@ impl Doctor for Well {
 
 struct Setting {
     usage: Arc<Usage>,
-    clock: Arc<Hand>,
+    clock: Arc<ManualClock>,
 }
 
 fn on(store: Store) -> Setting {
-    let clock = Arc::new(Hand(AtomicU64::new(NOW)));
-    let entropy = Arc::new(Counter(AtomicU64::new(1)));
+    let (clock, entropy) = (ManualClock::at(Timestamp(NOW)), Arc::new(Seeded::new(1)));
     let parts = Parts { store, clock: clock.clone(), entropy, doctor: Arc::new(Well), config: Config::default() };
     Setting { usage: Usage::open(parts), clock }
 }
 
 fn setting() -> Setting {
     on(Store::new(Arc::new(Memory::default())))
-}
-
-fn scope() -> Scope {
-    Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"))
 }
 
 /// A warm run of 100 ms at 1,024 MB, so a tenth of a gigabyte-second.
@@ -97,9 +69,8 @@ fn run(function: &str, at: u64, id: u64) -> UsageRecord {
 
 impl Setting {
     async fn call(&self, operation: &str, input: Value) -> Result<Value, Fault> {
-        let principal = "arn:aws:iam::000000000000:root".into();
         let cx = Context {
-            caller: Caller { scope: scope(), access_key: "test".into(), principal },
+            caller: kit::caller(),
             request_id: "r".into(),
             host: "localhost:4566".into(),
             source_ip: [127, 0, 0, 1].into(),
@@ -125,7 +96,7 @@ impl Setting {
 
     /// Meters runs as they end: the clock shows when.
     async fn meter(&self, record: UsageRecord) {
-        self.clock.0.store(record.at.millis() + 100, Ordering::Relaxed);
+        self.clock.set(Timestamp(record.at.millis() + 100));
         self.usage.record(record).await;
         self.usage.flush().await;
     }
@@ -198,7 +169,7 @@ async fn any_range_is_added_up_exactly() {
 async fn invocations_are_paged_latest_first() {
     let s = setting();
     for i in 0..250 {
-        s.clock.0.store(NOW + i * 10, Ordering::Relaxed);
+        s.clock.set(Timestamp(NOW + i * 10));
         s.usage.record(run(["a", "b"][i as usize % 2], NOW + i * 10, i)).await;
         if i % 9 == 0 {
             s.usage.flush().await;
@@ -282,6 +253,24 @@ async fn dead_events_in_pages() {
     assert_eq!(ids, expect, "all of the account's, the latest first, and nobody else's");
     let fault = s.call("ListDeadEvents", json!({"NextToken": "junk"})).await.expect_err("refused");
     assert_eq!(fault.code, "ValidationException");
+}
+
+#[tokio::test]
+async fn records_wait_for_storage_and_count_once() {
+    for faults in [Faults { full: 1000, ..Faults::default() }, Faults { commit_unknown: 1000, ..Faults::default() }] {
+        let memory = Arc::new(Memory::default());
+        let flaky = Arc::new(Flaky::new(memory, ManualClock::at(Timestamp(0)), 1, faults));
+        let s = on(Store::new(flaky.clone()));
+        s.usage.record(run("a", NOW, 1)).await;
+        s.usage.record(run("a", NOW, 2)).await;
+        let healed = async {
+            s.clock.pass_one_sleep().await;
+            flaky.set(Faults::default());
+        };
+        tokio::join!(s.usage.flush(), healed);
+        let reply = s.ok("GetUsage", json!({})).await;
+        assert_eq!(reply["Functions"][0]["Invocations"], 2, "{faults:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,29 +2,14 @@
 
 use crate::Usage;
 use crate::store;
-use ::store::{Error, Result, Tx};
+use ::store::{Error, Result, sweep};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Records one transaction of the sweep removes.
-const STEP: usize = 64;
-
 impl Usage {
-    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`. A step that fails is tried again with the next
-    /// round.
+    /// Sweeps every [`crate::Config::sweep_interval`] until `stop`.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.clock.sleep(self.config.sweep_interval) => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                swept = self.sweep() => if let Err(error) = swept {
-                    tracing::warn!(%error, "sweeping usage will be tried again");
-                },
-            }
-        }
+        sweep::every(&*self.clock, self.config.sweep_interval, &stop, "usage", || self.sweep()).await;
     }
 
     /// One round: everything that is past its time now, scope by scope.
@@ -37,20 +22,9 @@ impl Usage {
                 return Err(Error::Damaged("a key of usage".into()));
             };
             let to = scope.clone().number(before);
-            while self.remove(scope.as_bytes(), to.as_bytes()).await? == STEP {}
+            sweep::remove(&self.store, scope.as_bytes(), to.as_bytes()).await?;
             from = scope.end();
         }
         Ok(())
-    }
-
-    async fn remove(&self, from: &[u8], to: &[u8]) -> Result<usize> {
-        let items = self.store.scan(from, to, STEP).await?;
-        self.store
-            .transact(async |tx: Tx| {
-                items.iter().for_each(|i| tx.delete_bytes(&i.key));
-                Ok::<_, Error>(())
-            })
-            .await?;
-        Ok(items.len())
     }
 }

@@ -22,7 +22,8 @@ pub async fn put(logs: Arc<Logs>, cx: Context, input: PutLogEventsRequest) -> Re
     let lines: Vec<LogLine> = input.log_events.into_iter().map(line).collect();
     model::check_batch(&lines)?;
     let (group, stream) = (input.log_group_name, input.log_stream_name);
-    let accepted = logs.queue.put(LogBatch { scope: cx.scope().clone(), group, stream, lines }).await?;
+    let accepted =
+        crate::writer::put(&logs.queue, LogBatch { scope: cx.scope().clone(), group, stream, lines }).await?;
     let index = |at: Option<usize>| at.map(|i| i as i32);
     let rejected = RejectedLogEventsInfo {
         too_new_log_event_start_index: index(accepted.too_new_from),
