@@ -3,33 +3,17 @@
 
 use async_trait::async_trait;
 use base::port::{Clock, Denied, Target, Targets};
-use base::{Arn, Event, Source, Timestamp, Verdict};
+use base::{Arn, Event, Source, Verdict};
 use delivery::{Config, Delivery, Parts};
+use kit::RunningClock;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use store::sqlite::Sqlite;
 use store::{Error, Store, Tx};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-struct RealClock(Instant);
-
-#[async_trait]
-impl Clock for RealClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64)
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    async fn sleep(&self, for_: Duration) {
-        tokio::time::sleep(for_).await;
-    }
-}
 
 #[derive(Default)]
 struct Instantly(AtomicU64);
@@ -58,7 +42,7 @@ async fn main() {
     let (events, bytes, targets) = (arg(1, 100_000), arg(2, 1024), arg(3, 1));
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = Store::new(Arc::new(Sqlite::open(&dir.path().join("store.db")).expect("opens")));
-    let clock = Arc::new(RealClock(Instant::now()));
+    let clock = RunningClock::real();
     let accept = clock.elapsed();
     fill(&store, clock.clone(), events, bytes as usize, targets).await;
     let accepted = clock.elapsed() - accept;
@@ -83,7 +67,7 @@ async fn main() {
     println!("{line}");
 }
 
-async fn fill(store: &Store, clock: Arc<RealClock>, events: u64, bytes: usize, targets: u64) {
+async fn fill(store: &Store, clock: Arc<RunningClock>, events: u64, bytes: usize, targets: u64) {
     const CALLERS: u64 = 32;
     let payload = RawValue::from_string(format!("\"{}\"", "x".repeat(bytes))).expect("JSON");
     let mut tasks = JoinSet::new();

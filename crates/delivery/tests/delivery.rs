@@ -1,17 +1,18 @@
 //! What delivery promises one event and one target at a time; tokio's time is paused, so hours take microseconds.
 
-mod kit;
+mod world;
 
 use base::port::Clock;
 use base::{Timestamp, Verdict};
 use delivery::{Config, Status};
-use kit::{Counting, START, TestClock, Told, emit, event, run, until_empty};
+use kit::RunningClock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use store::flaky::{Faults, Flaky};
 use store::memory::Memory;
 use store::{Store, outbox};
+use world::{Counting, START, Told, emit, event, run, until_empty};
 
 const NOW: Duration = Duration::ZERO;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -26,7 +27,7 @@ fn retry(seconds: u64) -> Option<Verdict> {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_delivered_at_once_and_forgotten() {
-    let (store, clock) = (memory(), TestClock::new());
+    let (store, clock) = (memory(), RunningClock::at(Timestamp(START)));
     let told = Told::new(&clock, |_, _| (NOW, Some(Verdict::Done)));
     emit(&store, &event("before", "a", clock.now())).await.unwrap();
     let running = run(&store, told.clone(), &clock, Config::default());
@@ -42,7 +43,7 @@ async fn an_event_is_delivered_at_once_and_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_nobody_told_of_is_found() {
-    let (engine, clock) = (Arc::new(Memory::default()), TestClock::new());
+    let (engine, clock) = (Arc::new(Memory::default()), RunningClock::at(Timestamp(START)));
     let (store, other) = (Store::new(engine.clone()), Store::new(engine));
     let told = Told::new(&clock, |_, _| (NOW, Some(Verdict::Done)));
     let running = run(&store, told.clone(), &clock, Config::default());
@@ -56,7 +57,7 @@ async fn an_event_nobody_told_of_is_found() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_keep_the_targets_pace_scaled() {
-    let (store, clock) = (memory(), TestClock::new());
+    let (store, clock) = (memory(), RunningClock::at(Timestamp(START)));
     let told = Told::new(&clock, |_, attempt| match attempt {
         1 => (NOW, retry(60)),
         2 => (NOW, None),
@@ -74,7 +75,7 @@ async fn retries_keep_the_targets_pace_scaled() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_delivered_lies_in_the_dead_letters_with_its_reason() {
-    let (store, clock) = (memory(), TestClock::new());
+    let (store, clock) = (memory(), RunningClock::at(Timestamp(START)));
     let told = Told::new(&clock, |e, _| match e.id.as_str() {
         "refused" => (NOW, Some(Verdict::Dead { reason: "no such function".into() })),
         _ => (NOW, retry(1800)),
@@ -100,7 +101,7 @@ async fn what_cannot_be_delivered_lies_in_the_dead_letters_with_its_reason() {
 async fn a_hanging_target_holds_up_nobody_and_its_queue_is_not_read_again() {
     const WAITING: usize = 20_000;
     let engine = Arc::new(Counting { inner: Arc::new(Memory::default()), scanned: AtomicUsize::new(0) });
-    let (store, clock) = (Store::new(engine.clone()), TestClock::new());
+    let (store, clock) = (Store::new(engine.clone()), RunningClock::at(Timestamp(START)));
     for n in 0..WAITING {
         emit(&store, &event(format!("slow-{n}"), "slow", Timestamp(START - n as u64))).await.unwrap();
     }
@@ -131,7 +132,7 @@ async fn a_store_that_fails_delays_settling_and_delivers_no_second_time() {
         Faults { full: 1000, ..Faults::default() },
         Faults { full: 1000, read: 1000, ..Faults::default() },
     ] {
-        let clock = TestClock::new();
+        let clock = RunningClock::at(Timestamp(START));
         let flaky = Arc::new(Flaky::new(Arc::new(Memory::default()), clock.clone(), 1, Faults::default()));
         let store = Store::new(flaky.clone());
         let told = Told::new(&clock, |_, _| (Duration::from_millis(10), Some(Verdict::Done)));
@@ -151,7 +152,7 @@ async fn a_store_that_fails_delays_settling_and_delivers_no_second_time() {
 
 #[tokio::test(start_paused = true)]
 async fn stopping_waits_for_what_is_under_way_and_starts_no_more() {
-    let (store, clock) = (memory(), TestClock::new());
+    let (store, clock) = (memory(), RunningClock::at(Timestamp(START)));
     let told = Told::new(&clock, |e, _| match e.id.as_str() {
         "hangs" => (100 * HOUR, Some(Verdict::Done)),
         _ => (Duration::from_secs(2), Some(Verdict::Done)),

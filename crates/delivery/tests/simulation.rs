@@ -1,11 +1,11 @@
 //! Whole lives under a seed: stores that fail, targets that fail, crashes at any moment. No acknowledged event is lost.
 
-mod kit;
+mod world;
 
 use base::port::Clock;
 use base::{Timestamp, Verdict};
 use delivery::Config;
-use kit::{TestClock, Told, emit, event, run, until_empty};
+use kit::{RunningClock, Seeded};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,25 +13,13 @@ use std::time::Duration;
 use store::flaky::{Faults, Flaky};
 use store::memory::Memory;
 use store::{Store, outbox};
+use world::{START, Told, emit, event, run, until_empty};
 
 const SEEDS: u64 = 40;
 const LIVES: u64 = 6;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 /// A target's mood for one attempt; well, once `healed`.
-fn mood(random: &mut Random) -> (Duration, Option<Verdict>) {
+fn mood(random: &Seeded) -> (Duration, Option<Verdict>) {
     let after = Duration::from_millis(random.below(200));
     match random.below(100) {
         0..50 => (after, Some(Verdict::Done)),
@@ -45,7 +33,7 @@ fn mood(random: &mut Random) -> (Duration, Option<Verdict>) {
     }
 }
 
-fn faults(random: &mut Random) -> Faults {
+fn faults(random: &Seeded) -> Faults {
     Faults {
         read: random.below(150) as u32,
         commit_lost: random.below(150) as u32,
@@ -57,9 +45,9 @@ fn faults(random: &mut Random) -> Faults {
 
 /// One seed; gives how many events it acknowledged, buried, and attempted.
 async fn live(seed: u64) -> (usize, usize, usize) {
-    let mut random = Random(seed);
-    let (disk, clock) = (Arc::new(Memory::default()), TestClock::new());
-    let moods = Arc::new(Mutex::new((Random(seed ^ 0xabcd), false)));
+    let random = Seeded::new(seed);
+    let (disk, clock) = (Arc::new(Memory::default()), RunningClock::at(Timestamp(START)));
+    let moods = Arc::new(Mutex::new((Seeded::new(seed ^ 0xabcd), false)));
     let told = Told::new(&clock, {
         let moods = moods.clone();
         move |_, _| match &mut *moods.lock() {
@@ -70,7 +58,7 @@ async fn live(seed: u64) -> (usize, usize, usize) {
     let config = Config { in_flight_max: 12, per_target_in_flight_max: 5, ..Config::default() };
     let mut acknowledged = HashSet::new();
     for life in 0..LIVES {
-        let flaky = Flaky::new(disk.clone(), clock.clone(), seed * 100 + life, faults(&mut random));
+        let flaky = Flaky::new(disk.clone(), clock.clone(), seed * 100 + life, faults(&random));
         let store = Store::new(Arc::new(flaky));
         let running = run(&store, told.clone(), &clock, config);
         for n in 0..random.below(30) {

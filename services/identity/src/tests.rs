@@ -1,46 +1,22 @@
 //! Keys as the gate asks for them: development, root, temporary.
 
 use crate::{Config, Identity, Parts};
-use async_trait::async_trait;
-use base::port::{Clock, Entropy, Identity as _};
+use base::port::{Clock, Identity as _};
 use base::{AccountId, Timestamp};
+use kit::{ManualClock, Seeded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Store, memory::Memory};
 
-struct Hand(AtomicU64);
-
-#[async_trait]
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
-    }
-    fn elapsed(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
-    }
-    async fn sleep(&self, _: Duration) {}
-}
-
-struct Counter(AtomicU64);
-
-impl Entropy for Counter {
-    fn fill(&self, into: &mut [u8]) {
-        for b in into {
-            *b = (self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
-        }
-    }
-}
-
-async fn open(store: &Store, clock: &Arc<Hand>, development: bool) -> Arc<Identity> {
+async fn open(store: &Store, clock: &Arc<ManualClock>, development: bool) -> Arc<Identity> {
     let account = AccountId::parse("111122223333").expect("twelve digits");
-    let entropy = Arc::new(Counter(AtomicU64::new(clock.0.load(Ordering::Relaxed))));
+    let entropy = Arc::new(Seeded::new(clock.now().millis()));
     let config = Config { development, account };
     Identity::open(Parts { store: store.clone(), clock: clock.clone(), entropy, config }).await.expect("opens")
 }
 
-fn setting() -> (Store, Arc<Hand>) {
-    (Store::new(Arc::new(Memory::default())), Arc::new(Hand(AtomicU64::new(1_000))))
+fn setting() -> (Store, Arc<ManualClock>) {
+    (Store::new(Arc::new(Memory::default())), ManualClock::at(Timestamp(1_000)))
 }
 
 #[tokio::test]
@@ -63,7 +39,7 @@ async fn root_key_is_made_once_and_kept() {
     let first = open(&store, &clock, false).await.root_key().expect("made").clone();
     assert!(first.access_key.starts_with("AKIA") && first.access_key.len() == 20);
     assert_eq!(first.secret_key.len(), 40);
-    clock.0.store(5, Ordering::Relaxed);
+    clock.set(Timestamp(5));
     let room = open(&store, &clock, false).await;
     assert_eq!(room.root_key(), Some(&first));
     let key = room.credential(&first.access_key, None).await.expect("known");
@@ -92,7 +68,7 @@ async fn temporary_keys_survive_restart_and_end() {
     for junk in ["", ".", "a.b", "é.é"] {
         assert!(room.credential(&keys.access_key, Some(junk)).await.is_none(), "{junk}");
     }
-    clock.0.fetch_add(60_000, Ordering::Relaxed);
+    clock.advance(Duration::from_secs(60));
     assert!(room.credential(&keys.access_key, token).await.is_none(), "it has expired");
 }
 
@@ -100,7 +76,7 @@ async fn temporary_keys_survive_restart_and_end() {
 async fn another_node_does_not_know_the_keys() {
     let (store, clock) = setting();
     let keys = open(&store, &clock, true).await.issue(&AccountId::development(), "r", "s", Duration::from_secs(60));
-    let (other, later) = (Store::new(Arc::new(Memory::default())), Arc::new(Hand(AtomicU64::new(77))));
+    let (other, later) = (Store::new(Arc::new(Memory::default())), ManualClock::at(Timestamp(77)));
     let room = open(&other, &later, true).await;
     assert!(room.credential(&keys.access_key, Some(&keys.session_token)).await.is_none());
 }

@@ -6,68 +6,21 @@ mod requests;
 mod toy;
 
 use crate::{Config, Gate, Parts};
-use async_trait::async_trait;
-use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, TemporaryKeys};
-use base::{AccountId, Caller, Timestamp};
+use base::Timestamp;
+use base::port::Clock;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use kit::{Keys, RunningClock, Seeded};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::sigv4::{self, Credentials, Payload, Signing};
-
-struct Wall(Instant);
-
-#[async_trait]
-impl Clock for Wall {
-    fn now(&self) -> Timestamp {
-        Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64)
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, for_: Duration) {
-        tokio::time::sleep(for_).await;
-    }
-}
-
-struct Counter(AtomicU64);
-
-impl Entropy for Counter {
-    fn fill(&self, into: &mut [u8]) {
-        into.fill_with(|| self.0.fetch_add(1, Ordering::Relaxed) as u8);
-    }
-}
-
-/// Knows `test`; lets it do everything but `toy:Deny`.
-struct Keys;
-
-#[async_trait]
-impl Identity for Keys {
-    async fn credential(&self, access_key: &str, session_token: Option<&str>) -> Option<Credential> {
-        let account = AccountId::development();
-        let principal = "arn:aws:iam::000000000000:root".to_owned();
-        let known = access_key == "test" && session_token.is_none();
-        known.then(|| Credential { secret_key: "test".into(), account, principal })
-    }
-
-    async fn authorise(&self, caller: &Caller, access: &Access) -> Result<(), Denied> {
-        match access.action.as_str() {
-            "toy:Deny" => Err(Denied(format!("User: {} is not authorized", caller.principal))),
-            _ => Ok(()),
-        }
-    }
-
-    fn issue(&self, _: &AccountId, _: &str, _: &str, _: Duration) -> TemporaryKeys {
-        unreachable!("the gate issues no keys")
-    }
-}
 
 /// A gate that listens on loopback.
 struct Running {
@@ -86,9 +39,9 @@ async fn start_with(config: Config) -> Running {
     let gate = Gate::new(Parts {
         rooms: vec![toy.clone()],
         doors: vec![Arc::new(toy::ByHost), Arc::new(toy::Rest)],
-        identity: Arc::new(Keys),
-        clock: Arc::new(Wall(Instant::now())),
-        entropy: Arc::new(Counter(AtomicU64::new(0))),
+        identity: Arc::new(Keys::test().allowing(|_, access| access.action != "toy:Deny")),
+        clock: RunningClock::real(),
+        entropy: Arc::new(Seeded::new(0)),
         config,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -109,7 +62,7 @@ fn plain(address: SocketAddr, operation: &str, body: &str) -> Request<Full<Bytes
 }
 
 fn now() -> Timestamp {
-    Wall(Instant::now()).now()
+    RunningClock::real().now()
 }
 
 /// The same request, signed.

@@ -71,7 +71,11 @@ async fn refusals_name_what_is_missing() {
         "toy has no operation Toy_1.Nonsense.",
     );
     let denied = gate.send(toy_call(gate.address, "Deny", "{}")).await;
-    denied.check(403, "AccessDeniedException", "User: arn:aws:iam::000000000000:root is not authorized");
+    denied.check(
+        403,
+        "AccessDeniedException",
+        "User: arn:aws:iam::000000000000:root is not authorized to perform: toy:Deny",
+    );
 
     let unknown = "Wadi does not have the service sqs yet. It has: s3, toy.";
     let sqs = signed(plain(gate.address, "SendMessage", "{}"), "{}", "test", "sqs", now());

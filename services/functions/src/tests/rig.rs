@@ -4,19 +4,18 @@ use crate::{Catalog, Config, Functions, Parts, room};
 use ::room::{Context, Fault, Room, TableRoom};
 use ::store::{Blobs, Store};
 use async_trait::async_trait;
-use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, ObjectReader, ReadError, TemporaryKeys};
-use base::{AccountId, Caller, FunctionError, Invocation, InvokeError, Outcome, Region, Scope, Start, Timestamp};
+use base::port::{ObjectReader, ReadError};
+use base::{AccountId, FunctionError, Invocation, InvokeError, Outcome, Scope, Start, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use engine::{Catalog as _, PrepareError, Runner, RuntimeReport, Version};
+use kit::{Keys, ManualClock, Seeded};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use wire::Decoded;
 
 pub struct Rig {
@@ -51,17 +50,17 @@ impl Rig {
     }
 
     fn on(store: Store, blobs: tempfile::TempDir, config: Config) -> Self {
-        let clock = Arc::new(ManualClock(Mutex::new(START)));
+        let clock = ManualClock::at(START);
         let runner = Arc::new(FakeRunner { catalog: Catalog::new(store.clone()), script: Mutex::default() });
         let objects = Arc::new(FakeObjects::default());
         let functions = Functions::open(Parts {
             store: store.clone(),
             blobs: Blobs::directory(blobs.path()).expect("a directory"),
             clock: clock.clone(),
-            entropy: Arc::new(Counting(AtomicU64::new(1))),
+            entropy: Arc::new(Seeded::new(1)),
             runner: runner.clone(),
             objects: objects.clone(),
-            identity: Arc::new(OneAccount),
+            identity: Arc::new(keys()),
             config,
         });
         let table = room(functions.clone());
@@ -127,17 +126,15 @@ impl Rig {
     }
 }
 
-pub fn scope() -> Scope {
-    Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"))
+/// The key `test` may do anything, the key `guest` nothing.
+fn keys() -> Keys {
+    let guest = "arn:aws:iam::000000000000:user/guest";
+    Keys::test().with("guest", None, "test", guest).allowing(|caller, _| caller.access_key == "test")
 }
 
 fn context() -> Context {
     Context {
-        caller: Caller {
-            scope: scope(),
-            access_key: "test".into(),
-            principal: "arn:aws:iam::000000000000:root".into(),
-        },
+        caller: kit::caller(),
         request_id: "11111111-1111-4111-8111-111111111111".into(),
         host: "127.0.0.1:4566".into(),
         source_ip: [127, 0, 0, 1].into(),
@@ -154,44 +151,6 @@ pub fn zip(text: &str) -> Vec<u8> {
 
 pub fn zip_text(text: &str) -> String {
     STANDARD.encode(zip(text))
-}
-
-pub struct ManualClock(Mutex<Timestamp>);
-
-impl ManualClock {
-    pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock();
-        *now = now.plus(by);
-    }
-}
-
-#[async_trait]
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        *self.0.lock()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.now().since(START)
-    }
-
-    async fn sleep(&self, _: Duration) {
-        std::future::pending().await
-    }
-}
-
-/// Different every time, the same in every run.
-struct Counting(AtomicU64);
-
-impl Entropy for Counting {
-    fn fill(&self, into: &mut [u8]) {
-        use sha2::Digest;
-        for chunk in into.chunks_mut(32) {
-            let n = self.0.fetch_add(1, Ordering::Relaxed);
-            let digest = sha2::Sha256::digest(n.to_be_bytes());
-            chunk.copy_from_slice(&digest[..chunk.len()]);
-        }
-    }
 }
 
 /// Runs nothing: answers as told, and notes what it was asked.
@@ -287,27 +246,5 @@ impl ObjectReader for FakeObjects {
             Some(bytes) => Ok(bytes.clone()),
             None => Err(ReadError::NoSuchKey),
         }
-    }
-}
-
-/// The key `test` with the secret `test` may do anything, the key `guest` nothing.
-struct OneAccount;
-
-#[async_trait]
-impl Identity for OneAccount {
-    async fn credential(&self, access_key: &str, _: Option<&str>) -> Option<Credential> {
-        matches!(access_key, "test" | "guest").then(|| Credential {
-            secret_key: "test".into(),
-            account: AccountId::development(),
-            principal: format!("arn:aws:iam::000000000000:user/{access_key}"),
-        })
-    }
-
-    async fn authorise(&self, caller: &Caller, _: &Access) -> Result<(), Denied> {
-        if caller.access_key == "test" { Ok(()) } else { Err(Denied("no".into())) }
-    }
-
-    fn issue(&self, _: &AccountId, _: &str, _: &str, _: Duration) -> TemporaryKeys {
-        unreachable!("the room hands out no keys")
     }
 }

@@ -137,7 +137,7 @@ async fn signed_requests() {
     let (call, _) = url.rig.runner.last_call();
     let event: Value = serde_json::from_slice(&call.payload).expect("JSON");
     let iam = &event["requestContext"]["authorizer"]["iam"];
-    assert_eq!((&iam["accessKey"], &iam["userArn"]), (&json!("test"), &json!("arn:aws:iam::000000000000:user/test")));
+    assert_eq!((&iam["accessKey"], &iam["userArn"]), (&json!("test"), &json!("arn:aws:iam::000000000000:root")));
     assert_eq!(event["requestContext"]["accountId"], "000000000000");
 }
 

@@ -1,4 +1,4 @@
-//! Doubles for delivery's tests: a clock on tokio's paused time, targets that do as they are told, an engine that counts.
+//! What stands around delivery in its tests: targets that do as they are told, an engine that counts.
 
 #![allow(dead_code)]
 
@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use base::port::{Clock, Denied, Target, Targets};
 use base::{Arn, Event, Source, Timestamp, Verdict};
 use delivery::{Config, Delivery, Parts};
+use kit::RunningClock;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,29 +21,6 @@ use tokio_util::sync::CancellationToken;
 /// When the tests' clocks begin.
 pub const START: u64 = 1_795_000_000_000;
 
-pub struct TestClock(Instant);
-
-impl TestClock {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(Instant::now()))
-    }
-}
-
-#[async_trait]
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(START).plus(self.0.elapsed())
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    async fn sleep(&self, for_: Duration) {
-        tokio::time::sleep(for_).await;
-    }
-}
-
 /// What a target does with an attempt: (event, attempt) → after how long it says what. Panics when told to.
 pub type Behaviour = Box<dyn Fn(&Event, u32) -> (Duration, Option<Verdict>) + Send + Sync>;
 
@@ -53,12 +31,12 @@ pub struct Told {
     pub attempts: Mutex<HashMap<String, Vec<Timestamp>>>,
     /// Ids whose attempts ended with `Done`.
     pub done: Mutex<Vec<String>>,
-    clock: Arc<TestClock>,
+    clock: Arc<RunningClock>,
 }
 
 impl Told {
     pub fn new(
-        clock: &Arc<TestClock>,
+        clock: &Arc<RunningClock>,
         behaviour: impl Fn(&Event, u32) -> (Duration, Option<Verdict>) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let (attempts, done) = Default::default();
@@ -117,7 +95,7 @@ pub struct Running {
     pub task: JoinHandle<()>,
 }
 
-pub fn run(store: &Store, targets: Arc<dyn Targets>, clock: &Arc<TestClock>, config: Config) -> Running {
+pub fn run(store: &Store, targets: Arc<dyn Targets>, clock: &Arc<RunningClock>, config: Config) -> Running {
     let parts = Parts { store: store.clone(), targets, clock: clock.clone(), config };
     let (delivery, stop) = (Arc::new(Delivery::new(parts)), CancellationToken::new());
     let task = tokio::spawn(delivery.clone().run(stop.clone()));
