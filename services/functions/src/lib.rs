@@ -7,6 +7,7 @@
 
 pub mod api;
 mod catalog;
+mod change;
 mod code;
 mod error;
 mod events;

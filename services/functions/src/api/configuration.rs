@@ -3,7 +3,7 @@
 use super::shapes as s;
 use crate::code::sha256_base64;
 use crate::model::name;
-use crate::records::{Snapshot, State, Update};
+use crate::records::{Published, Snapshot, State, Update};
 use base::{Scope, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -99,6 +99,12 @@ pub fn bytes(n: u64) -> i64 {
 }
 
 type Reason = Option<(String, String)>;
+
+/// A published version, by its own ARN.
+pub fn published_configuration(scope: &Scope, function: &str, published: &Published) -> s::FunctionConfiguration {
+    let number = published.number.to_string();
+    configuration(scope, function, &number, Some(&number), &published.snapshot)
+}
 
 fn creating() -> Reason {
     Some(("Creating".into(), "The function is being created.".into()))

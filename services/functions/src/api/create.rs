@@ -1,18 +1,17 @@
 //! CreateFunction.
 
-use super::configuration::configuration;
-use super::{layers, options, shapes as s, tags, versions};
+use super::configuration::{configuration, published_configuration};
+use super::{options, shapes as s, tags};
 use crate::Functions;
+use crate::change;
 use crate::code::Source;
 use crate::error::{Error, Result};
 use crate::model::settings::Settings;
 use crate::model::{LATEST, name};
-use crate::records::{Account, Function, Pending, Snapshot, State, Update};
+use crate::records::{Function, Snapshot, State, Update};
 use crate::store::At;
-use base::Scope;
 use room::Context;
 use std::sync::Arc;
-use store::Tx;
 
 pub async fn create_function(
     room: Arc<Functions>,
@@ -65,14 +64,15 @@ pub async fn create_function(
                 return Err(already_there(&record.name));
             }
             let mut record = record.clone();
-            record.latest.layers = layers::resolve(&tx, scope, wanted, record.latest.code.unpacked_bytes).await?;
+            record.latest.layers = change::layers(&tx, scope, wanted, record.latest.code.unpacked_bytes).await?;
             let zip_bytes = record.latest.code.zip_bytes;
-            let mut account = charge(room, &tx, scope, 0, zip_bytes).await?;
+            let mut account = change::charge(room, &tx, scope, 0, zip_bytes).await?;
             account.functions += 1;
             tx.put(&At::Account(scope).key(), &account)?;
-            wait_for(&tx, scope, &record.name, LATEST, &record.latest)?;
+            change::wait_for(&tx, scope, &record.name, LATEST, &record.latest)?;
             let reply = if publish {
-                versions::publish(room, &tx, scope, &mut record, None).await?
+                let published = change::publish(room, &tx, scope, &mut record, None).await?;
+                published_configuration(scope, &record.name, &published)
             } else {
                 configuration(scope, &record.name, LATEST, None, &record.latest)
             };
@@ -86,22 +86,4 @@ pub async fn create_function(
 
 fn already_there(function: &str) -> Error {
     Error::Conflict(format!("Function already exist: {function}"))
-}
-
-/// Counts `more` bytes of code in and `less` out, in the account's limit.
-pub async fn charge(room: &Functions, tx: &Tx, scope: &Scope, less: u64, more: u64) -> Result<Account> {
-    let key = At::Account(scope).key();
-    let mut account: Account = tx.get(&key).await?.unwrap_or_default();
-    account.code_bytes = account.code_bytes.saturating_sub(less) + more;
-    if more > less && account.code_bytes > room.config.code_bytes_total_max {
-        return Err(Error::CodeStorageExceeded);
-    }
-    tx.put(&key, &account)?;
-    Ok(account)
-}
-
-/// Leaves word for the background work that a version is to be made ready.
-pub fn wait_for(tx: &Tx, scope: &Scope, function: &str, version: &str, snapshot: &Snapshot) -> Result<()> {
-    let pending = Pending { revision: snapshot.revision.clone() };
-    Ok(tx.put(&At::Pending(scope, function, version).key(), &pending)?)
 }

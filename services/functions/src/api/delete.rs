@@ -1,8 +1,8 @@
 //! DeleteFunction: the whole function, or one published version.
 
-use super::create::charge;
 use super::shapes as s;
 use crate::Functions;
+use crate::change::charge;
 use crate::error::{Error, Result};
 use crate::model::LATEST;
 use crate::model::name::{self, Qualifier};

@@ -1,18 +1,18 @@
 //! Layers: publish, get, list, delete, and how functions find them.
 
 use super::configuration::{bytes, date};
-use super::create::charge;
 use super::{options, page_size, shapes as s};
 use crate::Functions;
+use crate::change;
 use crate::code::{Source, sha256_base64};
 use crate::error::{Error, Result};
-use crate::model::{LAYERS_MAX, UNPACKED_BYTES_MAX, name};
-use crate::records::{Layer, LayerUse, LayerVersion};
+use crate::model::name;
+use crate::records::{Layer, LayerVersion};
 use crate::store::{At, Below, page, page_back};
 use base::Scope;
 use room::Context;
 use std::sync::Arc;
-use store::{Tx, record};
+use store::record;
 use wire::Empty;
 
 /// The most versions of one layer that ListLayers looks at for one that matches its filter.
@@ -51,7 +51,7 @@ pub async fn publish(
             let mut layer = tx.get::<Layer>(&key).await?.unwrap_or_else(fresh);
             let version = LayerVersion { number: layer.next_version, ..version.clone() };
             layer.next_version += 1;
-            charge(functions, &tx, scope, 0, version.package.zip_bytes).await?;
+            change::charge(functions, &tx, scope, 0, version.package.zip_bytes).await?;
             tx.put(&key, &layer)?;
             tx.put(&At::LayerVersion(scope, &version.layer, version.number).key(), &version)?;
             Ok::<_, Error>(version)
@@ -100,7 +100,7 @@ pub async fn delete(room: Arc<Functions>, cx: Context, input: s::DeleteLayerVers
     room.store
         .transact(|tx| async move {
             if let Some(version) = tx.get::<LayerVersion>(key).await? {
-                charge(room, &tx, scope, version.package.zip_bytes, 0).await?;
+                change::charge(room, &tx, scope, version.package.zip_bytes, 0).await?;
                 tx.delete(key);
             }
             Ok::<_, Error>(())
@@ -149,42 +149,6 @@ pub async fn list(room: Arc<Functions>, cx: Context, input: s::ListLayersRequest
         }
     }
     Ok(s::ListLayersResponse { next_marker: found.next, layers: Some(layers) })
-}
-
-/// The layers that a function asks for, found and within the bounds that hold for all of them with the code.
-pub async fn resolve(tx: &Tx, scope: &Scope, wanted: &[String], code_bytes: u64) -> Result<Vec<LayerUse>> {
-    if wanted.len() > LAYERS_MAX {
-        return Err(Error::Invalid(format!("Cannot reference more than {LAYERS_MAX} layers.")));
-    }
-    let mut layers: Vec<LayerUse> = Vec::new();
-    for arn in wanted {
-        let no_such = || Error::Invalid(format!("Layer version {arn} does not exist."));
-        let (layer, number) = name::layer_version(scope, arn).ok_or_else(no_such)?;
-        let own = name::layer_arn(scope, &layer).to_string();
-        if let Some(twin) = layers.iter().find(|l| l.arn.rsplit_once(':').is_some_and(|(head, _)| head == own)) {
-            return Err(Error::Invalid(format!(
-                "Two different versions of the same layer are not allowed to be referenced in the same function. {} \
-                 and {arn}",
-                twin.arn
-            )));
-        }
-        let found: Option<LayerVersion> = tx.get(&At::LayerVersion(scope, &layer, number).key()).await?;
-        layers.push(LayerUse { arn: arn.clone(), package: found.ok_or_else(no_such)?.package });
-    }
-    check_size(code_bytes, layers.iter().map(|l| l.package.unpacked_bytes).sum())?;
-    Ok(layers)
-}
-
-/// Code and layers together must be within the unpacked limit.
-pub fn check_size(code_bytes: u64, layer_bytes: u64) -> Result<()> {
-    if code_bytes.saturating_add(layer_bytes) > UNPACKED_BYTES_MAX {
-        return Err(Error::Invalid(format!(
-            "Function code combined with layers exceeds the maximum allowed size of {UNPACKED_BYTES_MAX} bytes. The \
-             actual size is {} bytes.",
-            code_bytes.saturating_add(layer_bytes)
-        )));
-    }
-    Ok(())
 }
 
 struct Filter {

@@ -1,10 +1,9 @@
 //! UpdateFunctionCode and UpdateFunctionConfiguration.
 
-use super::configuration::configuration;
-use super::create::{charge, wait_for};
-use super::{layers, options, shapes as s, versions};
+use super::configuration::{configuration, published_configuration};
+use super::{options, shapes as s};
 use crate::Functions;
-use crate::catalog::not_invocable;
+use crate::change::{self, check_may_change};
 use crate::code::Source;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
@@ -52,8 +51,8 @@ pub async fn update_function_code(
             check_may_change(named, &record, input.revision_id.as_deref())?;
             let mut next = record.latest.clone();
             let layer_bytes: u64 = next.layers.iter().map(|l| l.package.unpacked_bytes).sum();
-            layers::check_size(code.unpacked_bytes, layer_bytes)?;
-            charge(room, &tx, scope, next.code.zip_bytes, code.zip_bytes).await?;
+            change::check_size(code.unpacked_bytes, layer_bytes)?;
+            change::charge(room, &tx, scope, next.code.zip_bytes, code.zip_bytes).await?;
             next.code = code.clone();
             begin(&mut record, next, fresh);
             let reply = finish(room, &tx, named, &mut record, input.publish.unwrap_or(false)).await?;
@@ -103,7 +102,7 @@ pub async fn update_function_configuration(
             let mut next = record.latest.clone();
             next.settings.apply(options::change_of_update(input), runtimes)?;
             if let Some(wanted) = &input.layers {
-                next.layers = layers::resolve(&tx, &named.scope, wanted, next.code.unpacked_bytes).await?;
+                next.layers = change::layers(&tx, &named.scope, wanted, next.code.unpacked_bytes).await?;
             }
             begin(&mut record, next, fresh);
             finish(room, &tx, named, &mut record, false).await
@@ -111,21 +110,6 @@ pub async fn update_function_configuration(
         .await?;
     room.pending.notify_one();
     Ok(reply)
-}
-
-/// An update, and a publication, needs a function at rest and, if the caller says so, at the revision it knows.
-pub fn check_may_change(named: &FunctionRef, record: &Function, revision_id: Option<&str>) -> Result<()> {
-    if revision_id.is_some_and(|id| id != record.latest.revision_id) {
-        return Err(Error::Precondition("GetFunction/GetAlias"));
-    }
-    match (&record.latest.state, &record.latest.update) {
-        (State::Pending, _) => Err(Error::Conflict(not_invocable(&State::Pending).unwrap_or_default())),
-        (_, Update::InProgress) => Err(Error::Conflict(format!(
-            "The operation cannot be performed at this time. An update is in progress for resource: {}",
-            name::arn(&named.scope, &named.name)
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// What an update needs new; made outside the transaction, which may run several times.
@@ -166,9 +150,10 @@ async fn finish(
     publish: bool,
 ) -> Result<s::FunctionConfiguration> {
     let FunctionRef { scope, name, .. } = named;
-    wait_for(tx, scope, name, LATEST, &record.latest)?;
+    change::wait_for(tx, scope, name, LATEST, &record.latest)?;
     let reply = if publish {
-        versions::publish(room, tx, scope, record, None).await?
+        let published = change::publish(room, tx, scope, record, None).await?;
+        published_configuration(scope, name, &published)
     } else {
         configuration(scope, name, LATEST, None, &record.latest)
     };

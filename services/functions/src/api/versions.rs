@@ -1,19 +1,16 @@
 //! PublishVersion and ListVersionsByFunction.
 
-use super::configuration::{configuration, listed};
-use super::create::{charge, wait_for};
-use super::update::check_may_change;
+use super::configuration::{configuration, listed, published_configuration};
 use super::{page_size, shapes as s};
 use crate::Functions;
+use crate::change;
 use crate::code::sha256_base64;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
-use crate::records::{Function, Published, Snapshot, State, Update};
+use crate::records::{Function, Published};
 use crate::store::{At, Below, function, page};
-use base::Scope;
 use room::Context;
 use std::sync::Arc;
-use store::Tx;
 
 /// Publishes `$LATEST`; answers with the version there is if nothing has changed since it was published.
 pub async fn publish_version(
@@ -30,7 +27,7 @@ pub async fn publish_version(
         .store
         .transact(|tx| async move {
             let mut record = function(&tx, named).await?;
-            check_may_change(named, &record, input.revision_id.as_deref())?;
+            change::check_may_change(named, &record, input.revision_id.as_deref())?;
             let sha256 = sha256_base64(&record.latest.code);
             if let Some(wanted) = input.code_sha256.as_deref().filter(|w| !w.is_empty() && **w != sha256) {
                 return Err(Error::Invalid(format!(
@@ -38,51 +35,14 @@ pub async fn publish_version(
                      again with the CodeSHA256 in $LATEST."
                 )));
             }
-            let reply = publish(room, &tx, &named.scope, &mut record, input.description.as_deref()).await?;
+            let description = input.description.as_deref();
+            let published = change::publish(room, &tx, &named.scope, &mut record, description).await?;
             tx.put(&At::Function(&named.scope, &named.name).key(), &record)?;
-            Ok(reply)
+            Ok(published_configuration(&named.scope, &named.name, &published))
         })
         .await?;
     room.pending.notify_one();
     Ok(reply)
-}
-
-/// Makes the next version from `$LATEST` inside a transaction; the caller puts `record`.
-pub async fn publish(
-    room: &Functions,
-    tx: &Tx,
-    scope: &Scope,
-    record: &mut Function,
-    description: Option<&str>,
-) -> Result<s::FunctionConfiguration> {
-    if let Some((number, revision)) = &record.published
-        && *revision == record.latest.revision
-        && let Some(same) = tx.get::<Published>(&At::Version(scope, &record.name, *number).key()).await?
-    {
-        return Ok(published_configuration(scope, &record.name, &same));
-    }
-    let number = record.next_version;
-    let mut snapshot = Snapshot { revision_id: room.entropy.uuid(), ..record.latest.clone() };
-    if let Some(description) = description {
-        description.clone_into(&mut snapshot.settings.description);
-    }
-    let ready = snapshot.state == State::Active && snapshot.update == Update::Successful;
-    if !ready {
-        snapshot.state = State::Pending;
-        snapshot.update = Update::None;
-    }
-    charge(room, tx, scope, 0, snapshot.code.zip_bytes).await?;
-    wait_for(tx, scope, &record.name, &number.to_string(), &snapshot)?;
-    record.next_version += 1;
-    record.published = Some((number, snapshot.revision.clone()));
-    let published = Published { number, snapshot };
-    tx.put(&At::Version(scope, &record.name, number).key(), &published)?;
-    Ok(published_configuration(scope, &record.name, &published))
-}
-
-fn published_configuration(scope: &Scope, function: &str, published: &Published) -> s::FunctionConfiguration {
-    let number = published.number.to_string();
-    configuration(scope, function, &number, Some(&number), &published.snapshot)
 }
 
 pub async fn list_versions(
