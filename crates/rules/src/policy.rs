@@ -9,13 +9,18 @@ mod condition;
 mod document;
 mod pattern;
 
-pub use document::{Invalid, Policy};
+pub use document::Policy;
 pub use pattern::{arn_like, like};
 
 /// The longest document, in bytes. AWS's own bounds are lower (20 KB for a function, 20 KB for a bucket).
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 /// The most statements in one document.
 pub const STATEMENTS_MAX: usize = 1000;
+
+/// Why a document is not a policy that can be evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid policy: {0}")]
+pub struct Invalid(pub String);
 
 /// What a document says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

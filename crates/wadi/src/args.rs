@@ -1,5 +1,7 @@
 //! The command line: verbs, the flags they share, and help that teaches.
 
+use crate::client::Client;
+use crate::error::Result;
 use crate::verbs;
 use clap::{Args, Parser, Subcommand};
 
@@ -25,6 +27,23 @@ pub struct Cli {
     pub shared: Shared,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    pub async fn run(self) -> Result<()> {
+        let Cli { shared, verb } = self;
+        let client = || Client::new(shared.endpoint.as_deref(), shared.region.as_deref());
+        match verb {
+            Verb::Up(up) => verbs::up::run(*up).await,
+            Verb::Deploy(deploy) => verbs::deploy::run(*deploy, &client()?, shared.json).await,
+            Verb::Invoke(invoke) => verbs::invoke::run(invoke, &client()?, shared.json).await,
+            Verb::Logs(logs) => verbs::logs::run(logs, &client()?, shared.json).await,
+            Verb::List(_) => verbs::list::run(&client()?, shared.json).await,
+            Verb::Usage(usage) => verbs::usage::run(usage, &client()?, shared.json).await,
+            Verb::Doctor(doctor) => verbs::doctor::run(doctor, &client()?, shared.json).await,
+            Verb::Demo(demo) => verbs::demo::run(demo, client()?, shared.json, shared.endpoint.is_some()).await,
+        }
+    }
 }
 
 /// Flags every verb takes.
@@ -53,37 +72,12 @@ pub enum Verb {
     Demo(verbs::demo::Demo),
 }
 
-/// `30s`, `10m`, `2h`, `7d` (or a bare number of seconds) as a duration.
-pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
-        Some((at, _)) => text.split_at(at),
-        None => (text, "s"),
-    };
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err("write a length of time as 30s, 10m, 2h or 7d".into()),
-    };
-    let number: u64 = number.parse().map_err(|_| "write a length of time as 30s, 10m, 2h or 7d".to_owned())?;
-    number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(|| "that is too long".into())
-}
-
-/// `KEY=VALUE`
-pub fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn parse(line: &str) -> Result<Cli, clap::Error> {
+    fn parse(line: &str) -> std::result::Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split_whitespace())
     }
 
@@ -114,21 +108,5 @@ mod tests {
         for line in ["wadi", "wadi fly", "wadi deploy", "wadi invoke f --tail --async", "wadi up --network moon"] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }
-    }
-
-    #[test]
-    fn lengths_of_time() {
-        assert_eq!(duration("10m").map(|d| d.as_secs()), Ok(600));
-        assert_eq!(duration("45").map(|d| d.as_secs()), Ok(45));
-        assert_eq!(duration("7d").map(|d| d.as_secs()), Ok(604_800));
-        for bad in ["", "m", "10y", "-1s", "99999999999999999999s", "999999999999999999d"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn pairs() {
-        assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
-        assert!(pair("A").is_err() && pair("=b").is_err());
     }
 }

@@ -6,6 +6,7 @@ mod error;
 mod package;
 mod prices;
 mod show;
+mod values;
 mod verbs;
 
 use clap::Parser;
@@ -36,7 +37,7 @@ fn run(cli: args::Cli) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|e| Error::told(format!("no async runtime: {e}"), "is the machine out of threads or descriptors?"))?;
-    let result = runtime.block_on(verbs::run(cli));
+    let result = runtime.block_on(cli.run());
     // A node has been stopped by now; what is left (a poll of standard input) must not hold the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result

@@ -115,7 +115,8 @@ pub fn size(bytes: u64) -> String {
 /// (a wrong key, a missing right) as an error of the server, which it is not.
 pub fn log_to_stderr(node: bool) {
     let level = if node { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| format!("{level},s3s=off").into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| format!("{level},s3s=off").into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,6 +1,6 @@
 //! Conditions: operators over the keys of a request's context.
 
-use super::document::Invalid;
+use super::Invalid;
 use super::pattern::{arn_like, like};
 
 /// One operator applied to one key: true if the key's value fits any of `values` (none of them, when negated).

@@ -2,13 +2,8 @@
 
 use super::condition::Condition;
 use super::pattern::like;
-use super::{DOCUMENT_BYTES_MAX, Decision, Principal, Request, STATEMENTS_MAX};
+use super::{DOCUMENT_BYTES_MAX, Decision, Invalid, Principal, Request, STATEMENTS_MAX};
 use serde_json::{Map, Value};
-
-/// Why a document is not a policy that can be evaluated.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid policy: {0}")]
-pub struct Invalid(pub String);
 
 /// A parsed policy.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,9 +5,8 @@ pub mod logs;
 pub mod s3;
 pub mod wadi;
 
-use crate::args::Shared;
 use crate::error::{Error, Result, at};
-use crate::verbs::now_ms;
+use crate::values::now_ms;
 use base::Timestamp;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -103,10 +102,10 @@ impl Reply {
 
 impl Client {
     /// From the flags and the environment that AWS clients read.
-    pub fn new(shared: &Shared) -> Result<Self> {
+    pub fn new(endpoint: Option<&str>, region: Option<&str>) -> Result<Self> {
         let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-        let endpoint = shared.endpoint.clone().or_else(|| var("AWS_ENDPOINT_URL")).or_else(|| var("WADI_ENDPOINT"));
-        let region = shared.region.clone().or_else(|| var("AWS_REGION")).or_else(|| var("AWS_DEFAULT_REGION"));
+        let endpoint = endpoint.map(str::to_owned).or_else(|| var("AWS_ENDPOINT_URL")).or_else(|| var("WADI_ENDPOINT"));
+        let region = region.map(str::to_owned).or_else(|| var("AWS_REGION")).or_else(|| var("AWS_DEFAULT_REGION"));
         let keys = match (var("AWS_ACCESS_KEY_ID"), var("AWS_SECRET_ACCESS_KEY")) {
             (Some(access_key), Some(secret_key)) => {
                 Keys { access_key, secret_key, session_token: var("AWS_SESSION_TOKEN") }

@@ -1,10 +1,10 @@
 //! `wadi deploy`: a directory becomes a function that answers at a URL.
 
-use crate::args::pair;
 use crate::client::{Client, lambda::Configuration};
 use crate::error::{Error, Result};
 use crate::package::{self, Package, Wishes};
 use crate::show::{self, Work, size};
+use crate::values::pair;
 use base64::Engine;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! `wadi logs`: what functions print, with their START, END and REPORT lines.
 
-use crate::args::duration;
 use crate::client::{Client, logs::LogEvent};
 use crate::error::{Error, Result};
 use crate::show;
+use crate::values::{duration, since_ms};
 use base::Timestamp;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Logs {
 
 pub async fn run(logs: Logs, client: &Client, json: bool) -> Result<()> {
     let group = if logs.name.starts_with('/') { logs.name.clone() } else { format!("/aws/lambda/{}", logs.name) };
-    let mut start = super::since_ms(Some(logs.since));
+    let mut start = since_ms(Some(logs.since));
     let mut shown = Shown::default();
     let mut first = true;
     loop {

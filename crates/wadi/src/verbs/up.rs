@@ -1,7 +1,7 @@
 //! `wadi up`: runs a node until it is told to stop.
 
-use crate::args::pair;
 use crate::error::{Error, Result};
+use crate::values::pair;
 use node::{Credentials, Fallback, Flags, Network, Node, Settings};
 use std::net::SocketAddr;
 use std::path::PathBuf;

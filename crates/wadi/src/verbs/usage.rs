@@ -1,10 +1,10 @@
 //! `wadi usage`: what each function did and what it cost.
 
-use crate::args::duration;
 use crate::client::{Client, wadi::FunctionUsage};
 use crate::error::Result;
 use crate::prices::PriceBook;
 use crate::show;
+use crate::values::{duration, since_ms};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct Usage {
 
 pub async fn run(usage: Usage, client: &Client, json: bool) -> Result<()> {
     let book = PriceBook::load(usage.prices.as_deref())?;
-    let functions = client.usage(super::since_ms(usage.since)).await?;
+    let functions = client.usage(since_ms(usage.since)).await?;
     if json {
         return show::json(&as_json(&functions, &book));
     }
