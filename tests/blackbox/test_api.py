@@ -232,9 +232,9 @@ def test_layers(lam, raw, function):
     name = function(ECHO, Layers=[f"{ARN}layer:api-layer:1"])
     lam.delete_layer_version(LayerName="api-layer", VersionNumber=1)
     assert invoke(lam, name, 1)[0] == 1, "functions keep the layer they have"
-    for version in (2, 3, 4, 6):
-        lam.delete_layer_version(LayerName="api-layer", VersionNumber=version)
-    assert "api-layer" not in {x["LayerName"] for x in lam.list_layers()["Layers"]}
+    for layer, version in (("api-layer", 2), ("api-layer", 3), ("api-layer", 4), ("api-layer", 6), ("api-layer-b", 1)):
+        lam.delete_layer_version(LayerName=layer, VersionNumber=version)
+    assert not {"api-layer", "api-layer-b"} & {x["LayerName"] for x in lam.list_layers()["Layers"]}
 
 
 def test_event_invoke_config(lam, raw, function):
