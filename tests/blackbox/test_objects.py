@@ -95,6 +95,20 @@ def test_listing(shared, bucket):
     assert [o["Key"] for o in r["Contents"]] == [f"p/{i:03}" for i in range(21, 25)] and r["CommonPrefixes"] == [{"Prefix": "p/x/"}]
 
 
+def test_versions_of_a_bucket_without(shared, bucket):
+    """What `boto3.resource("s3").Bucket(b).object_versions.delete()` and Terraform's `force_destroy` do."""
+    s3 = shared.client("s3")
+    for k in ("a", "b/1", "b/2", "c"):
+        s3.put_object(Bucket=bucket, Key=k, Body=b"x")
+    pages = list(s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 3}))
+    versions = [v for p in pages for v in p["Versions"]]
+    assert len(pages) == 2 and [(v["Key"], v["VersionId"], v["IsLatest"]) for v in versions] == [(k, "null", True) for k in ("a", "b/1", "b/2", "c")]
+    rolled = s3.list_object_versions(Bucket=bucket, Delimiter="/", KeyMarker="a", MaxKeys=1)
+    assert rolled["CommonPrefixes"] == [{"Prefix": "b/"}] and rolled["NextKeyMarker"] == "b/" and "NextVersionIdMarker" not in rolled
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in versions]})
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
 def test_multipart(shared, bucket):
     s3 = shared.client("s3")
     data = os.urandom(12 << 20)

@@ -37,6 +37,7 @@ pub const ACTIONS: &[(&str, &str, On)] = &[
     ("HeadObject", "s3:GetObject", On::Object),
     ("ListBuckets", "s3:ListAllMyBuckets", On::All),
     ("ListMultipartUploads", "s3:ListBucketMultipartUploads", On::Bucket),
+    ("ListObjectVersions", "s3:ListBucketVersions", On::Bucket),
     ("ListObjects", "s3:ListBucket", On::Bucket),
     ("ListObjectsV2", "s3:ListBucket", On::Bucket),
     ("ListParts", "s3:ListMultipartUploadParts", On::Object),

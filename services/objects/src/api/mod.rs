@@ -12,6 +12,7 @@ mod part;
 mod put;
 mod tagging;
 mod uploads;
+mod versions;
 
 use crate::error::Result;
 use crate::visit::Visit;
@@ -56,6 +57,7 @@ operations! {
     head_object(HeadObjectInput) -> HeadObjectOutput = get::head_object;
     list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list;
     list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads::list_multipart_uploads;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = versions::list_object_versions;
     list_objects(ListObjectsInput) -> ListObjectsOutput = listing::list_objects;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = listing::list_objects_v2;
     list_parts(ListPartsInput) -> ListPartsOutput = uploads::list_parts;
