@@ -1,7 +1,8 @@
 //! Pools with members that are numbers: order, waiting, eviction.
 
 use super::*;
-use crate::testing::{FastClock, version};
+use crate::testing::version;
+use kit::RunningClock;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Notify;
 
@@ -43,7 +44,7 @@ impl Maker for Arc<Counter> {
 
 fn pools(places: usize) -> (Arc<Pools<Arc<Counter>>>, Arc<Counter>) {
     let counter = Arc::<Counter>::default();
-    (Pools::new(counter.clone(), places, Duration::from_secs(60), FastClock::new(1)), counter)
+    (Pools::new(counter.clone(), places, Duration::from_secs(60), RunningClock::real()), counter)
 }
 
 #[tokio::test]

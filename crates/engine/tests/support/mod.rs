@@ -4,22 +4,19 @@
 
 use async_trait::async_trait;
 use base::log::LogBatch;
-use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, LogSink, Meter, TemporaryKeys};
-use base::{AccountId, Arn, Caller, FunctionRef, Invocation, InvokeError, Mode, Region, Scope, Timestamp, UsageRecord};
+use base::port::{LogSink, Meter};
+use base::{Arn, FunctionRef, Invocation, InvokeError, Mode, UsageRecord};
 use bytes::Bytes;
 use engine::{Catalog, Config, Engine, Package, Parts, Routed, Runtime, Version};
+use kit::{Keys, RunningClock, Seeded, scope};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 use store::{BlobId, Blobs};
-
-pub fn scope() -> Scope {
-    Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"))
-}
 
 /// A version of a function whose package is not there.
 pub fn version(name: &str) -> Version {
@@ -50,46 +47,6 @@ pub fn version(name: &str) -> Version {
 pub fn routed(name: &str, reserved: Option<u32>) -> Routed {
     let version = Arc::new(version(name));
     Routed { invoked_arn: version.arn.to_string(), version, reserved }
-}
-
-/// Time that runs `scale` times as fast as it does.
-pub struct FastClock {
-    start: Instant,
-    scale: u32,
-}
-
-impl FastClock {
-    pub fn new(scale: u32) -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), scale })
-    }
-}
-
-#[async_trait]
-impl Clock for FastClock {
-    fn now(&self) -> Timestamp {
-        let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        Timestamp(epoch.as_millis() as u64)
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.start.elapsed() * self.scale
-    }
-
-    async fn sleep(&self, for_: Duration) {
-        tokio::time::sleep(for_ / self.scale).await;
-    }
-}
-
-/// Numbers that never repeat in this process.
-pub struct Counting;
-
-static COUNT: AtomicU64 = AtomicU64::new(1);
-
-impl Entropy for Counting {
-    fn fill(&self, into: &mut [u8]) {
-        let n = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        into.iter_mut().rev().zip(n.iter().rev().chain(std::iter::repeat(&0))).for_each(|(to, from)| *to = *from);
-    }
 }
 
 /// Remembers lines by stream, in order, and usage.
@@ -136,28 +93,6 @@ impl Meter for Memory {
     }
 }
 
-struct Keys;
-
-#[async_trait]
-impl Identity for Keys {
-    async fn credential(&self, _: &str, _: Option<&str>) -> Option<Credential> {
-        None
-    }
-
-    async fn authorise(&self, _: &Caller, _: &Access) -> Result<(), Denied> {
-        Ok(())
-    }
-
-    fn issue(&self, _: &AccountId, role: &str, session: &str, _: Duration) -> TemporaryKeys {
-        TemporaryKeys {
-            access_key: format!("ASIA{session}"),
-            secret_key: role.into(),
-            session_token: "token".into(),
-            expires: Timestamp(u64::MAX),
-        }
-    }
-}
-
 /// Functions by name.
 #[derive(Default)]
 pub struct Shelf(Mutex<HashMap<String, Routed>>);
@@ -177,6 +112,9 @@ impl Catalog for Shelf {
         found.ok_or_else(|| InvokeError::NotFound(function.name.clone()))
     }
 }
+
+/// No two worlds of a process draw the same numbers.
+static SEEDS: AtomicU64 = AtomicU64::new(1);
 
 /// An engine with everything around it.
 pub struct World {
@@ -199,11 +137,11 @@ impl World {
             catalog: shelf.clone(),
             driver,
             blobs: blobs.clone(),
-            clock: FastClock::new(scale),
-            entropy: Arc::new(Counting),
+            clock: RunningClock::scaled(scale),
+            entropy: Arc::new(Seeded::new(SEEDS.fetch_add(1, Ordering::Relaxed))),
             meter: memory.clone(),
             logs: memory.clone(),
-            identity: Arc::new(Keys),
+            identity: Arc::new(Keys::test()),
             config,
         };
         let engine = Engine::new(parts).expect("an engine");
