@@ -1,6 +1,6 @@
 //! The only listener: listen → parse → authenticate → authorise → dispatch → reply.
 //!
-//! Read [`path`] first: the way of one request is its `answer`. Around it: `listen.rs` accepts connections and drains
+//! Read `path.rs` first: the way of one request is its `answer`. Around it: `listen.rs` accepts connections and drains
 //! them when the node stops, `transport.rs` and `body.rs` bound what a slow or greedy client can hold, `destination.rs`
 //! finds the room or door a request is for, `call.rs` runs an operation of a room, `reply.rs` words the gate's own
 //! refusals. The gate keeps no state between requests and holds no lock over them.

@@ -39,7 +39,7 @@ fn find(configured: &BTreeMap<String, PathBuf>, path: &str, pyenv_root: Option<&
     found
 }
 
-/// [`find`] on this machine: `PATH`, and `PYENV_ROOT` or `~/.pyenv`.
+/// `find` on this machine: `PATH`, and `PYENV_ROOT` or `~/.pyenv`.
 pub fn of_machine(configured: &BTreeMap<String, PathBuf>) -> BTreeMap<u8, PathBuf> {
     let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let pyenv = named("PYENV_ROOT").or_else(|| named("HOME").map(|home| home.join(".pyenv")));

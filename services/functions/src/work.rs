@@ -80,7 +80,7 @@ impl Functions {
         }
     }
 
-    /// One round: makes up to [`ROUND_MAX`] pending versions ready and says how many it took on.
+    /// One round: makes up to `ROUND_MAX` pending versions ready and says how many it took on.
     pub async fn prepare_pending(&self) -> Result<usize> {
         let all = Below::Pending.everywhere();
         let items = self.store.scan(all.as_bytes(), &all.end(), ROUND_MAX).await?;

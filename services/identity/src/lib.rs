@@ -3,7 +3,7 @@
 //! It has no API of its own yet (no IAM, no STS): it is the [`base::port::Identity`] that the gate asks before any room
 //! runs. Keys are of three kinds: the development root key `test`/`test` of account 000000000000, only where the node
 //! is told so; the root access key made at the first start of any other node; and the temporary keys of function
-//! instances, which are derived from a node secret and so need no record ([`session`]).
+//! instances, which are derived from a node secret and so need no record (`session.rs`).
 //!
 //! `model.rs` holds the decision, `session.rs` the temporary keys, `store.rs` what is kept, `error.rs` what can fail.
 

@@ -21,7 +21,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Invoke {
-    /// The function, with a version or alias if you like: NAME[:QUALIFIER]
+    /// The function, with a version or alias if you like: NAME or NAME:QUALIFIER
     name: String,
     /// JSON, @FILE, or - for standard input
     #[arg(long, default_value = "{}", value_name = "JSON|@FILE|-")]

@@ -1,4 +1,4 @@
-//! The codecs: HTTP request → [`Decoded`], [`Encoded`] or [`Fault`] → HTTP response, walking a service's table.
+//! The codecs: HTTP request → [`Decoded`], [`Encoded`](crate::Encoded) or [`Fault`] → HTTP response, walking a service's table.
 //!
 //! A request is read in two passes, as AWS does: first its types (`SerializationException`), then the model's constraints
 //! (all violations in one message, under the service's own code).
