@@ -1,56 +1,13 @@
 //! Serves the room alone over HTTP, for trying real S3 clients by hand: `serve <directory> <port>`; keys test/test.
 
 use async_trait::async_trait;
-use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, Target, Targets, TemporaryKeys};
-use base::{AccountId, Arn, Caller, Event, Source, Timestamp, Verdict};
+use base::port::{Clock, Denied, Entropy, Target, Targets};
+use base::{Arn, Event, Source, Verdict};
 use http_body_util::BodyExt;
+use kit::{Keys, RunningClock, Seeded};
 use room::{Body, Door};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-struct Machine(Instant);
-
-#[async_trait]
-impl Clock for Machine {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
-        Timestamp(since.as_millis() as u64)
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, for_: Duration) {
-        tokio::time::sleep(for_).await;
-    }
-}
-
-impl Entropy for Machine {
-    fn fill(&self, into: &mut [u8]) {
-        use std::io::Read;
-        let mut source = std::fs::File::open("/dev/urandom").expect("there is one");
-        source.read_exact(into).expect("it does not end");
-    }
-}
-
-struct Anyone;
-
-#[async_trait]
-impl Identity for Anyone {
-    async fn credential(&self, access_key: &str, _: Option<&str>) -> Option<Credential> {
-        (access_key == "test").then(|| Credential {
-            secret_key: "test".into(),
-            account: AccountId::development(),
-            principal: "arn:aws:iam::000000000000:root".into(),
-        })
-    }
-    async fn authorise(&self, _: &Caller, _: &Access) -> Result<(), Denied> {
-        Ok(())
-    }
-    fn issue(&self, _: &AccountId, _: &str, _: &str, _: Duration) -> TemporaryKeys {
-        unreachable!("nobody asks for keys here")
-    }
-}
 
 struct Everything;
 
@@ -77,13 +34,14 @@ async fn main() {
     let port: u16 = args.next().and_then(|p| p.parse().ok()).unwrap_or(4599);
     std::fs::create_dir_all(&directory).expect("can be made");
     let engine = store::sqlite::Sqlite::open(&directory.join("store.db")).expect("opens");
-    let machine = Arc::new(Machine(Instant::now()));
+    let clock = RunningClock::real();
+    let entropy = Arc::new(Seeded::new(clock.now().millis()));
     let objects = objects::Objects::open(objects::Parts {
         store: store::Store::new(Arc::new(engine)),
         blobs: store::Blobs::directory(&directory.join("blobs")).expect("opens"),
-        clock: machine.clone(),
-        entropy: machine.clone(),
-        identity: Arc::new(Anyone),
+        clock,
+        entropy: entropy.clone(),
+        identity: Arc::new(Keys::test()),
         targets: Arc::new(Everything),
         config: objects::Config::default(),
     });
@@ -93,10 +51,10 @@ async fn main() {
     println!("listening on {port}");
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).expect("a TCP socket");
-        let (door, machine) = (door.clone(), machine.clone());
+        let (door, entropy) = (door.clone(), entropy.clone());
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let (door, id) = (door.clone(), machine.uuid());
+                let (door, id) = (door.clone(), entropy.uuid());
                 async move {
                     let request = request.map(|b| -> Body { b.map_err(Into::into).boxed_unsync() });
                     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);

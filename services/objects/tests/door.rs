@@ -1,15 +1,15 @@
 //! The room through its door: what an S3 client would notice.
 
-mod kit;
+mod world;
 
 use base::AccountId;
 use base::port::ObjectReader;
 use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
-use kit::{Kit, ROOT, SIGNING, Signer};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use world::{Kit, ROOT, SIGNING, Signer};
 
 fn blob() -> Bytes {
     (0..300_000u32).map(|n| n.wrapping_mul(2_654_435_761) as u8).collect::<Vec<u8>>().into()
@@ -73,7 +73,7 @@ async fn bytes_that_are_not_what_was_claimed_are_not_kept() {
 
     let mut parts = Kit::request(Method::PUT, "/photos/k", &[("content-length", "5")]);
     let claimed = wire::sigv4::hash(b"other");
-    let now = base::port::Clock::now(&kit::Machine::default());
+    let now = base::port::Clock::now(&*kit::RunningClock::real());
     wire::sigv4::sign(&mut parts, wire::sigv4::Payload::Hash(&claimed), &ROOT.credentials(), &SIGNING, now);
     kit.raw(parts, room::full("hello")).await.fails(400, "XAmzContentSHA256Mismatch");
 
@@ -94,7 +94,7 @@ async fn trailing_checksums() {
             ("content-encoding", "aws-chunked"),
         ];
         // Presigned requests may not stream, so this one is signed by hand over the announced payload.
-        let parts = kit::streaming(Kit::request(Method::PUT, "/photos/t", &headers));
+        let parts = world::streaming(Kit::request(Method::PUT, "/photos/t", &headers));
         kit.raw(parts, room::full(body)).await
     };
     chunked("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n", "5").await.succeeds();
@@ -165,7 +165,7 @@ async fn presigned_urls_of_version_2() {
     let kit = Kit::new().await;
     kit.put("/photos/secret", "secret").await.succeeds();
     let url = async |method: Method, path: &str, signed: &str, expires: u64, headers: &[(&str, &str)], body: &str| {
-        let mut parts = kit::version_2(method, path, signed, expires);
+        let mut parts = world::version_2(method, path, signed, expires);
         for (name, value) in headers {
             parts.headers.insert(name.parse::<http::HeaderName>().expect("a name"), value.parse().expect("a value"));
         }
@@ -194,7 +194,7 @@ async fn presigned_urls_of_version_2() {
     refused(Method::GET, "/photos/p?response-content-type=a%2Fb", &[]).await;
     let twice = url(Method::PUT, "/photos/p?tagging&tagging", "/photos/p", LATER, &[], "").await;
     twice.fails(400, "InvalidRequest");
-    let mut parts = kit::version_2(Method::PUT, "/photos/p", "/photos/p", LATER);
+    let mut parts = world::version_2(Method::PUT, "/photos/p", "/photos/p", LATER);
     parts.headers.insert("x-amz-copy-source", http::HeaderValue::from_bytes(b"photos/\xff").expect("a value"));
     kit.raw(parts, room::empty()).await.fails(400, "InvalidRequest");
     let old = url(Method::GET, "/photos/p", "/photos/p", 1, &[], "").await;
@@ -207,7 +207,7 @@ async fn presigned_urls_of_version_2() {
 #[tokio::test]
 async fn old_and_future_signatures_are_refused() {
     let kit = Kit::new().await;
-    let now = base::port::Clock::now(&kit::Machine::default());
+    let now = base::port::Clock::now(&*kit::RunningClock::real());
     for at in [now.plus(Duration::from_secs(1000)), base::Timestamp(now.millis() - 1_000_000)] {
         let mut parts = Kit::request(Method::GET, "/photos", &[]);
         let payload = wire::sigv4::Payload::Unsigned;
@@ -418,7 +418,7 @@ async fn buckets_in_the_host() {
     kit.put("/photos/k", "v").await.succeeds();
     let mut parts = Kit::request(Method::GET, "/k", &[]);
     parts.headers.insert("host", "photos.s3.localhost:4566".parse().expect("a host"));
-    let now = base::port::Clock::now(&kit::Machine::default());
+    let now = base::port::Clock::now(&*kit::RunningClock::real());
     wire::sigv4::sign(&mut parts, wire::sigv4::Payload::Unsigned, &ROOT.credentials(), &SIGNING, now);
     assert_eq!(kit.raw(parts, room::empty()).await.text(), "v");
 }

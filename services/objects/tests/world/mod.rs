@@ -1,76 +1,29 @@
 //! A room on a memory store with a directory for blobs, and a client that signs what it sends through the door.
 
 use async_trait::async_trait;
-use base::port::{Access, Clock, Credential, Denied, Entropy, Identity, Target, Targets, TemporaryKeys};
-use base::{AccountId, Arn, Caller, Event, Source, Timestamp, Verdict};
+use base::port::{Clock, Denied, Target, Targets};
+use base::{Arn, Event, Source, Verdict};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use kit::{Keys, RunningClock, Seeded};
 use objects::{Config, Objects, Parts};
 use room::{Body, Door};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use store::{Blobs, Store};
 use wire::sigv4::{Credentials, Payload, Signing, presign, sign};
 
-/// Real time, because `s3s` checks signatures against it; numbers for randomness.
-#[derive(Default)]
-pub struct Machine(AtomicU64);
-
-#[async_trait]
-impl Clock for Machine {
-    fn now(&self) -> Timestamp {
-        Timestamp(SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64)
-    }
-    fn elapsed(&self) -> Duration {
-        SystemTime::UNIX_EPOCH.elapsed().expect("after 1970")
-    }
-    async fn sleep(&self, for_: Duration) {
-        tokio::time::sleep(for_).await;
-    }
-}
-
-impl Entropy for Machine {
-    fn fill(&self, into: &mut [u8]) {
-        for chunk in into.chunks_mut(8) {
-            let n = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            chunk.copy_from_slice(&n.to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
-
 /// `test` is root; `temp` is a role's key with a token that may only read `allowed/`; `other` is another account's.
-struct Keys;
-
-#[async_trait]
-impl Identity for Keys {
-    async fn credential(&self, access_key: &str, token: Option<&str>) -> Option<Credential> {
-        let (account, principal) = match (access_key, token) {
-            ("test", None) => ("000000000000", "arn:aws:iam::000000000000:root"),
-            ("temp", Some("token")) => ("000000000000", "arn:aws:sts::000000000000:assumed-role/r/s"),
-            ("other", None) => ("111111111111", "arn:aws:iam::111111111111:root"),
-            _ => return None,
-        };
-        Some(Credential {
-            secret_key: "secret".into(),
-            account: AccountId::parse(account).expect("twelve digits"),
-            principal: principal.into(),
+fn keys() -> Keys {
+    Keys::test()
+        .with("temp", Some("token"), ROOT.secret, "arn:aws:sts::000000000000:assumed-role/r/s")
+        .with("other", None, ROOT.secret, "arn:aws:iam::111111111111:root")
+        .allowing(|caller, access| {
+            let read = access.action == "s3:GetObject" && access.resource.starts_with("arn:aws:s3:::photos/allowed/");
+            caller.access_key != "temp" || read
         })
-    }
-
-    async fn authorise(&self, caller: &Caller, access: &Access) -> Result<(), Denied> {
-        let read = access.action == "s3:GetObject" && access.resource.starts_with("arn:aws:s3:::photos/allowed/");
-        if caller.access_key != "temp" || read {
-            return Ok(());
-        }
-        Err(Denied(format!("User: {} is not authorized to perform: {}", caller.principal, access.action)))
-    }
-
-    fn issue(&self, _: &AccountId, _: &str, _: &str, _: Duration) -> TemporaryKeys {
-        unreachable!("nobody asks for keys here")
-    }
 }
 
 /// One function, `f`, that lets the bucket `photos` send to it.
@@ -101,7 +54,7 @@ pub struct Kit {
     pub blobs: Blobs,
     pub directory: tempfile::TempDir,
     door: Box<dyn Door>,
-    clock: Arc<Machine>,
+    clock: Arc<RunningClock>,
 }
 
 /// A reply, read whole.
@@ -148,7 +101,7 @@ pub struct Signer {
     pub token: Option<&'static str>,
 }
 
-pub const ROOT: Signer = Signer { key: "test", secret: "secret", token: None };
+pub const ROOT: Signer = Signer { key: "test", secret: "test", token: None };
 pub const SIGNING: Signing<'static> = Signing { region: "us-east-1", service: "s3" };
 
 impl Signer {
@@ -162,14 +115,14 @@ impl Kit {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::new(Arc::new(store::memory::Memory::default()));
         let blobs = Blobs::directory(directory.path()).expect("opens");
-        let clock = Arc::new(Machine::default());
+        let clock = RunningClock::real();
         let config = Config { orphan_age_min: Duration::ZERO, ..Config::default() };
         let objects = Objects::open(Parts {
             store: store.clone(),
             blobs: blobs.clone(),
             clock: clock.clone(),
-            entropy: clock.clone(),
-            identity: Arc::new(Keys),
+            entropy: Arc::new(Seeded::new(1)),
+            identity: Arc::new(keys()),
             targets: Arc::new(OneFunction),
             config,
         });
@@ -292,7 +245,7 @@ pub fn streaming(mut parts: http::request::Parts) -> http::request::Parts {
         mac.finalize().into_bytes()
     };
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let time = Machine::default().now().iso8601().replace(['-', ':'], "");
+    let time = RunningClock::real().now().iso8601().replace(['-', ':'], "");
     let time = format!("{}Z", time.split('.').next().expect("a first part"));
     parts.headers.insert("x-amz-date", time.parse().expect("a value"));
     let mut signed: Vec<&str> =
