@@ -3,12 +3,12 @@
 use crate::Functions;
 use crate::catalog::version_of;
 use crate::code;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::LATEST;
 use crate::records::{Function, LayerVersion, Pending, Published, Snapshot, State, Update};
 use crate::store::{At, Below, place_of};
 use ::store::record::{self, Record};
-use ::store::{BlobId, Key};
+use ::store::{BlobId, Key, sweep};
 use base::{Scope, Timestamp};
 use engine::PrepareError;
 use futures::StreamExt;
@@ -67,17 +67,14 @@ impl Functions {
     }
 
     async fn keep_sweeping(&self, stop: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.clock.sleep(SWEEP_EVERY) => {}
+        let round = || async {
+            let removed = self.sweep_code().await?;
+            if removed > 0 {
+                tracing::info!(removed, "removed code that no function uses");
             }
-            match self.sweep_code().await {
-                Ok(0) => {}
-                Ok(removed) => tracing::info!(removed, "removed code that no function uses"),
-                Err(error) => tracing::warn!(%error, "unused code could not be removed; trying again later"),
-            }
-        }
+            Ok::<_, Error>(())
+        };
+        sweep::every(&*self.clock, SWEEP_EVERY, stop, "functions", round).await;
     }
 
     /// One round: makes up to `ROUND_MAX` pending versions ready and says how many it took on.
