@@ -14,6 +14,7 @@ mod door;
 mod error;
 mod events;
 mod framing;
+mod hashing;
 mod hosts;
 mod lease;
 mod list;

@@ -2,6 +2,7 @@
 
 use crate::digest::{Algorithm, Claims, Digest, Digester};
 use crate::error::{Error, Result, refused};
+use crate::hashing::Hashing;
 use crate::lease::{Lease, Leases};
 use crate::model::{Data, INLINE_BYTES_MAX, PUT_BYTES_MAX};
 use crate::store::{BLOBS, PartList, Space};
@@ -100,8 +101,8 @@ impl Vault {
         algorithms: &[Algorithm],
         fresh: &Fresh<'_>,
     ) -> Result<Stored> {
-        let mut digester = Digester::new(algorithms);
         if length <= INLINE_BYTES_MAX {
+            let mut digester = Digester::new(algorithms);
             let bytes = gather(&mut body, length).await?;
             digester.update(&bytes);
             let data = if bytes.is_empty() { Data::Empty } else { Data::Inline(fresh.data_id()) };
@@ -110,6 +111,7 @@ impl Vault {
         let id = fresh.entropy.uuid();
         // Dropped unfinished, the writer leaves nothing behind.
         let mut writer = self.blobs.writer(&BlobId::new(BLOBS, &id));
+        let mut hashing = Hashing::new(algorithms);
         let mut size = 0;
         while let Some(chunk) = body.next().await {
             let chunk = chunk?;
@@ -117,14 +119,15 @@ impl Vault {
             if size > length {
                 break;
             }
-            digester.update(&chunk);
+            hashing = hashing.update(chunk.clone()).await?;
             writer.write(chunk).await?;
         }
         if size != length {
             return Err(incomplete());
         }
-        writer.finish().await?;
-        Ok(Stored { data: Data::Blob(id), inline: None, size, digest: digester.finish() })
+        let (written, digest) = tokio::join!(writer.finish(), hashing.finish());
+        written?;
+        Ok(Stored { data: Data::Blob(id), inline: None, size, digest: digest? })
     }
 
     /// Opens `range` of what `data` holds. [`Error::Vanished`] if it is gone: the record has changed meanwhile.
