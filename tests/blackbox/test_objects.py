@@ -194,6 +194,28 @@ def test_wrong_signatures(shared, bucket):
     assert e.value.code == 403
 
 
+def test_aws_cli(shared, bucket, tmp_path):
+    tree = tmp_path / "tree"
+    (tree / "sub/deep").mkdir(parents=True)
+    (tree / "a b+c é.txt").write_text("one")
+    (tree / "empty").touch()
+    (tree / "sub/deep/big").write_bytes(os.urandom(9 << 20))
+    to = f"s3://{bucket}"
+    shared.aws("s3", "sync", str(tree), f"{to}/in")
+    shared.aws("s3", "cp", "--recursive", f"{to}/in", f"{to}/copied")
+    shared.aws("s3", "mv", f"{to}/copied/sub/deep/big", f"{to}/copied/moved")
+    (tree / "empty").unlink()
+    assert shared.aws("s3", "sync", "--delete", str(tree), f"{to}/in").stdout.strip() == f"delete: {to}/in/empty"
+    shared.aws("s3", "sync", f"{to}/in", str(tmp_path / "out"))
+    assert (tmp_path / "out/sub/deep/big").read_bytes() == (tree / "sub/deep/big").read_bytes()
+    assert [l.split(None, 3)[3] for l in shared.aws("s3", "ls", "--recursive", f"{to}/copied").stdout.splitlines()] == \
+        ["copied/a b+c é.txt", "copied/empty", "copied/moved"]
+    url = shared.aws("s3", "presign", f"{to}/in/a b+c é.txt").stdout.strip()
+    assert requests.get(url).text == "one"
+    shared.aws("s3", "rm", "--recursive", to)
+    assert shared.aws("s3", "ls", "--recursive", "--summarize", to).stdout.split() == ["Total", "Objects:", "0", "Total", "Size:", "0"]
+
+
 def test_a_truncated_upload_stores_nothing(shared, bucket):
     s3 = shared.client("s3")
     url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "cut"}, ExpiresIn=60)
