@@ -53,9 +53,17 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect();
-    if let Runtime::Python { minor } = version.runtime {
-        env.insert("AWS_EXECUTION_ENV".into(), format!("AWS_Lambda_python3.{minor}"));
-        env.insert("PYTHONPATH".into(), "/var/runtime".into());
+    match version.runtime {
+        Runtime::Python { minor } => {
+            env.insert("AWS_EXECUTION_ENV".into(), format!("AWS_Lambda_python3.{minor}"));
+            env.insert("PYTHONPATH".into(), "/var/runtime".into());
+        }
+        Runtime::Node { major } => {
+            env.insert("AWS_EXECUTION_ENV".into(), format!("AWS_Lambda_nodejs{major}.x"));
+            let layers = format!("/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules");
+            env.insert("NODE_PATH".into(), format!("{layers}:/var/runtime/node_modules:/var/runtime:/var/task"));
+        }
+        Runtime::Provided(_) => {}
     }
     env.extend(version.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
     env

@@ -3,6 +3,7 @@
 use crate::admit::{Admission, Ticket};
 use crate::cache::Cache;
 use crate::forge::Forge;
+use crate::nodejs::Nodejs;
 use crate::pool::Pools;
 use crate::python::Pythons;
 use crate::relay::Platform;
@@ -36,7 +37,7 @@ pub struct Parts {
 /// How an engine behaves. [`Config::new`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Unpacked code goes to `cache/`, interpreters' bootstrap and boto3 to `runtimes/`.
+    /// Unpacked code goes to `cache/`, interpreters' bootstrap, boto3 and the AWS SDK to `runtimes/`.
     pub data_dir: PathBuf,
     /// Where the gate listens; [`Engine::platform_at`] tells it later where it is not known yet.
     pub platform: Option<SocketAddr>,
@@ -49,7 +50,9 @@ pub struct Config {
     pub idle_ttl: Duration,
     /// Minor version of Python 3 → executable.
     pub pythons: BTreeMap<u8, PathBuf>,
-    /// A Python that is missing is replaced by the nearest that is there, and the function's log says so.
+    /// Major version of Node.js → executable.
+    pub nodes: BTreeMap<u8, PathBuf>,
+    /// An interpreter that is missing is replaced by the nearest that is there, and the function's log says so.
     pub runtime_fallback_nearest: bool,
     /// Unpacked code kept on disk, beyond what is in use.
     pub cache_bytes_max: u64,
@@ -65,6 +68,7 @@ impl Config {
             instances_max: 1000,
             idle_ttl: Duration::from_secs(600),
             pythons: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             runtime_fallback_nearest: false,
             cache_bytes_max: 10 << 30,
         }
@@ -97,13 +101,14 @@ impl Engine {
         let data_dir = config.data_dir.canonicalize()?;
         let cache = Cache::open(&data_dir.join("cache"), config.cache_bytes_max)?;
         let pythons = Pythons::new(config.pythons, config.runtime_fallback_nearest, &data_dir);
+        let nodejs = Nodejs::new(config.nodes, config.runtime_fallback_nearest, &data_dir);
         let platform = Platform::default();
         if let Some(address) = config.platform {
             platform.set(address);
         }
         let forge = Arc::new(Forge {
             driver,
-            templates: Templates::new(blobs, cache, pythons),
+            templates: Templates::new(blobs, cache, pythons, nodejs),
             clock: clock.clone(),
             entropy: entropy.clone(),
             identity,
@@ -211,7 +216,7 @@ impl Runner for Engine {
     }
 
     fn runtimes(&self) -> Vec<RuntimeReport> {
-        let mut reports = self.forge.templates.pythons().reports();
+        let mut reports = self.forge.templates.interpreters();
         for name in ["provided.al2023", "provided.al2"] {
             reports.push(RuntimeReport { name: name.into(), program: None, note: None });
         }

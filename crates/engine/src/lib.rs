@@ -1,7 +1,7 @@
 //! The engine: admit → route → pool → run → meter → settle. It knows no HTTP door and no AWS API.
 //!
 //! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
-//! (`template`, over `cache`, `package`, `python`, `environment`). An `instance` holds a `live` sandbox: its `session`
+//! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`). An `instance` holds a `live` sandbox: its `session`
 //! is the state machine between a `run` and the `runtime_api`; `relay` leads from inside to the platform; `pipes` and
 //! `log` carry what it writes. `failure` knows how AWS words what goes wrong.
 
@@ -15,8 +15,10 @@ mod failure;
 mod forge;
 mod heart;
 mod instance;
+mod interpreters;
 mod live;
 mod log;
+mod nodejs;
 pub mod package;
 mod pipes;
 mod pool;

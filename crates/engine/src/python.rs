@@ -1,92 +1,47 @@
 //! The Python runtimes: which interpreters there are, what each one is, and the boto3 that AWS's runtime brings.
 
+use crate::interpreters::{
+    INSTALL_MAX, Interpreter, Interpreters, Language, PROBE_MAX, keep, last_lines, make_readable, run, write,
+};
 use crate::{PrepareError, RuntimeReport};
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::process::Command;
-use tokio::sync::OnceCell;
 
 /// Our side of the Runtime API, run by the interpreter inside the sandbox.
 const BOOTSTRAP: &str = include_str!("../runtimes/python/bootstrap.py");
-const PROBE_MAX: Duration = Duration::from_secs(20);
-const INSTALL_MAX: Duration = Duration::from_secs(300);
-
-/// What an interpreter says of itself.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Interpreter {
-    pub minor: u8,
-    /// The executable with all links followed, and the directory tree it needs.
-    pub program: PathBuf,
-    pub prefix: PathBuf,
-    /// `3.11.7`
-    pub version: String,
-    /// `bootstrap.py` and, once installed, `site-packages`: /var/runtime inside.
-    pub home: PathBuf,
-}
 
 pub(crate) struct Pythons {
-    configured: BTreeMap<u8, PathBuf>,
-    fallback_nearest: bool,
+    pub here: Interpreters,
     /// `<data_dir>/runtimes`
     root: PathBuf,
-    known: Mutex<BTreeMap<u8, Arc<OnceCell<Arc<Interpreter>>>>>,
     /// One installation at a time.
     installing: tokio::sync::Mutex<()>,
 }
 
-/// The minor versions for which another may stand in: those that AWS offers.
-const STAND_INS: std::ops::RangeInclusive<u8> = 9..=15;
+const PYTHON: Language =
+    Language { name: "Python", prefix: "python3.", suffix: "", stand_ins: &[9, 10, 11, 12, 13, 14, 15] };
 
 impl Pythons {
     pub(crate) fn new(configured: BTreeMap<u8, PathBuf>, fallback_nearest: bool, data_dir: &Path) -> Self {
-        let root = data_dir.join("runtimes");
-        let (known, installing) = Default::default();
-        Self { configured, fallback_nearest, root, known, installing }
-    }
-
-    /// Which version runs in place of `minor`: itself, or with the fallback the nearest there is (the newer of two).
-    pub(crate) fn choose(&self, minor: u8) -> Result<u8, PrepareError> {
-        if self.configured.contains_key(&minor) {
-            return Ok(minor);
-        }
-        let nearest = self.nearest(minor);
-        match nearest.filter(|_| self.fallback_nearest) {
-            Some(nearest) => Ok(nearest),
-            None => Err(PrepareError { code: "InvalidRuntime", message: self.missing(minor) }),
-        }
-    }
-
-    fn missing(&self, minor: u8) -> String {
-        let names: Vec<String> = self.configured.keys().map(|m| format!("python3.{m}")).collect();
-        let there = if names.is_empty() { "no Python at all".to_owned() } else { names.join(", ") };
-        format!(
-            "python3.{minor} is not on this machine, which has {there}. Install it, name it in the settings, or start \
-             the node with --runtime-fallback nearest."
-        )
+        let here = Interpreters::new(PYTHON, configured, fallback_nearest);
+        Self { here, root: data_dir.join("runtimes"), installing: Default::default() }
     }
 
     /// The interpreter, asked once what it is, and its home written.
     pub(crate) async fn interpreter(&self, minor: u8) -> Result<Arc<Interpreter>, PrepareError> {
-        let Some(program) = self.configured.get(&minor) else {
-            return Err(PrepareError { code: "InvalidRuntime", message: self.missing(minor) });
-        };
-        let cell = self.known.lock().entry(minor).or_default().clone();
-        let probe = || async {
+        let probe = async |program: &Path| {
             let home = self.root.join(format!("python3.{minor}"));
-            write_bootstrap(&home)
-                .map_err(|e| PrepareError::internal(format!("cannot write {}: {e}", home.display())))?;
+            write(&home, "bootstrap.py", BOOTSTRAP)?;
             let interpreter = ask(program, minor, home).await?;
             compile(&interpreter).await?;
-            Ok(Arc::new(interpreter))
+            Ok(interpreter)
         };
-        cell.get_or_try_init(probe).await.cloned()
+        self.here.get(minor, probe).await
     }
 
     pub(crate) fn has_boto3(&self, interpreter: &Interpreter) -> bool {
@@ -103,23 +58,21 @@ impl Pythons {
         if done.is_dir() {
             return Ok(());
         }
-        let name = format!("python3.{}", interpreter.minor);
+        let name = format!("python3.{}", interpreter.number);
         tracing::info!(runtime = %name, "installing boto3 from the Python package index; this happens once");
         let work = interpreter.home.join(".installing");
         let _ = fs::remove_dir_all(&work);
         self.pip(interpreter, &work).await.map_err(|reason| no_boto3(&name, &reason))?;
-        // Unlike unpacked code it is kept over a restart of the machine, so it must be whole on disk.
-        let synced = fs::File::open(&work).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
-        synced.and_then(|()| fs::rename(&work, &done)).map_err(|e| no_boto3(&name, &e.to_string()))?;
+        keep(&work, &done).map_err(|e| no_boto3(&name, &e.to_string()))?;
         tracing::info!(runtime = %name, "boto3 is installed");
         Ok(())
     }
 
     /// With the interpreter's own pip, or that of another one where it has none.
     async fn pip(&self, interpreter: &Interpreter, target: &Path) -> Result<(), String> {
-        let wanted = format!("3.{}", interpreter.minor);
+        let wanted = format!("3.{}", interpreter.number);
         let mut reason = String::new();
-        let others = self.configured.iter().filter(|(minor, _)| **minor != interpreter.minor).map(|(_, path)| path);
+        let others = self.here.programs.iter().filter(|(minor, _)| **minor != interpreter.number).map(|(_, path)| path);
         for (program, own) in std::iter::once((&interpreter.program, true)).chain(others.map(|path| (path, false))) {
             let mut command = Command::new(program);
             command.args(["-m", "pip", "install", "--target"]).arg(target);
@@ -141,25 +94,11 @@ impl Pythons {
         Err(reason)
     }
 
-    /// The closest version there is; of two, the newer.
-    fn nearest(&self, minor: u8) -> Option<u8> {
-        self.configured.keys().copied().min_by_key(|m| (m.abs_diff(minor), u8::MAX - m))
-    }
-
     pub(crate) fn reports(&self) -> Vec<RuntimeReport> {
-        let here = self.configured.iter().map(|(minor, program)| {
+        self.here.reports(|minor| {
             let installed = self.root.join(format!("python3.{minor}/site-packages")).is_dir();
-            let note = (!installed).then(|| "boto3 is installed when a function first needs it".to_owned());
-            RuntimeReport { name: format!("python3.{minor}"), program: Some(program.clone()), note }
-        });
-        let mut reports: Vec<_> = here.collect();
-        for minor in STAND_INS.filter(|minor| self.fallback_nearest && !self.configured.contains_key(minor)) {
-            let Some(nearest) = self.nearest(minor) else { break };
-            let note = format!("is not here: python3.{nearest}, the nearest, stands in (--runtime-fallback nearest)");
-            let program = self.configured.get(&nearest).cloned();
-            reports.push(RuntimeReport { name: format!("python3.{minor}"), program, note: Some(note) });
-        }
-        reports
+            (!installed).then(|| "boto3 is installed when a function first needs it".to_owned())
+        })
     }
 }
 
@@ -185,7 +124,7 @@ async fn ask(program: &Path, minor: u8, home: PathBuf) -> Result<Interpreter, Pr
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match text.lines().collect::<Vec<_>>().as_slice() {
         [executable, prefix, version] if version.starts_with(&format!("3.{minor}.")) => Ok(Interpreter {
-            minor,
+            number: minor,
             program: executable.into(),
             prefix: prefix.into(),
             version: (*version).to_owned(),
@@ -222,47 +161,6 @@ async fn compile(interpreter: &Interpreter) -> Result<(), PrepareError> {
     if output.status.success() { Ok(()) } else { Err(failed(last_lines(&output.stderr))) }
 }
 
-async fn run(mut command: Command, limit: Duration) -> io::Result<Output> {
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    match tokio::time::timeout(limit, command.output()).await {
-        Ok(output) => output,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))),
-    }
-}
-
-fn last_lines(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join(" / ").chars().take(600).collect()
-}
-
-/// Written whole beside and renamed, so that a starting interpreter never reads half of it.
-fn write_bootstrap(home: &Path) -> io::Result<()> {
-    let path = home.join("bootstrap.py");
-    if fs::read_to_string(&path).is_ok_and(|text| text == BOOTSTRAP) {
-        return Ok(());
-    }
-    fs::create_dir_all(home)?;
-    fs::set_permissions(home, fs::Permissions::from_mode(0o755))?;
-    let work = home.join(".bootstrap.py");
-    fs::write(&work, BOOTSTRAP)?;
-    fs::set_permissions(&work, fs::Permissions::from_mode(0o644))?;
-    fs::rename(work, path)
-}
-
-fn make_readable(root: &Path) -> io::Result<()> {
-    fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
-    for item in fs::read_dir(root)? {
-        let item = item?;
-        match item.file_type()? {
-            kind if kind.is_dir() => make_readable(&item.path())?,
-            kind if kind.is_file() => fs::set_permissions(item.path(), fs::Permissions::from_mode(0o644))?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// Whether Python code in a package needs the runtime's boto3: it names boto3 or botocore and does not bring them.
 /// Blocks; reads every `.py` file until it finds one that does.
 pub(crate) fn needs_boto3(task: &Path, opt: Option<&Path>, minor: u8) -> io::Result<bool> {
@@ -295,18 +193,6 @@ pub(crate) fn needs_boto3(task: &Path, opt: Option<&Path>, minor: u8) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_version_stands_in_only_when_asked() {
-        let there = BTreeMap::from([(9, PathBuf::from("/p9")), (11, "/p11".into()), (13, "/p13".into())]);
-        let strict = Pythons::new(there.clone(), false, Path::new("/nowhere"));
-        assert_eq!(strict.choose(11), Ok(11));
-        let error = strict.choose(12).expect_err("not there");
-        assert_eq!(error.code, "InvalidRuntime");
-        assert!(error.message.contains("python3.9, python3.11, python3.13"), "{error}");
-        let lenient = Pythons::new(there, true, Path::new("/nowhere"));
-        assert_eq!((lenient.choose(12), lenient.choose(8), lenient.choose(14)), (Ok(13), Ok(9), Ok(13)));
-    }
 
     #[test]
     fn boto3_is_needed_where_it_is_named_and_not_brought() {

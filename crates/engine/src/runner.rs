@@ -42,7 +42,7 @@ impl PrepareError {
 /// A runtime this node can run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeReport {
-    /// AWS's identifier: `python3.11`, `provided.al2023`.
+    /// AWS's identifier: `python3.11`, `nodejs22.x`, `provided.al2023`.
     pub name: String,
     /// The interpreter, where there is one.
     pub program: Option<PathBuf>,

@@ -2,10 +2,12 @@
 //! interpreter known, the mounts and the command line ready.
 
 use crate::cache::{Cache, Unpacked};
+use crate::interpreters::Interpreter;
+use crate::nodejs::{self, Nodejs};
 use crate::package::{self, PackageError};
 use crate::pool::Key;
-use crate::python::{self, Interpreter, Pythons};
-use crate::{Package, PrepareError, Runtime, Version};
+use crate::python::{self, Pythons};
+use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
 use parking_lot::Mutex;
 use sandbox::Mount;
 use sha2::{Digest, Sha256};
@@ -40,16 +42,18 @@ pub(crate) struct Templates {
     blobs: Blobs,
     cache: Cache,
     pythons: Pythons,
+    nodejs: Nodejs,
     made: Mutex<HashMap<Key, Arc<OnceCell<Arc<Template>>>>>,
 }
 
 impl Templates {
-    pub(crate) fn new(blobs: Blobs, cache: Cache, pythons: Pythons) -> Self {
-        Self { blobs, cache, pythons, made: Mutex::default() }
+    pub(crate) fn new(blobs: Blobs, cache: Cache, pythons: Pythons, nodejs: Nodejs) -> Self {
+        Self { blobs, cache, pythons, nodejs, made: Mutex::default() }
     }
 
-    pub(crate) fn pythons(&self) -> &Pythons {
-        &self.pythons
+    /// The runtimes with an interpreter.
+    pub(crate) fn interpreters(&self) -> Vec<RuntimeReport> {
+        [self.pythons.reports(), self.nodejs.reports()].concat()
     }
 
     /// The version's template, made by the first who asks.
@@ -83,6 +87,7 @@ impl Templates {
         refuse_extensions(opt_path)?;
         let mut template = match &version.runtime {
             Runtime::Python { minor } => self.python(*minor, &task.path, opt_path).await?,
+            Runtime::Node { major } => self.node(*major, version.memory_mb, &task.path, opt_path).await?,
             Runtime::Provided(name) => provided(name, &task.path, opt_path),
         };
         template.mounts.push(read_only(&task.path, "/var/task"));
@@ -92,7 +97,7 @@ impl Templates {
     }
 
     async fn python(&self, minor: u8, task: &Path, opt: Option<&Path>) -> Result<Template, PrepareError> {
-        let chosen = self.pythons.choose(minor)?;
+        let chosen = self.pythons.here.choose(minor)?;
         let interpreter = self.pythons.interpreter(chosen).await?;
         if !self.pythons.has_boto3(&interpreter) {
             let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
@@ -101,29 +106,42 @@ impl Templates {
                 self.pythons.install_boto3(&interpreter).await?;
             }
         }
-        let mut mounts = vec![read_only(&interpreter.home, "/var/runtime")];
-        if !["/usr", "/bin", "/lib"].iter().any(|system| interpreter.prefix.starts_with(system)) {
-            mounts.push(Mount {
-                source: interpreter.prefix.clone(),
-                target: interpreter.prefix.clone(),
-                writable: false,
-            });
-        }
         let program = interpreter.program.display().to_string();
-        let note = (chosen != minor).then(|| {
-            let version = &interpreter.version;
-            format!(
-                "[WADI] python3.{minor} is not on this machine; this function runs on Python {version} \
-                 (--runtime-fallback nearest)\n"
-            )
-        });
         Ok(Template {
             // No site: as on AWS only the runtime's own packages, the layers' and the function's are importable.
             argv: [&program, "-u", "-S", "-s", "/var/runtime/bootstrap.pyc"].map(str::to_owned).into(),
-            mounts,
+            mounts: interpreter.mounts(),
             runtime_version: format!("python:{}", interpreter.version),
+            note: self.pythons.here.stand_in_note(minor, &interpreter),
             interpreter: Some(interpreter),
-            note,
+            broken: None,
+            _code: Vec::new(),
+        })
+    }
+
+    async fn node(&self, major: u8, memory_mb: u32, task: &Path, opt: Option<&Path>) -> Result<Template, PrepareError> {
+        let interpreter = self.nodejs.interpreter(self.nodejs.here.choose(major)?).await?;
+        let needed = {
+            let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
+            blocking(move || nodejs::sdk_packages(&task, opt.as_deref(), major)).await?
+        };
+        let needed = needed.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))?;
+        let mut mounts = interpreter.mounts();
+        if !needed.is_empty() {
+            let sdk = self.nodejs.sdk(&interpreter, &needed).await?;
+            mounts.push(read_only(&sdk, "/var/runtime/node_modules"));
+        }
+        let program = interpreter.program.display().to_string();
+        Ok(Template {
+            argv: [program]
+                .into_iter()
+                .chain(nodejs::heap(memory_mb))
+                .chain(["/var/runtime/index.mjs".into()])
+                .collect(),
+            mounts,
+            runtime_version: format!("nodejs:{}", interpreter.version),
+            note: self.nodejs.here.stand_in_note(major, &interpreter),
+            interpreter: Some(interpreter),
             broken: None,
             _code: Vec::new(),
         })

@@ -47,6 +47,8 @@ pub struct Package {
 pub enum Runtime {
     /// `python3.<minor>`
     Python { minor: u8 },
+    /// `nodejs<major>.x`
+    Node { major: u8 },
     /// `provided.al2`, `provided.al2023`: the package's `bootstrap` speaks the Runtime API. Holds the runtime's name.
     Provided(String),
 }

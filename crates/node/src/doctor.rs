@@ -2,7 +2,7 @@
 
 use crate::machine::{self, Machine};
 use crate::settings::{Credentials, Network, Settings};
-use crate::{Fallback, pythons};
+use crate::{Fallback, nodejs, pythons};
 use async_trait::async_trait;
 use delivery::Delivery;
 use engine::{Engine, Runner};
@@ -45,6 +45,8 @@ pub fn doctor(settings: &Settings) -> Vec<Check> {
         ));
     }
     checks.extend(pythons.iter().map(|(minor, path)| ok(&format!("python3.{minor}"), path.display().to_string())));
+    let nodes = nodejs::of_machine(&settings.runtimes);
+    checks.extend(nodes.iter().map(|(major, path)| ok(&format!("nodejs{major}.x"), path.display().to_string())));
     let state_dir = std::env::temp_dir().join(format!("wadi-doctor-{}", std::process::id()));
     let program = std::env::current_exe().unwrap_or_default();
     match sandbox::Process::start(sandbox::ProcessConfig { program, state_dir: state_dir.clone() }) {
@@ -98,7 +100,7 @@ fn of_settings(settings: &Settings) -> Vec<Check> {
     if settings.runtime_fallback == Fallback::Nearest {
         checks.push(weaker(
             "runtime fallback",
-            "a Python that is missing is replaced by the nearest one",
+            "an interpreter that is missing is replaced by the nearest one",
             "install the versions your functions name, and drop --runtime-fallback",
         ));
     }

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod machine;
+pub mod nodejs;
 pub mod pythons;
 mod settings;
 mod system;
@@ -269,6 +270,7 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> en
     config.instances_max = machine.instances_max().0;
     config.idle_ttl = Duration::from_secs(settings.idle_seconds);
     config.pythons = pythons::of_machine(&settings.runtimes);
+    config.nodes = nodejs::of_machine(&settings.runtimes);
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
     config
 }

@@ -51,7 +51,7 @@ fn patch(dir: &Path) -> u32 {
     name.split('.').nth(2).and_then(|p| p.parse().ok()).unwrap_or(0)
 }
 
-fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }

@@ -27,7 +27,7 @@ pub enum Network {
     Host,
 }
 
-/// What to do when a Python version is not on the machine.
+/// What to do when a version of Python or Node.js is not on the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fallback {
@@ -53,7 +53,7 @@ pub struct Settings {
     pub idle_seconds: u64,
     /// Seconds that work in flight may take to finish when the node stops.
     pub drain_seconds: u64,
-    /// Interpreters by name (`python3.12`), before those found on PATH and under pyenv.
+    /// Interpreters by name (`python3.12`, `nodejs22.x`), before those found on PATH and where version managers keep them.
     pub runtimes: BTreeMap<String, PathBuf>,
 }
 

@@ -7,12 +7,18 @@ use std::time::{Duration, Instant};
 
 const CALLS: u32 = 2_000;
 
-pub fn speed(tokio: &tokio::runtime::Runtime) {
+pub fn python(tokio: &tokio::runtime::Runtime) {
+    let (minor, _) = crate::python().expect("checked before");
+    let files = [("app.py", "def handler(event, context):\n    return event\n")];
+    speed(tokio, Runtime::Python { minor }, &files);
+}
+
+/// Of a function that answers with what it is given.
+pub fn speed(tokio: &tokio::runtime::Runtime, runtime: Runtime, files: &[(&str, &str)]) {
     tokio.block_on(async {
         let world = std::sync::Arc::new(crate::world());
-        let (minor, _) = crate::python().expect("checked before");
-        let code = world.package(&[("app.py", "def handler(event, context):\n    return event\n")]).await;
-        let version = Version { runtime: Runtime::Python { minor }, code, memory_mb: 256, ..version("f") };
+        let code = world.package(files).await;
+        let version = Version { runtime, code, memory_mb: 256, ..version("f") };
         world.shelf.put(version.clone(), None);
         world.engine.prepare(&version).await.expect("prepares");
 

@@ -48,7 +48,7 @@ pub async fn invoke(world: &World, payload: &str) -> Outcome {
     world.engine.invoke(world.call("f", payload.to_owned())).await.expect("the run takes place")
 }
 
-async fn answer(world: &World, payload: &str) -> Value {
+pub async fn answer(world: &World, payload: &str) -> Value {
     let outcome = invoke(world, payload).await;
     let log = String::from_utf8_lossy(&outcome.log_tail).into_owned();
     let result = outcome.result.unwrap_or_else(|e| panic!("{}\n{log}", String::from_utf8_lossy(&e.body)));
@@ -56,7 +56,7 @@ async fn answer(world: &World, payload: &str) -> Value {
 }
 
 /// The error document of a failing call, with its request id as `ID`.
-async fn failure(world: &World, payload: &str) -> Value {
+pub async fn failure(world: &World, payload: &str) -> Value {
     let outcome = invoke(world, payload).await;
     let error = outcome.result.expect_err("fails");
     let text = String::from_utf8(error.body.to_vec()).expect("text").replace(&outcome.request_id, "ID");

@@ -34,12 +34,18 @@ const IGNORED: [&str; 14] = [
 #[derive(Default)]
 pub struct Archive {
     files: BTreeMap<String, PathBuf>,
+    left_out: Option<&'static str>,
 }
 
 impl Archive {
     /// Adds everything below `dir` that is not ignored.
     pub fn add_dir(&mut self, dir: &Path) -> Result<()> {
         self.walk(dir, "", 0)
+    }
+
+    /// From now on passes over this name at the top of a directory.
+    pub fn leave_out(&mut self, name: &'static str) {
+        self.left_out = Some(name);
     }
 
     fn walk(&mut self, dir: &Path, prefix: &str, depth: usize) -> Result<()> {
@@ -50,7 +56,7 @@ impl Archive {
             let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
                 Error::told(format!("{} is not a UTF-8 name", path.display()), "rename it or move it elsewhere")
             })?;
-            if IGNORED.contains(&name) || name.ends_with(".pyc") {
+            if IGNORED.contains(&name) || name.ends_with(".pyc") || (depth == 0 && self.left_out == Some(name)) {
                 continue;
             }
             let inner = format!("{prefix}{name}");

@@ -1,6 +1,6 @@
-//! What a directory holds, found by convention: a Python handler or a `bootstrap` program.
+//! What a directory holds, found by convention: a Python or JavaScript handler or a `bootstrap` program.
 
-use super::Wishes;
+use super::{Wishes, nodejs};
 use crate::error::{Error, Result, at};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,12 +8,19 @@ use std::path::Path;
 /// Files that may hold the handler, and names it may have, the likelier ones first.
 const MODULES: [&str; 5] = ["lambda_function", "app", "handler", "main", "index"];
 const FUNCTIONS: [&str; 3] = ["lambda_handler", "handler", "main"];
+/// The same for JavaScript.
+const JS_MODULES: [&str; 4] = ["index", "app", "handler", "main"];
+const JS_SUFFIXES: [&str; 3] = ["mjs", "js", "cjs"];
+const JS_EXPORTS: [&str; 2] = ["handler", "lambdaHandler"];
 /// A module larger than this is not read in search of its handler.
 const MODULE_BYTES_MAX: u64 = 4 << 20;
 
 #[derive(Debug, PartialEq)]
 pub enum Kind {
     Python {
+        handler: String,
+    },
+    Node {
         handler: String,
     },
     /// An executable that speaks the Lambda Runtime API.
@@ -30,10 +37,10 @@ pub fn detect(dir: &Path, wishes: &Wishes) -> Result<Kind> {
     }
     match wishes.runtime.as_deref() {
         Some(r) if r.starts_with("provided.") => return bootstrap(dir),
-        Some(r) if !r.starts_with("python3.") => {
+        Some(r) if !r.starts_with("python3.") && !r.starts_with("nodejs") => {
             return Err(Error::usage(
                 format!("`wadi deploy` does not build for {r}"),
-                "it builds python3.9 to python3.14 and provided.al2023",
+                "it builds python3.9 to python3.14, nodejs20.x and newer, and provided.al2023",
             ));
         }
         _ => {}
@@ -41,10 +48,18 @@ pub fn detect(dir: &Path, wishes: &Wishes) -> Result<Kind> {
     if let Some(handler) = &wishes.handler
         && (wishes.runtime.is_some() || !dir.join("bootstrap").exists())
     {
-        return named(dir, handler);
+        return named(dir, handler, wishes.runtime.as_deref());
     }
-    if let Some(handler) = python_handler(dir)? {
+    let wished = |prefix| wishes.runtime.as_deref().is_none_or(|runtime| runtime.starts_with(prefix));
+    if wished("python3.")
+        && let Some(handler) = python_handler(dir)?
+    {
         return Ok(Kind::Python { handler });
+    }
+    if wished("nodejs")
+        && let Some(handler) = js_handler(dir)?
+    {
+        return Ok(Kind::Node { handler });
     }
     if wishes.runtime.is_none() && dir.join("bootstrap").exists() {
         return bootstrap(dir);
@@ -55,17 +70,36 @@ pub fn detect(dir: &Path, wishes: &Wishes) -> Result<Kind> {
 /// The first module that defines one of the handler names at its top level.
 fn python_handler(dir: &Path) -> Result<Option<String>> {
     for module in MODULES {
-        let path = dir.join(format!("{module}.py"));
-        match path.metadata() {
-            Ok(meta) if meta.is_file() && meta.len() <= MODULE_BYTES_MAX => {}
-            _ => continue,
-        }
-        let source = String::from_utf8_lossy(&std::fs::read(&path).map_err(at(&path))?).into_owned();
+        let Some(source) = read(&dir.join(format!("{module}.py")))? else { continue };
         if let Some(function) = FUNCTIONS.into_iter().find(|f| defines(&source, f)) {
             return Ok(Some(format!("{module}.{function}")));
         }
     }
     Ok(None)
+}
+
+/// The first module that exports one of the handler names.
+fn js_handler(dir: &Path) -> Result<Option<String>> {
+    for module in JS_MODULES {
+        for suffix in JS_SUFFIXES {
+            let Some(source) = read(&dir.join(format!("{module}.{suffix}")))? else { continue };
+            if let Some(export) = JS_EXPORTS.into_iter().find(|export| nodejs::exports(&source, export)) {
+                return Ok(Some(format!("{module}.{export}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A module's source, if it is there and of a size that people write.
+fn read(path: &Path) -> Result<Option<String>> {
+    match path.metadata() {
+        Ok(meta) if meta.is_file() && meta.len() <= MODULE_BYTES_MAX => {
+            let source = std::fs::read(path).map_err(at(path))?;
+            Ok(Some(String::from_utf8_lossy(&source).into_owned()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Whether a line defines or assigns `name` at the top level.
@@ -85,7 +119,20 @@ fn assigns(after: &str) -> bool {
 }
 
 /// A handler the user named: its module must be there.
-fn named(dir: &Path, handler: &str) -> Result<Kind> {
+fn named(dir: &Path, handler: &str, runtime: Option<&str>) -> Result<Kind> {
+    // As the Node.js runtime takes a handler apart: the module ends at the first dot behind the last slash.
+    let (folder, last) = handler.rsplit_once('/').map_or(("", handler), |(folder, last)| (folder, last));
+    let js = last.split_once('.').map(|(module, _)| dir.join(folder).join(module));
+    let has_js = js.is_some_and(|js| JS_SUFFIXES.iter().any(|suffix| js.with_extension(suffix).is_file()));
+    if has_js && runtime.is_none_or(|runtime| runtime.starts_with("nodejs")) {
+        return Ok(Kind::Node { handler: handler.to_owned() });
+    }
+    if runtime.is_some_and(|runtime| runtime.starts_with("nodejs")) {
+        return Err(Error::usage(
+            format!("the handler {handler:?} means a .mjs, .js or .cjs file that is not in {}", dir.display()),
+            "a handler is written module.export",
+        ));
+    }
     let module = handler.rsplit_once('.').map(|(module, _)| module.replace('.', "/"));
     match module {
         Some(m) if dir.join(format!("{m}.py")).is_file() || dir.join(&m).join("__init__.py").is_file() => {
@@ -122,8 +169,13 @@ fn nothing_found(dir: &Path) -> Error {
     }
     if has("package.json") || has("index.js") || has("index.mjs") {
         return Error::told(
-            format!("{} is a Node.js project, and Wadi has no nodejs runtime yet", dir.display()),
-            "functions are Python or a program named `bootstrap` that speaks the Lambda Runtime API",
+            format!("no handler found in {}", dir.display()),
+            format!(
+                "export a function named {} from one of {} (.mjs, .js or .cjs), or name yours with --handler module.export; \
+                 TypeScript is compiled first, and what comes out is deployed",
+                JS_EXPORTS.join(" or "),
+                JS_MODULES.join(", ")
+            ),
         );
     }
     Error::told(
@@ -189,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn javascript_handlers() {
+        let node = |handler: &str| Ok(Kind::Node { handler: handler.into() });
+        check(&[("index.mjs", "export const handler = 1")], None, None, node("index.handler"));
+        check(&[("app.js", "exports.lambdaHandler = f")], None, None, node("app.lambdaHandler"));
+        let both = [("app.py", "def handler(e, c): 1"), ("app.js", "exports.handler = f")];
+        check(&both, None, None, python("app.handler"));
+        check(&both, Some("nodejs20.x"), None, node("app.handler"));
+        check(&both, Some("nodejs20.x"), Some("app.other"), node("app.other"));
+        check(&[("src/web.cjs", "")], None, Some("src/web.api.run"), node("src/web.api.run"));
+        check(&[("app.py", "")], Some("nodejs20.x"), Some("app.run"), Err("means a .mjs, .js or .cjs"));
+    }
+
+    #[test]
     fn what_is_no_handler() {
         for source in ["  def handler(e, c): 1", "def handler_two(): 1", "handler == 1", "#def handler(): 1", ""] {
             check(&[("app.py", source)], None, None, Err("no handler found"));
@@ -209,7 +274,7 @@ mod tests {
         check(&[("bootstrap", "#!/bin/sh")], Some("provided.al2"), None, Ok(Kind::Bootstrap));
         check(&[("bootstrap", "text")], None, None, Err("chmod +x"));
         check(&[("Cargo.toml", "")], None, None, Err("cargo build --release"));
-        check(&[("package.json", "")], None, None, Err("no nodejs runtime"));
+        check(&[("package.json", "")], None, None, Err("export a function named handler"));
         check(&[], Some("java21"), None, Err("does not build for java21"));
     }
 }

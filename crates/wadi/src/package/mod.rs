@@ -2,7 +2,9 @@
 
 pub mod archive;
 pub mod convention;
+pub mod nodejs;
 pub mod python;
+pub mod site;
 
 use crate::error::{Error, Result, at};
 use crate::show::{Work, size};
@@ -28,7 +30,7 @@ pub struct Wishes {
     pub handler: Option<String>,
 }
 
-/// Finds handler and runtime, installs requirements, zips.
+/// Finds handler and runtime, installs what it needs, zips.
 pub async fn build(dir: &Path, wishes: &Wishes) -> Result<Package> {
     let (runtime, handler, site) = match convention::detect(dir, wishes)? {
         Kind::Bootstrap => {
@@ -45,15 +47,26 @@ pub async fn build(dir: &Path, wishes: &Wishes) -> Result<Package> {
             };
             (format!("python3.{minor}"), handler, site)
         }
+        Kind::Node { handler } => {
+            let (major, interpreter) = nodejs::choose(wishes.runtime.as_deref())?;
+            let runtime = format!("nodejs{major}.x");
+            let site = nodejs::install(&runtime, interpreter.as_deref(), dir).await?;
+            (runtime, handler, site)
+        }
     };
     let shown = dir.canonicalize().ok().and_then(|d| Some(d.file_name()?.to_string_lossy().into_owned()));
     let shown = shown.unwrap_or_else(|| dir.display().to_string());
     let work = Work::start(format!("packing {shown}"));
     let (own, site_dir) = (dir.to_owned(), site.as_ref().map(|s| s.path().to_owned()));
+    let is_node = runtime.starts_with("nodejs");
     let zip = tokio::task::spawn_blocking(move || {
         let mut archive = Archive::default();
         if let Some(site) = &site_dir {
             archive.add_dir(site)?;
+        }
+        if is_node && site_dir.is_some() {
+            // It may hold what only development needs; the installed one is in the package already.
+            archive.leave_out("node_modules");
         }
         // The project's own files win over what was installed.
         archive.add_dir(&own)?;

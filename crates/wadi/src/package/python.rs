@@ -1,18 +1,14 @@
 //! Python on this machine: which interpreter, and a project's requirements installed with its pip.
 
+use super::site::{self, Site};
 use crate::error::{Error, Result, at};
 use crate::show::Work;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 /// Minor versions of the python3.x runtimes that AWS has.
 const RUNTIMES: std::ops::RangeInclusive<u8> = 9..=14;
-/// Lines of pip's output shown when it fails.
-const PIP_LINES_MAX: usize = 20;
 
 /// The interpreters on PATH and under pyenv: the ones a node on this machine finds.
 pub fn installed() -> BTreeMap<u8, PathBuf> {
@@ -48,53 +44,13 @@ pub fn choose(installed: &BTreeMap<u8, PathBuf>, wish: Option<&str>, needed: boo
     }
 }
 
-/// Installed requirements: a directory in the cache, or one that goes when this is dropped.
-pub enum Site {
-    Cached(PathBuf),
-    Temporary(tempfile::TempDir),
-}
-
-impl Site {
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Cached(path) => path,
-            Self::Temporary(dir) => dir.path(),
-        }
-    }
-}
-
-/// `$XDG_CACHE_HOME/wadi`, else `~/.cache/wadi`.
-pub fn cache_dir() -> Result<PathBuf> {
-    let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    named("XDG_CACHE_HOME")
-        .or_else(|| named("HOME").map(|home| home.join(".cache")))
-        .map(|base| base.join("wadi"))
-        .ok_or_else(|| Error::told("neither HOME nor XDG_CACHE_HOME is set", "set XDG_CACHE_HOME to a directory"))
-}
-
 /// Installs `dir/requirements.txt` with the interpreter's pip, or takes what an earlier run installed from the same
 /// requirements for the same interpreter.
 pub async fn install(interpreter: &Path, dir: &Path) -> Result<Site> {
     let file = dir.join("requirements.txt");
     let text = std::fs::read_to_string(&file).map_err(at(&file))?;
-    let cache = cache_dir()?.join("requirements");
-    std::fs::create_dir_all(&cache).map_err(at(&cache))?;
-    let fresh = tempfile::Builder::new().prefix(".install-").tempdir_in(&cache).map_err(at(&cache))?;
-    if !stands_alone(&text) {
-        pip_install(interpreter, dir, fresh.path()).await?;
-        return Ok(Site::Temporary(fresh));
-    }
-    let ready = cache.join(cache_key(&text, interpreter));
-    if !ready.is_dir() {
-        pip_install(interpreter, dir, fresh.path()).await?;
-        // Another run may have been quicker; what it put there is as good.
-        if let Err(e) = std::fs::rename(fresh.path(), &ready)
-            && !ready.is_dir()
-        {
-            return Err(at(&ready)(e));
-        }
-    }
-    Ok(Site::Cached(ready))
+    let key = stands_alone(&text).then(|| site::key(&[&text, &interpreter.to_string_lossy()]));
+    site::cached("requirements", key, async |target| pip_install(interpreter, dir, target).await).await
 }
 
 /// Whether the text alone says what is installed: no other files, no local projects.
@@ -105,15 +61,6 @@ fn stands_alone(requirements: &str) -> bool {
             .any(|local| line.starts_with(local))
             && !line.contains("file:")
     })
-}
-
-fn cache_key(requirements: &str, interpreter: &Path) -> String {
-    let mut hasher = Sha256::new();
-    for part in [requirements, &interpreter.to_string_lossy(), std::env::consts::ARCH] {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hex::encode(&hasher.finalize()[..16])
 }
 
 async fn pip_install(interpreter: &Path, dir: &Path, target: &Path) -> Result<()> {
@@ -129,33 +76,8 @@ async fn pip_install(interpreter: &Path, dir: &Path, target: &Path) -> Result<()
 }
 
 /// Runs pip, its last line as progress; when it fails, the end of what it said is the error.
-pub async fn pip(mut command: Command, work: &Work) -> Result<()> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|e| Error::bare(format!("pip did not start: {e}")))?;
-    let out = child.stdout.take().expect("stdout is piped");
-    let err = child.stderr.take().expect("stderr is piped");
-    let mut said = Vec::new();
-    let told = async {
-        let mut lines = BufReader::new(out).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            work.now(line.chars().take(100).collect::<String>());
-        }
-    };
-    let complained = async {
-        let mut lines = BufReader::new(err).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            if said.len() == PIP_LINES_MAX {
-                said.remove(0);
-            }
-            said.push(line);
-        }
-    };
-    let ((), (), status) = tokio::join!(told, complained, child.wait());
-    let status = status.map_err(|e| Error::bare(format!("pip: {e}")))?;
-    if status.success() {
-        return Ok(());
-    }
-    let said = said.join("\n");
+pub async fn pip(command: Command, work: &Work) -> Result<()> {
+    let Err((status, said)) = site::watch("pip", command, work).await? else { return Ok(()) };
     let advice = if said.contains("No module named pip") {
         "this interpreter has no pip: `python3 -m ensurepip`, or install the system's python3-pip"
     } else if said.contains("Failed to establish a new connection") || said.contains("Temporary failure in name") {
@@ -189,6 +111,5 @@ mod tests {
         for local in ["-r base.txt", "-e .", "./lib", "lib @ file:///x", "--constraint c.txt"] {
             assert!(!stands_alone(&format!("six\n{local}\n")), "{local}");
         }
-        assert_ne!(cache_key("a", Path::new("/p9")), cache_key("a", Path::new("/p12")));
     }
 }

@@ -19,9 +19,10 @@ Examples:
   wadi deploy ./target/lambda/api         a directory with an executable named `bootstrap`
 
 By convention the handler is lambda_handler, handler or main in lambda_function.py, app.py, handler.py, main.py or
-index.py, and the runtime the newest Python here that AWS has too. requirements.txt is installed into the package. A
-function of that name is updated: code and what the flags say; the rest stays as it is. The URL is open to everybody
-who can reach the node; --no-url makes none.";
+index.py, or what index, app, handler or main (.mjs, .js or .cjs) exports as handler or lambdaHandler; the runtime is
+the newest Python or Node.js here that AWS has too. requirements.txt, or the dependencies of package.json, are installed
+into the package. A function of that name is updated: code and what the flags say; the rest stays as it is. The URL is
+open to everybody who can reach the node; --no-url makes none.";
 
 /// Build, create or update, wait until active, print the URL
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,7 @@ pub struct Deploy {
     /// The function's name [default: the directory's]
     #[arg(long)]
     name: Option<String>,
-    /// python3.9 to python3.14, or provided.al2023 [default: by convention]
+    /// python3.9 to python3.14, nodejs20.x and newer, or provided.al2023 [default: by convention]
     #[arg(long)]
     runtime: Option<String>,
     /// MODULE.FUNCTION [default: by convention]

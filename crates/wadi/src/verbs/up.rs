@@ -37,7 +37,7 @@ pub struct Up {
     /// What functions reach: `platform` (this node only) or `host` (the host's network)
     #[arg(long, value_name = "WHICH")]
     network: Option<Network>,
-    /// When a Python version is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
+    /// When a version of Python or Node.js is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
     #[arg(long, value_name = "WHICH")]
     runtime_fallback: Option<Fallback>,
     /// Multiplies the waits between retries of asynchronous invocations [default: 1]

@@ -90,9 +90,13 @@ pub fn parse(name: &str, here: &[String]) -> Result<Runtime> {
 
 /// A runtime's name, once found good, in the engine's words.
 pub fn of(name: &str) -> Runtime {
-    match name.strip_prefix("python3.").map(str::parse) {
-        Some(Ok(minor)) => Runtime::Python { minor },
-        _ => Runtime::Provided(name.to_owned()),
+    let number = |prefix, suffix| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok();
+    if let Some(minor) = number("python3.", "") {
+        Runtime::Python { minor }
+    } else if let Some(major) = number("nodejs", ".x") {
+        Runtime::Node { major }
+    } else {
+        Runtime::Provided(name.to_owned())
     }
 }
 
@@ -102,8 +106,9 @@ mod tests {
 
     #[test]
     fn each_name_gets_its_answer() {
-        let here = ["python3.11".to_owned(), "provided.al2023".to_owned()];
+        let here = ["python3.11", "nodejs20.x", "provided.al2023"].map(str::to_owned);
         assert_eq!(parse("python3.11", &here).expect("here"), Runtime::Python { minor: 11 });
+        assert_eq!(parse("nodejs20.x", &here).expect("here"), Runtime::Node { major: 20 });
         assert_eq!(parse("provided.al2023", &here).expect("here"), Runtime::Provided("provided.al2023".into()));
         let check = |name, expect: &str| {
             let error = parse(name, &here).expect_err(name).to_string();
@@ -111,7 +116,7 @@ mod tests {
         };
         check(
             "python3.13",
-            "python3.13 is not available on this node. Available runtimes: [python3.11, provided.al2023]",
+            "python3.13 is not available on this node. Available runtimes: [python3.11, nodejs20.x, provided.al2023]",
         );
         check("nodejs22.x", "nodejs22.x is not available on this node");
         check("python3.7", "no longer supported");

@@ -1,7 +1,7 @@
 //! The photographs of the demo: the user's own, or public-domain ones from scikit-image and large ones made of them.
 
 use crate::error::{Error, Result, at};
-use crate::package::python;
+use crate::package::{python, site};
 use crate::show::{Work, size};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ pub struct Photos {
 
 /// Finds or makes them. `site` is a directory with Pillow in it.
 pub async fn gather(own: Option<&Path>, interpreter: &Path, site: &Path) -> Result<Photos> {
-    let cache = python::cache_dir()?;
+    let cache = site::cache_dir()?;
     std::fs::create_dir_all(&cache).map_err(at(&cache))?;
     let made = tempfile::Builder::new().prefix(".photos-").tempdir_in(&cache).map_err(at(&cache))?;
     let list = match own {
