@@ -260,11 +260,16 @@ def invoke(client, name, payload=None, **kw):
 
 
 def eventually(check, seconds=30, every=0.05):
-    """Waits, bounded, until `check()` gives something true, and returns it."""
+    """Waits, bounded, until `check()` gives something true, and returns it. A check that raises is not yet true: logs and
+    usage are written behind the reply, so even their group may come a moment later."""
     deadline = time.time() + seconds
     while True:
-        value = check()
-        if value:
-            return value
+        try:
+            value = check()
+            if value:
+                return value
+        except Exception:
+            if time.time() >= deadline:
+                raise
         assert time.time() < deadline, f"not within {seconds} s: {check}"
         time.sleep(every)

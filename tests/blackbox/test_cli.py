@@ -4,7 +4,7 @@ import json
 import subprocess
 import urllib.request
 
-from conftest import ROOT, RUNTIME, WADI
+from conftest import ROOT, RUNTIME, WADI, eventually
 
 
 def test_deploy_invoke_logs_list_usage(shared, tmp_path):
@@ -19,8 +19,8 @@ def test_deploy_invoke_logs_list_usage(shared, tmp_path):
     shared.cli("deploy", str(app), "--runtime", RUNTIME)
     assert json.loads(shared.cli("invoke", "greeter").stdout) == "Bye, you"
     assert "greeter" in shared.cli("list").stdout
-    assert "seen" in shared.cli("logs", "greeter").stdout
-    assert any(row["FunctionName"] == "greeter" for row in find_rows(json.loads(shared.cli("usage", "--json").stdout)))
+    eventually(lambda: "seen" in shared.cli("logs", "greeter").stdout)
+    eventually(lambda: any(row["FunctionName"] == "greeter" for row in find_rows(json.loads(shared.cli("usage", "--json").stdout))))
     shared.client("lambda").delete_function(FunctionName="greeter")
 
 
