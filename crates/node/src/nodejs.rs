@@ -78,18 +78,12 @@ pub fn of_machine(configured: &BTreeMap<String, PathBuf>) -> BTreeMap<u8, PathBu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::pythons::tests::put_program;
 
     #[test]
     fn settings_then_path_then_version_managers() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let put = |path: &str| {
-            let file = dir.path().join(path);
-            std::fs::create_dir_all(file.parent().expect("parent")).expect("mkdir");
-            std::fs::write(&file, "").expect("write");
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("chmod");
-            file
-        };
+        let put = |path: &str| put_program(&dir.path().join(path));
         let on_path = put("bin/node");
         put("shims/node");
         put(".nvm/versions/node/v20.1.0/bin/node");

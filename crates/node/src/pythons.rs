@@ -57,20 +57,22 @@ pub(crate) fn is_program(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    /// An empty file that may be executed, its directories made.
+    pub(crate) fn put_program(file: &Path) -> PathBuf {
+        std::fs::create_dir_all(file.parent().expect("parent")).expect("mkdir");
+        std::fs::write(file, "").expect("write");
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        file.to_owned()
+    }
 
     #[test]
     fn settings_then_path_then_pyenv() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let put = |path: &str| {
-            let file = dir.path().join(path);
-            std::fs::create_dir_all(file.parent().expect("parent")).expect("mkdir");
-            std::fs::write(&file, "").expect("write");
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("chmod");
-            file
-        };
+        let put = |path: &str| put_program(&dir.path().join(path));
         let on_path = put("bin/python3.11");
         put("shims/python3.12");
         put("pyenv/versions/3.12.1/bin/python3.12");
