@@ -70,6 +70,6 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
 }
 
 /// AWS's locale, where the machine has it.
-fn language() -> &'static str {
+pub(crate) fn language() -> &'static str {
     if Path::new("/usr/lib/locale/en_US.utf8").exists() { "en_US.UTF-8" } else { "C.UTF-8" }
 }

@@ -1,5 +1,6 @@
 //! Where instances are made: a template, keys, a log stream, a sandbox.
 
+use crate::base::Bases;
 use crate::environment::{self, environment};
 use crate::failure::Failure;
 use crate::instance::Instance;
@@ -11,7 +12,7 @@ use crate::template::{Template, Templates};
 use crate::{PrepareError, Version};
 use base::InvokeError;
 use base::port::{Clock, Entropy, Identity, LogSink};
-use sandbox::{Driver, Limits, Network, Spec};
+use sandbox::{Driver, Limits, Network, Program, Role, Spec};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,10 @@ use tokio_util::task::TaskTracker;
 const RUNTIME_API_PORT: u16 = 9001;
 const PLATFORM_PORT: u16 = 4566;
 /// How long an instance's keys last; it is not used for longer than [`AGE_MAX`], so they outlive every run.
-const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
+pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
+/// What the names of zygotes' sandboxes end with.
+pub(crate) const ZYGOTE: &str = "-zygote";
 /// As on AWS.
 const PROCESSES_MAX: u64 = 1024;
 const OPEN_FILES_MAX: u64 = 1024;
@@ -33,6 +36,9 @@ const MEMORY_MB_PER_CORE: u64 = 1769;
 pub(crate) struct Forge {
     pub driver: Arc<dyn Driver>,
     pub templates: Templates,
+    pub bases: Bases,
+    /// Whether instances are copied from zygotes where SnapStart does not say.
+    pub copies: bool,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub identity: Arc<dyn Identity>,
@@ -72,6 +78,25 @@ impl Forge {
         Arc::new(Writer(log))
     }
 
+    /// The base that the version's processes can be copied from, if it is there.
+    pub(crate) fn base(&self, template: &Template) -> Option<String> {
+        self.bases.get(template.base?)
+    }
+
+    /// Whether the version may have a zygote.
+    pub(crate) fn may_be_copied(&self, version: &Version) -> bool {
+        version.copies.unwrap_or(self.copies)
+    }
+
+    /// Has the version's base there, where it can be. Without one its instances start by themselves.
+    pub(crate) async fn raise_base(&self, template: &Template) {
+        if let (Some(kind), Some(interpreter)) = (template.base, &template.interpreter)
+            && let Err(error) = self.bases.raise(kind, interpreter).await
+        {
+            tracing::info!(%error, "instances are started, not copied");
+        }
+    }
+
     /// Random bytes in lower-case hex.
     pub(crate) fn hex<const N: usize>(&self) -> String {
         let mut bytes = [0; N];
@@ -79,14 +104,15 @@ impl Forge {
         hex::encode(bytes)
     }
 
-    /// Raises a sandbox for an instance; its runtime starts at once.
+    /// Raises a sandbox for an instance or a zygote; its runtime starts at once.
     pub(crate) async fn raise(
         &self,
         version: &Version,
         template: &Template,
         id: &str,
+        start: (Role, Program),
         writer: &Arc<Writer>,
-        place: &Arc<OwnedSemaphorePermit>,
+        place: Option<&Arc<OwnedSemaphorePermit>>,
     ) -> Result<Live, RaiseError> {
         if let Some(reason) = &template.broken {
             return Err(RaiseError::Function(Failure::Entrypoint(reason.clone())));
@@ -96,14 +122,14 @@ impl Forge {
             Network::Platform => None,
             Network::Host => Some([listen().map_err(node)?, listen().map_err(node)?]),
         };
-        let spec = self.spec(version, template, id, writer, own.as_ref()).map_err(node)?;
+        let spec = self.spec(version, template, id, start, writer, own.as_ref()).map_err(node)?;
         let mut raised = self.driver.raise(spec).await.map_err(raise_error)?;
         let inside = std::mem::take(&mut raised.listeners);
         let listeners = match own {
             Some(own) => own,
             None => inside.try_into().map_err(|_| RaiseError::Node("the sandbox came without its listeners".into()))?,
         };
-        let (writer, place, platform) = (writer.clone(), place.clone(), self.platform.clone());
+        let (writer, place, platform) = (writer.clone(), place.cloned(), self.platform.clone());
         Live::new(raised, listeners, writer, place, platform, self.clock.clone(), &self.tasks).map_err(node)
     }
 
@@ -112,6 +138,7 @@ impl Forge {
         version: &Version,
         template: &Template,
         id: &str,
+        (role, program): (Role, Program),
         writer: &Writer,
         own: Option<&[TcpListener; 2]>,
     ) -> std::io::Result<Spec> {
@@ -128,12 +155,15 @@ impl Forge {
             interpreter_bin: template.interpreter.as_ref().and_then(|i| i.program.parent()),
         };
         let memory_mb = u64::from(version.memory_mb);
+        // A zygote's copies have its mounts.
+        let is_copy_of_zygote = matches!(&program, Program::Copy { of } if of.ends_with(ZYGOTE));
         Ok(Spec {
             id: id.to_owned(),
-            argv: template.argv.clone(),
             env: environment(version, &instance),
             cwd: "/var/task".into(),
-            mounts: template.mounts.clone(),
+            mounts: if is_copy_of_zygote { Vec::new() } else { template.mounts.clone() },
+            role,
+            program,
             limits: Limits {
                 memory_bytes: memory_mb << 20,
                 pids: PROCESSES_MAX,

@@ -1,6 +1,7 @@
 //! The heart: the path of one call, and the life of the engine around it.
 
 use crate::admit::{Admission, Ticket};
+use crate::base::Bases;
 use crate::cache::Cache;
 use crate::forge::Forge;
 use crate::nodejs::Nodejs;
@@ -54,6 +55,9 @@ pub struct Config {
     pub nodes: BTreeMap<u8, PathBuf>,
     /// An interpreter that is missing is replaced by the nearest that is there, and the function's log says so.
     pub runtime_fallback_nearest: bool,
+    /// Instances are copied from an initialised process of their version where SnapStart does not say; off, they start
+    /// each by itself.
+    pub copies: bool,
     /// Unpacked code kept on disk, beyond what is in use.
     pub cache_bytes_max: u64,
 }
@@ -70,6 +74,7 @@ impl Config {
             pythons: BTreeMap::new(),
             nodes: BTreeMap::new(),
             runtime_fallback_nearest: false,
+            copies: true,
             cache_bytes_max: 10 << 30,
         }
     }
@@ -107,8 +112,10 @@ impl Engine {
             platform.set(address);
         }
         let forge = Arc::new(Forge {
-            driver,
+            driver: driver.clone(),
             templates: Templates::new(blobs, cache, pythons, nodejs),
+            bases: Bases::new(driver.clone()),
+            copies: config.copies,
             clock: clock.clone(),
             entropy: entropy.clone(),
             identity,
@@ -180,6 +187,8 @@ impl Engine {
         }
         self.reaper.abort();
         self.pools.close();
+        self.forge.templates.close();
+        self.forge.bases.close();
         self.forge.tasks.close();
         tokio::select! {
             () = self.forge.tasks.wait() => {}
@@ -205,7 +214,9 @@ impl Runner for Engine {
     }
 
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
-        self.forge.templates.get(version).await.map(drop)
+        let template = self.forge.templates.get(version).await?;
+        self.forge.raise_base(&template).await;
+        Ok(())
     }
 
     async fn retire(&self, scope: &Scope, name: &str, version: &str, keep_revision: Option<&str>) {

@@ -2,13 +2,15 @@
 
 use crate::Version;
 use crate::failure::Failure;
-use crate::forge::{AGE_MAX, Forge, RaiseError};
+use crate::forge::{AGE_MAX, Forge, RaiseError, ZYGOTE};
 use crate::live::{self, Live, Writer};
 use crate::pool::Member;
 use crate::run::{Clocked, Run};
 use crate::session::{Answer, Delivery, Init};
 use crate::template::Template;
+use crate::zygote::{Living, Zygote};
 use base::{Invocation, InvokeError, Start};
+use sandbox::{Program, Role};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// How long the initialisation may take before the first call; beyond, it is done again as part of that call.
 const INIT_MAX: Duration = Duration::from_secs(10);
+/// How often a zygote is looked for or made before an instance is started without.
+const ZYGOTE_ATTEMPTS_MAX: u32 = 2;
 /// An answer that was sent before the runtime ended may still be on its way through the sockets for so long.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
@@ -28,6 +32,8 @@ pub(crate) struct Instance {
     writer: Arc<Writer>,
     place: Arc<OwnedSemaphorePermit>,
     live: Option<Live>,
+    /// What it was copied from, which ends after its last copy.
+    zygote: Option<Arc<Living>>,
     stage: Stage,
     born: Duration,
     /// Initialisation time that no run has been billed for yet; `None` after the first run.
@@ -37,6 +43,8 @@ pub(crate) struct Instance {
 /// Where an instance stands between runs.
 enum Stage {
     Ready,
+    /// Its process is the version's zygote; the instance itself is yet to be copied from it.
+    Zygote,
     /// The initialisation took longer than [`INIT_MAX`]: the next run does it again on its own time.
     Unfinished,
     /// It never runs (again); the next run, if there is one, fails with this.
@@ -68,7 +76,8 @@ impl Instance {
         let born = forge.clock.elapsed();
         let place = Arc::new(place);
         let (live, stage, init) = (None, Stage::Unfinished, Some(Duration::ZERO));
-        let mut instance = Self { forge, version, template, id, writer, place, live, stage, born, init };
+        let zygote = None;
+        let mut instance = Self { forge, version, template, id, writer, place, live, zygote, stage, born, init };
         instance.announce();
         let sandbox = instance.id.clone();
         instance.initialise(&sandbox, INIT_MAX).await?;
@@ -78,7 +87,7 @@ impl Instance {
             ms(took),
             match &instance.stage {
                 Stage::Ready => None,
-                Stage::Unfinished => Some("Status: timeout".to_owned()),
+                Stage::Unfinished | Stage::Zygote => Some("Status: timeout".to_owned()),
                 Stage::Failed(failure) => Some(format!("Status: error\tError Type: {}", failure.error_type())),
             },
         );
@@ -98,10 +107,80 @@ impl Instance {
         }
     }
 
-    /// One attempt to initialise, in a fresh sandbox.
+    /// One attempt to initialise, in a fresh sandbox: copied from the version's zygote where it has one, else started,
+    /// and then perhaps to be its zygote.
     async fn initialise(&mut self, sandbox: &str, limit: Duration) -> Result<(), InvokeError> {
+        let template = self.template.clone();
+        for attempt in 1..=ZYGOTE_ATTEMPTS_MAX {
+            // No two sandboxes have one name, and those that failed may not be gone yet.
+            let sandbox = &format!("{sandbox}-{attempt}");
+            let Some(base) = self.forge.base(&template) else { break };
+            match self.copy(base, sandbox, limit).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::info!(function = %self.version.arn, %error, "no process could be copied"),
+            }
+        }
+        self.start_in(sandbox, (Role::Instance, Program::Exec(template.argv.clone())), limit).await
+    }
+
+    /// A copy of the version's zygote, or what its base becomes where it has none.
+    async fn copy(&mut self, base: String, sandbox: &str, limit: Duration) -> Result<(), InvokeError> {
+        let Some(zygote) = self.zygote(base, &format!("{sandbox}{ZYGOTE}"), limit).await? else { return Ok(()) };
+        let program = Program::Copy { of: zygote.id.clone() };
+        let copied = self.start_in(sandbox, (Role::Instance, program), limit).await;
+        match &copied {
+            Ok(()) => self.zygote = Some(zygote),
+            Err(_) => self.template.zygote.lock().await.forget(&zygote),
+        }
+        copied
+    }
+
+    /// The version's zygote, made if there is none. `None` when this instance has become something itself on the way: an
+    /// instance that is not copied, or one that failed.
+    async fn zygote(&mut self, base: String, sandbox: &str, limit: Duration) -> Result<Option<Arc<Living>>, InvokeError> {
+        let template = self.template.clone();
+        let mut zygote = template.zygote.lock().await;
+        let born = self.forge.clock.elapsed();
+        if let Some(living) = zygote.sound(born) {
+            return Ok(Some(living));
+        }
+        let role = match &*zygote {
+            Zygote::Refused(_) => Role::Instance,
+            _ if !self.forge.may_be_copied(&self.version) => Role::Instance,
+            _ => Role::Template,
+        };
+        if role == Role::Instance {
+            drop(zygote);
+            self.start_in(sandbox, (role, Program::Copy { of: base }), limit).await?;
+            return Ok(None);
+        }
+        self.start_in(sandbox, (role, Program::Copy { of: base }), limit).await?;
+        match (&self.stage, self.live.take()) {
+            (Stage::Zygote, Some(live)) => {
+                let memory_mb = live.memory_mb_peak();
+                let living = Arc::new(Living { id: sandbox.to_owned(), live, born, memory_mb });
+                *zygote = Zygote::Living(living.clone());
+                Ok(Some(living))
+            }
+            (_, live) => {
+                if let Some(reason) = live.as_ref().and_then(|live| live.session.refused()) {
+                    self.writer.0.line(format!(
+                        "[WADI] every instance of this function is started and initialised by itself, not copied: {reason}\n"
+                    ));
+                    *zygote = Zygote::Refused(reason);
+                }
+                self.live = live;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Raises a sandbox with the program in it, and waits until that is ready, fails or is out of time.
+    async fn start_in(&mut self, sandbox: &str, start: (Role, Program), limit: Duration) -> Result<(), InvokeError> {
         let (version, template) = (&self.version, &self.template);
-        let live = match self.forge.raise(version, template, sandbox, &self.writer, &self.place).await {
+        // Zygotes run nothing, and so take nobody's place.
+        let place = (start.0 == Role::Instance).then_some(&self.place);
+        let live = match self.forge.raise(version, template, sandbox, start, &self.writer, place).await {
             Ok(live) => self.live.insert(live),
             Err(RaiseError::Function(failure)) => {
                 self.stage = Stage::Failed(failure);
@@ -114,6 +193,7 @@ impl Instance {
             biased;
             Ok(init) = &mut live.init => match init {
                 Init::Ready => Stage::Ready,
+                Init::Zygote => Stage::Zygote,
                 Init::Failed(failure) => Stage::Failed(failure),
             },
             exit = live::ended(&mut exit) => Stage::Failed(Failure::Exited(exit)),
@@ -121,6 +201,8 @@ impl Instance {
         };
         if !matches!(stage, Stage::Ready) {
             live.pipes.drain();
+        }
+        if !matches!(stage, Stage::Ready | Stage::Zygote) {
             live.handle.kill();
         }
         self.stage = stage;
@@ -174,7 +256,7 @@ impl Instance {
         }
         match &self.stage {
             Stage::Ready => Ok(()),
-            Stage::Unfinished => Err(self.time_out()),
+            Stage::Unfinished | Stage::Zygote => Err(self.time_out()),
             Stage::Failed(failure) => Err(failure.clone()),
         }
     }
@@ -238,7 +320,9 @@ impl Instance {
         if let Some(live) = live {
             live.pipes.drain();
         }
-        let memory_mb_peak = live.map_or(0, Live::memory_mb_peak);
+        // What it shares with its zygote is memory of its own as far as the function can tell.
+        let shared = self.zygote.as_ref().map_or(0, |zygote| zygote.memory_mb);
+        let memory_mb_peak = (live.map_or(0, Live::memory_mb_peak) + shared).min(self.version.memory_mb);
         let mut run = Run::new(&self.version, &self.id, call, answer, clocked, memory_mb_peak);
         run.report(&self.writer.0, self.forge.clock.now());
         // An exception of the handler leaves a sound instance; anything else does not.

@@ -9,6 +9,7 @@
 extern crate self as engine;
 
 mod admit;
+mod base;
 mod cache;
 mod environment;
 mod failure;
@@ -35,6 +36,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod version;
+mod zygote;
 
 pub use heart::{Config, Engine, Parts};
 pub use runner::{PrepareError, Runner, RuntimeReport};

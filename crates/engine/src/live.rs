@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 /// Dropping it kills the sandbox. What it still wrote reaches the log, and its place on the machine is free when it is
-/// gone.
+/// gone. (A zygote has no place: it runs nothing.)
 pub(crate) struct Live {
     pub session: Arc<Session>,
     pub init: oneshot::Receiver<Init>,
@@ -39,7 +39,7 @@ impl Live {
         raised: Raised,
         listeners: [std::net::TcpListener; 2],
         writer: Arc<Writer>,
-        place: Arc<OwnedSemaphorePermit>,
+        place: Option<Arc<OwnedSemaphorePermit>>,
         platform: Platform,
         clock: Arc<dyn Clock>,
         tasks: &TaskTracker,
@@ -97,7 +97,7 @@ async fn watch_exit(
     exit: oneshot::Receiver<Exit>,
     told: watch::Sender<Option<Exit>>,
     pipes: Arc<Pipes>,
-    held: (Arc<Writer>, Arc<OwnedSemaphorePermit>, JoinSet<()>),
+    held: (Arc<Writer>, Option<Arc<OwnedSemaphorePermit>>, JoinSet<()>),
 ) {
     let exit = tokio::select! {
         exit = exit => exit.unwrap_or(GONE),

@@ -12,8 +12,13 @@ use std::process::Stdio;
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, run by the interpreter inside the sandbox.
-const BOOTSTRAP: &str = include_str!("../runtimes/python/bootstrap.py");
+/// Our side of the Runtime API, run by the interpreter inside the sandbox; what processes have that are copied; and the
+/// hooks of SnapStart, for functions that import them.
+const FILES: [(&str, &str); 3] = [
+    ("bootstrap.py", include_str!("../runtimes/python/bootstrap.py")),
+    ("template.py", include_str!("../runtimes/python/template.py")),
+    ("snapshot_restore_py.py", include_str!("../runtimes/python/snapshot_restore_py.py")),
+];
 
 pub(crate) struct Pythons {
     pub here: Interpreters,
@@ -36,16 +41,14 @@ impl Pythons {
     pub(crate) async fn interpreter(&self, minor: u8) -> Result<Arc<Interpreter>, PrepareError> {
         let probe = async |program: &Path| {
             let home = self.root.join(format!("python3.{minor}"));
-            write(&home, "bootstrap.py", BOOTSTRAP)?;
+            for (name, text) in FILES {
+                write(&home, name, text)?;
+            }
             let interpreter = ask(program, minor, home).await?;
             compile(&interpreter).await?;
             Ok(interpreter)
         };
         self.here.get(minor, probe).await
-    }
-
-    pub(crate) fn has_boto3(&self, interpreter: &Interpreter) -> bool {
-        interpreter.home.join("site-packages").is_dir()
     }
 
     /// Installs boto3 for this interpreter from the package index, unless it is there.
@@ -146,19 +149,34 @@ async fn compile_all(interpreter: &Interpreter, dir: &Path) {
     }
 }
 
-/// Makes `bootstrap.pyc` with the interpreter that will run it. Each time it is first asked for: an interpreter may have
+/// Compiles our files with the interpreter that will run them. Each time it is first asked for: an interpreter may have
 /// been replaced since the last start.
 async fn compile(interpreter: &Interpreter) -> Result<(), PrepareError> {
     const COMPILE: &str = "import os, py_compile, sys\n\
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH\n\
-        py_compile.compile(sys.argv[1], sys.argv[2], '/var/runtime/bootstrap.py', True, invalidation_mode=mode)\n\
-        os.chmod(sys.argv[2], 0o644)";
-    let [source, compiled] = ["bootstrap.py", "bootstrap.pyc"].map(|name| interpreter.home.join(name));
+        for source in sys.argv[1:]:\n    \
+            name, compiled = '/var/runtime/' + os.path.basename(source), source + 'c'\n    \
+            py_compile.compile(source, compiled, name, True, invalidation_mode=mode)\n    \
+            os.chmod(compiled, 0o644)";
     let mut command = Command::new(&interpreter.program);
-    command.args(["-I", "-S", "-c", COMPILE]).args([source, compiled]);
+    command.args(["-I", "-S", "-c", COMPILE]).args(FILES.map(|(name, _)| interpreter.home.join(name)));
     let failed = |reason: String| PrepareError::internal(format!("the bootstrap cannot be compiled: {reason}"));
     let output = run(command, PROBE_MAX).await.map_err(|e| failed(e.to_string()))?;
     if output.status.success() { Ok(()) } else { Err(failed(last_lines(&output.stderr))) }
+}
+
+/// The command line of a base: as an instance's, with a word more.
+pub(crate) fn command(interpreter: &Interpreter, base: bool) -> Vec<String> {
+    let program = interpreter.program.display().to_string();
+    // No site: as on AWS only the runtime's own packages, the layers' and the function's are importable.
+    let plain = [&program, "-u", "-S", "-s", "/var/runtime/bootstrap.pyc"].map(str::to_owned);
+    plain.into_iter().chain(base.then(|| "base".to_owned())).collect()
+}
+
+/// Whether the function's environment changes how an interpreter starts, so that a copy of one would not do.
+pub(crate) fn needs_own_start(environment: &BTreeMap<String, String>) -> bool {
+    const STARTS: [&str; 5] = ["PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_"];
+    environment.keys().any(|name| name == "LANG" || STARTS.iter().any(|start| name.starts_with(start)))
 }
 
 /// Whether Python code in a package needs the runtime's boto3: it names boto3 or botocore and does not bring them.

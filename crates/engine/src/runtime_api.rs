@@ -69,6 +69,7 @@ async fn handle(session: &Session, request: Request<Incoming>) -> Reply {
         (&Method::POST, ["runtime", "invocation", id, "response"]) => response(session, id, request).await,
         (&Method::POST, ["runtime", "invocation", id, "error"]) => error(session, id, request).await,
         (&Method::POST, ["runtime", "init", "error"]) => init_error(session, request).await,
+        (&Method::POST, ["runtime", "init", "template"]) => template(session, request).await,
         (&Method::GET, ["ping"]) => Response::new(Full::from("pong")),
         (_, ["runtime", "restore", ..]) => {
             say(StatusCode::NOT_IMPLEMENTED, "Runtime.Unsupported", "SnapStart is not offered here")
@@ -137,6 +138,19 @@ async fn init_error(session: &Session, request: Request<Incoming>) -> Reply {
         Ok(failure) => accept(session.init_failed(failure)),
         Err(BodyError::Truncated) => truncated(),
         Err(BodyError::TooLarge) => too_large(),
+    }
+}
+
+/// Ours alone: whether the initialised runtime can be copied, or why not.
+async fn template(session: &Session, request: Request<Incoming>) -> Reply {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        refused: Option<String>,
+    }
+    let Ok(body) = body(session, request).await else { return truncated() };
+    match serde_json::from_slice::<Said>(&body) {
+        Ok(said) => accept(session.can_be_copied(said.refused.map(|reason| reason.chars().take(256).collect()))),
+        Err(error) => say(StatusCode::BAD_REQUEST, "InvalidTemplate", &error.to_string()),
     }
 }
 

@@ -28,13 +28,15 @@ pub(crate) type Answer = Result<Bytes, Failure>;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Init {
     Ready,
+    /// It can be copied, and runs no call itself.
+    Zygote,
     Failed(Failure),
 }
 
 enum State {
     /// Until the first `next` or an `init/error`.
     Starting { told: oneshot::Sender<Init> },
-    /// It reported that it cannot start.
+    /// It reported that it cannot start, or that it is there to be copied.
     Broken,
     /// It asked for the next call, or will.
     Idle,
@@ -72,6 +74,8 @@ pub(crate) struct Session {
     state: Mutex<State>,
     offered: Notify,
     log: Arc<Log>,
+    /// Why it cannot be copied, where it was to be.
+    refused: Mutex<Option<String>>,
     /// Held while the body of a response or of an error is read.
     pub body_turn: tokio::sync::Mutex<()>,
 }
@@ -81,7 +85,7 @@ impl Session {
     pub(crate) fn new(log: Arc<Log>) -> (Arc<Self>, oneshot::Receiver<Init>) {
         let (told, init) = oneshot::channel();
         let state = Mutex::new(State::Starting { told });
-        (Arc::new(Self { state, offered: Notify::new(), log, body_turn: Default::default() }), init)
+        (Arc::new(Self { state, offered: Notify::new(), log, refused: Mutex::default(), body_turn: Default::default() }), init)
     }
 
     /// Puts a call where the next `next` finds it. The receiver errs if the session goes away.
@@ -179,6 +183,28 @@ impl Session {
                 Err(Refusal::State { from, to })
             }
         }
+    }
+
+    /// `POST init/template`: our own runtimes say whether they can be copied. One that cannot goes on as an instance.
+    pub(crate) fn can_be_copied(&self, refused: Option<String>) -> Result<(), Refusal> {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Starting { .. }) {
+            return Err(Refusal::State { from: state.name(), to: "Template" });
+        }
+        match refused {
+            Some(reason) => *self.refused.lock() = Some(reason),
+            None => {
+                if let State::Starting { told } = std::mem::replace(&mut *state, State::Broken) {
+                    let _ = told.send(Init::Zygote);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why it cannot be copied, if it said so.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.refused.lock().clone()
     }
 
     /// `POST init/error`.

@@ -1,5 +1,5 @@
-//! Templates: everything about a version that can be done before a call comes. For now: code and layers unpacked, the
-//! interpreter known, the mounts and the command line ready.
+//! Templates: everything about a version that can be done before a call comes: code and layers unpacked, the interpreter
+//! known, the mounts and the command line ready, and where it may be a zygote, an initialised process to copy.
 
 use crate::cache::{Cache, Unpacked};
 use crate::interpreters::Interpreter;
@@ -8,6 +8,8 @@ use crate::package::{self, PackageError};
 use crate::pool::Key;
 use crate::python::{self, Pythons};
 use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
+use crate::base::Kind;
+use crate::zygote::Zygote;
 use parking_lot::Mutex;
 use sandbox::Mount;
 use sha2::{Digest, Sha256};
@@ -17,7 +19,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::Blobs;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex as Turn, OnceCell};
 
 /// Templates kept at most. Beyond, or when the cache is over its size, those without an instance are forgotten, so that
 /// their code may leave the cache.
@@ -34,6 +36,10 @@ pub(crate) struct Template {
     pub note: Option<String>,
     /// There is nothing to execute: every run fails with this.
     pub broken: Option<String>,
+    /// The base that its processes are copied from; `None` where each must be started.
+    pub base: Option<Kind>,
+    /// The version's initialised process. Held while one is made: others wait for it.
+    pub zygote: Turn<Zygote>,
     /// Keeps the unpacked code in the cache.
     _code: Vec<Arc<Unpacked>>,
 }
@@ -77,6 +83,11 @@ impl Templates {
             .retain(|key, _| key.arn != arn || key.version != version || Some(key.revision.as_str()) == keep_revision);
     }
 
+    /// Forgets them all, and so ends their zygotes once no instance is left.
+    pub(crate) fn close(&self) {
+        self.made.lock().clear();
+    }
+
     async fn make(&self, version: &Version) -> Result<Template, PrepareError> {
         let task = self.unpack(std::slice::from_ref(&version.code)).await?;
         let opt = match version.layers.as_slice() {
@@ -86,7 +97,7 @@ impl Templates {
         let opt_path = opt.as_ref().map(|opt| opt.path.as_path());
         refuse_extensions(opt_path)?;
         let mut template = match &version.runtime {
-            Runtime::Python { minor } => self.python(*minor, &task.path, opt_path).await?,
+            Runtime::Python { minor } => self.python(version, *minor, &task.path, opt_path).await?,
             Runtime::Node { major } => self.node(*major, version.memory_mb, &task.path, opt_path).await?,
             Runtime::Provided(name) => provided(name, &task.path, opt_path),
         };
@@ -96,25 +107,30 @@ impl Templates {
         Ok(template)
     }
 
-    async fn python(&self, minor: u8, task: &Path, opt: Option<&Path>) -> Result<Template, PrepareError> {
+    async fn python(
+        &self,
+        version: &Version,
+        minor: u8,
+        task: &Path,
+        opt: Option<&Path>,
+    ) -> Result<Template, PrepareError> {
         let chosen = self.pythons.here.choose(minor)?;
         let interpreter = self.pythons.interpreter(chosen).await?;
-        if !self.pythons.has_boto3(&interpreter) {
-            let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
-            let needed = blocking(move || python::needs_boto3(&task, opt.as_deref(), chosen)).await?;
-            if needed.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))? {
-                self.pythons.install_boto3(&interpreter).await?;
-            }
+        let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
+        let boto3 = blocking(move || python::needs_boto3(&task, opt.as_deref(), chosen)).await?;
+        let boto3 = boto3.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))?;
+        if boto3 {
+            self.pythons.install_boto3(&interpreter).await?;
         }
-        let program = interpreter.program.display().to_string();
         Ok(Template {
-            // No site: as on AWS only the runtime's own packages, the layers' and the function's are importable.
-            argv: [&program, "-u", "-S", "-s", "/var/runtime/bootstrap.pyc"].map(str::to_owned).into(),
+            argv: python::command(&interpreter, false),
             mounts: interpreter.mounts(),
             runtime_version: format!("python:{}", interpreter.version),
             note: self.pythons.here.stand_in_note(minor, &interpreter),
+            base: (!python::needs_own_start(&version.environment)).then_some(Kind { minor: chosen, boto3 }),
             interpreter: Some(interpreter),
             broken: None,
+            zygote: Turn::default(),
             _code: Vec::new(),
         })
     }
@@ -143,6 +159,8 @@ impl Templates {
             note: self.nodejs.here.stand_in_note(major, &interpreter),
             interpreter: Some(interpreter),
             broken: None,
+            base: None,
+            zygote: Turn::default(),
             _code: Vec::new(),
         })
     }
@@ -197,6 +215,8 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         runtime_version: name.replacen('.', ":", 1),
         note: None,
         broken,
+        base: None,
+        zygote: Turn::default(),
         _code: Vec::new(),
     }
 }

@@ -28,6 +28,9 @@ pub struct Version {
     pub code: Package,
     /// In the order they are laid over each other in /opt.
     pub layers: Vec<Package>,
+    /// Whether instances may be copied from an initialised one, as SnapStart's `ApplyOn` says; `None` leaves it to the node.
+    #[serde(default)]
+    pub copies: Option<bool>,
     /// `/aws/lambda/<name>` unless LoggingConfig says otherwise.
     pub log_group: String,
 }

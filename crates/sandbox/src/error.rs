@@ -12,6 +12,12 @@ pub enum Error {
     /// As many sandboxes live, or wait to be raised, as the driver bears; try again later.
     #[error("there are {0} sandboxes already, which is the most this node bears")]
     Full(usize),
+    /// The sandbox whose program was to be copied is not there, or not (yet) one that can be copied.
+    #[error("there is no sandbox {0} to copy")]
+    NoOrigin(String),
+    /// This machine does not let programs be copied into sandboxes.
+    #[error("programs are copied into sandboxes only as root and with cgroups for memory and processes")]
+    NoCopies,
     /// A step of raising it failed: missing right, missing program, resources.
     #[error("the sandbox could not be raised: {step}: {reason}")]
     Raise { step: String, reason: String },

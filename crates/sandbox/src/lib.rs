@@ -18,7 +18,7 @@ pub use driver::{Control, Driver, Handle, Kept, Promise, Raised};
 pub use error::Error;
 pub use launcher::launcher_main;
 pub use process::{Process, ProcessConfig};
-pub use spec::{Exit, Limits, Mount, Network, Spec, Status};
+pub use spec::{Exit, Limits, Mount, Network, Program, Role, Spec, Status};
 
 /// The first argument that makes our binary the launcher instead of anything else.
 pub const LAUNCHER_ARG: &str = "sandbox-launcher";

@@ -16,8 +16,9 @@ use std::path::PathBuf;
 
 /// The largest packet; a spec that needs more is refused. Fits a Unix socket's default send buffer.
 pub const PACKET_BYTES_MAX: usize = 128 * 1024;
-/// Descriptors in one packet: pidfd, output, frames and the listeners of one spec.
-pub const DESCRIPTORS_MAX: usize = 3 + crate::spec::LISTEN_MAX;
+/// Descriptors in one packet. The most go to a program that is copied into a sandbox: eight of its namespaces, five
+/// groups, and a few sockets and pipes.
+pub const DESCRIPTORS_MAX: usize = 24;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {

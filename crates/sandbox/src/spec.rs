@@ -18,8 +18,8 @@ const MEMORY_BYTES_MIN: u64 = 4 << 20;
 pub struct Spec {
     /// Unique on this node while it lives; `[a-z0-9-]{1,64}`. Names the cgroup and the host's side of /tmp.
     pub id: String,
-    /// Program (absolute inside the sandbox) and arguments.
-    pub argv: Vec<String>,
+    pub role: Role,
+    pub program: Program,
     /// The whole environment; nothing is inherited.
     pub env: BTreeMap<String, String>,
     pub cwd: String,
@@ -30,6 +30,30 @@ pub struct Spec {
     /// Ports on 127.0.0.1 inside the sandbox's network on which the *node* listens, in this order in the reply. With
     /// [`Network::Host`] the ports are ephemeral and only the order counts.
     pub listen: Vec<u16>,
+}
+
+/// What a sandbox is for, and so what the processes in it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Runs a function, with no right whatever.
+    Instance,
+    /// Initialises a function and is copied from then on: its program may enter the sandboxes that are made for its
+    /// copies, and has no other right.
+    Template,
+    /// Runs a runtime's own code, never a function's; its copies enter whatever sandbox they are made for.
+    Base,
+}
+
+/// Where the program comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// It is executed: its path (absolute inside the sandbox) and its arguments.
+    Exec(Vec<String>),
+    /// A copy of the program that runs in the living sandbox of this id, a base or a template, goes on in here. A
+    /// template's copy is an instance and sees the template's mounts; it has none of its own but /tmp.
+    Copy { of: String },
 }
 
 /// A directory or file of the host, seen inside.
@@ -91,19 +115,24 @@ impl Spec {
         if self.id.is_empty() || self.id.len() > 64 || !self.id.bytes().all(lower) {
             return invalid("id: not [a-z0-9-]{1,64}".into());
         }
-        match self.argv.first() {
-            Some(program) if Path::new(program).is_absolute() => {}
-            _ => return invalid("argv: the program is not an absolute path".into()),
+        let argv = match &self.program {
+            Program::Exec(argv) if argv.first().is_some_and(|program| Path::new(program).is_absolute()) => &argv[..],
+            Program::Exec(_) => return invalid("program: not an absolute path".into()),
+            Program::Copy { .. } if self.role == Role::Base => return invalid("program: a base is executed".into()),
+            Program::Copy { .. } => &[],
+        };
+        if self.role == Role::Template && !argv.is_empty() {
+            return invalid("program: a template is a copy of a base".into());
         }
         if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
             return invalid("env: a name is empty or has an equals sign".into());
         }
-        let texts = || self.argv.iter().chain(self.env.keys()).chain(self.env.values()).chain([&self.cwd]);
+        let texts = || argv.iter().chain(self.env.keys()).chain(self.env.values()).chain([&self.cwd]);
         if texts().any(|text| text.contains('\0')) {
-            return invalid("argv, env or cwd: a NUL byte".into());
+            return invalid("program, env or cwd: a NUL byte".into());
         }
         if texts().map(String::len).sum::<usize>() > TEXT_BYTES_MAX {
-            return invalid(format!("argv, env and cwd: more than {TEXT_BYTES_MAX} bytes together"));
+            return invalid(format!("program, env and cwd: more than {TEXT_BYTES_MAX} bytes together"));
         }
         if !is_plain(Path::new(&self.cwd)) {
             return invalid("cwd: not absolute, or with dots".into());
@@ -152,7 +181,8 @@ mod tests {
     fn spec() -> Spec {
         Spec {
             id: "a-1".into(),
-            argv: vec!["/bin/true".into()],
+            role: Role::Instance,
+            program: Program::Exec(vec!["/bin/true".into()]),
             env: BTreeMap::new(),
             cwd: "/".into(),
             mounts: Vec::new(),
@@ -165,20 +195,24 @@ mod tests {
     #[test]
     fn refuses_what_breaks_a_bound() {
         spec().check().expect("valid");
-        type Break = fn(&mut Spec);
-        let broken: [(&str, Break); 12] = [
-            ("id", |s| s.id = "../x".into()),
-            ("id", |s| s.id = String::new()),
-            ("argv", |s| s.argv = vec!["true".into()]),
-            ("argv", |s| s.argv.clear()),
-            ("argv", |s| s.argv.push("a\0b".into())),
-            ("argv", |s| s.argv.push("x".repeat(70_000))),
-            ("env", |s| drop(s.env.insert("A=B".into(), String::new()))),
-            ("cwd", |s| s.cwd = "/tmp/../etc".into()),
-            ("mounts", |s| s.mounts.push(Mount { source: "/a".into(), target: "/a/../b".into(), writable: false })),
-            ("mounts", |s| s.mounts.push(Mount { source: "a".into(), target: "/a".into(), writable: false })),
-            ("limits", |s| s.limits.memory_bytes = 1),
-            ("listen", |s| s.listen = vec![0]),
+        type Break<'a> = &'a dyn Fn(&mut Spec);
+        let exec = |argv: &[&str]| Program::Exec(argv.iter().map(|arg| (*arg).to_owned()).collect());
+        let long = "x".repeat(70_000);
+        let broken: [(&str, Break<'_>); 14] = [
+            ("id", &|s| s.id = "../x".into()),
+            ("id", &|s| s.id = String::new()),
+            ("program", &|s| s.program = exec(&["true"])),
+            ("program", &|s| s.program = exec(&[])),
+            ("program", &|s| s.program = exec(&["/bin/true", "a\0b"])),
+            ("program", &|s| s.program = exec(&["/bin/true", &long])),
+            ("program", &|s| s.role = Role::Template),
+            ("program", &|s| (s.role, s.program) = (Role::Base, Program::Copy { of: "b".into() })),
+            ("env", &|s| drop(s.env.insert("A=B".into(), String::new()))),
+            ("cwd", &|s| s.cwd = "/tmp/../etc".into()),
+            ("mounts", &|s| s.mounts.push(Mount { source: "/a".into(), target: "/a/../b".into(), writable: false })),
+            ("mounts", &|s| s.mounts.push(Mount { source: "a".into(), target: "/a".into(), writable: false })),
+            ("limits", &|s| s.limits.memory_bytes = 1),
+            ("listen", &|s| s.listen = vec![0]),
         ];
         for (field, break_it) in broken {
             let mut spec = spec();

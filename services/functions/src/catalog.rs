@@ -91,6 +91,11 @@ pub fn version_of(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot)
         environment: settings.environment.clone().unwrap_or_default(),
         code: snapshot.code.clone(),
         layers: snapshot.layers.iter().map(|l| l.package.clone()).collect(),
+        copies: match settings.snap_start {
+            None => None,
+            Some(_) if !settings.applies_snap_start() => Some(false),
+            Some(_) => (version != LATEST).then_some(true),
+        },
         log_group: settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{name}")),
     }
 }

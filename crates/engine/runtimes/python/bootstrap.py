@@ -134,11 +134,15 @@ class StandardFirst:
 
     NAMES = ("decimal", "http", "json", "logging", "socket", "threading", "traceback")
     PLACE = [os.path.dirname(os.__file__)]
+    # What AWS's runtime brings for functions that take part in being copied, unless they bring it themselves.
+    HOOKS = "snapshot_restore_py"
 
     def __init__(self, frames):
         self.frames = frames
 
     def find_spec(self, name, path=None, target=None):
+        if name == self.HOOKS:
+            return PathFinder.find_spec(name) or PathFinder.find_spec(name, ["/var/runtime"])
         if name not in self.NAMES:
             return None
         spec = PathFinder.find_spec(name, self.PLACE)
@@ -155,6 +159,8 @@ class StandardFirst:
 
 # The call that runs.
 REQUEST_ID = None
+# Modules that a package's file of the same name never replaces.
+KEPT = StandardFirst.NAMES + ("__main__",)
 
 
 def set_up_logging(logging, frames):
@@ -314,6 +320,14 @@ class Api:
         self.sock.connect(self.address)
         self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self.held = b""
+
+    def fileno(self):
+        return -1 if self.sock is None else self.sock.fileno()
+
+    def close(self):
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
 
     def send(self, data):
         if self.sock is None:
@@ -546,18 +560,35 @@ def main():
     frames = Frames(int(fd) if fd else None)
     sys.stdout, sys.stderr = Stream(sys.stdout, frames), Stream(sys.stderr, frames)
     sys.meta_path.insert(0, StandardFirst(frames))
+    copies, role = None, "instance"
+    if sys.argv[1:] == ["base"]:
+        copies = load_copies()
+        role, environment = copies.base(KEPT)
+        os.environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
     api = Api(os.environ["AWS_LAMBDA_RUNTIME_API"])
 
     try:
         handler = find_handler(os.environ["_HANDLER"])
+        if role == "template":
+            flush()
+            call_hooks("before_snapshot")
     except Exception as e:
-        document = error_document(e)
-        flush()
-        log_error(document, frames)
-        api.post("init/error", to_json(document).encode("utf-8"), document["errorType"])
-        sys.exit(1)
+        fail_init(api, e, frames)
 
     flush()
+    if role == "template":
+        reason = copies.obstacle(api.fileno())
+        api.post("init/template", to_json({"refused": reason}).encode("utf-8"))
+        if reason is None:
+            api.close()
+            copies.template(environment)
+            api = Api(os.environ["AWS_LAMBDA_RUNTIME_API"])
+            try:
+                call_hooks("after_restore")
+            except Exception as e:
+                fail_init(api, e, frames)
+            flush()
+
     while True:
         headers, body = api.next()
         request_id = REQUEST_ID = headers["lambda-runtime-aws-request-id"]
@@ -577,6 +608,34 @@ def main():
         else:
             flush()
             api.post("invocation/%s/response" % request_id, result, then_next=True)
+
+
+def fail_init(api, error, frames):
+    document = error_document(error)
+    flush()
+    log_error(document, frames)
+    api.post("init/error", to_json(document).encode("utf-8"), document["errorType"])
+    sys.exit(1)
+
+
+def load_copies():
+    """The part that processes have that are copied; other instances never load it."""
+    from importlib.machinery import SourcelessFileLoader
+    from importlib.util import module_from_spec, spec_from_loader
+
+    loader = SourcelessFileLoader("wadi_template", "/var/runtime/template.pyc")
+    module = module_from_spec(spec_from_loader("wadi_template", loader))
+    loader.exec_module(module)
+    return module
+
+
+def call_hooks(when):
+    """What the function registered with `snapshot_restore_py`: the last first before, the first first after."""
+    hooks = sys.modules.get(StandardFirst.HOOKS)
+    if hooks is not None:
+        registered = list(getattr(hooks, "get_" + when)())
+        for function, args, kwargs in reversed(registered) if when == "before_snapshot" else registered:
+            function(*args, **kwargs)
 
 
 def flush():

@@ -40,6 +40,7 @@ pub fn version(name: &str) -> Version {
             unpacked_bytes: 0,
         },
         layers: Vec::new(),
+        copies: None,
         log_group: format!("/aws/lambda/{name}"),
     }
 }

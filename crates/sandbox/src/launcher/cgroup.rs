@@ -149,6 +149,12 @@ impl Group {
         self.directories().try_for_each(|dir| fs::write(dir.join("cgroup.procs"), "0"))
     }
 
+    /// Files by which a process that has none of our rights moves itself in: it writes `0`.
+    pub fn doors(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = |dir: &PathBuf| File::options().write(true).open(dir.join("cgroup.procs")).map(OwnedFd::from);
+        self.directories().map(open).collect()
+    }
+
     /// Becomes readable when the group passes its memory limit. v1 only, where the kernel would kill one process and
     /// leave the others; in v2 it kills all of them itself.
     pub fn watch_memory(&self) -> io::Result<Option<OwnedFd>> {

@@ -8,6 +8,7 @@
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, sock_filter};
+use crate::Role;
 use std::collections::BTreeMap;
 
 /// Denied whatever the arguments.
@@ -102,25 +103,51 @@ const FAMILIES: [libc::c_int; 8] = [
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The filters, made once; each sandbox installs all of them.
-pub struct Filters(Vec<BpfProgram>);
+/// The filters, made once; each sandbox installs all of a role.
+pub struct Filters {
+    instance: Vec<BpfProgram>,
+    template: Vec<BpfProgram>,
+}
 
 impl Filters {
     pub fn new() -> Result<Self, String> {
-        let denied = program(denied()?, libc::EPERM)?;
-        // clone3 hides its flags behind a pointer, so no filter can judge it: with ENOSYS the C library uses clone.
-        let absent = program([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)?;
-        let mut programs = vec![denied, absent];
-        if cfg!(target_arch = "x86_64") {
-            programs.push(no_x32());
+        Ok(Self { instance: programs(Role::Instance)?, template: programs(Role::Template)? })
+    }
+
+    fn of(&self, role: Role) -> &[BpfProgram] {
+        match role {
+            Role::Template => &self.template,
+            Role::Instance | Role::Base => &self.instance,
         }
-        Ok(Self(programs))
     }
 
     /// Installs them on this process, for good; no_new_privs comes with it.
-    pub fn apply(&self) -> Result<(), String> {
-        self.0.iter().try_for_each(|program| seccompiler::apply_filter(program)).map_err(|error| error.to_string())
+    pub fn apply(&self, role: Role) -> Result<(), String> {
+        self.of(role).iter().try_for_each(|program| seccompiler::apply_filter(program)).map_err(|error| error.to_string())
     }
+
+    /// As the kernel takes them (`struct sock_filter[]`), for a process that has them from elsewhere.
+    pub fn in_hex(&self, role: Role) -> Vec<String> {
+        let bytes = |one: &sock_filter| [one.code.to_ne_bytes(), [one.jt, one.jf]].concat().into_iter().chain(one.k.to_ne_bytes());
+        let hex = |program: &BpfProgram| program.iter().flat_map(bytes).map(|byte| format!("{byte:02x}")).collect();
+        self.of(role).iter().map(hex).collect()
+    }
+}
+
+fn programs(role: Role) -> Result<Vec<BpfProgram>, String> {
+    let mut rules = denied()?;
+    if role == Role::Template {
+        // Its copies enter the sandboxes made for them; its rights reach into no others.
+        rules.remove(&libc::SYS_setns);
+    }
+    let denied = program(rules, libc::EPERM)?;
+    // clone3 hides its flags behind a pointer, so no filter can judge it: with ENOSYS the C library uses clone.
+    let absent = program([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)?;
+    let mut programs = vec![denied, absent];
+    if cfg!(target_arch = "x86_64") {
+        programs.push(no_x32());
+    }
+    Ok(programs)
 }
 
 fn denied() -> Result<Rules, String> {

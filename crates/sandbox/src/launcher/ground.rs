@@ -2,10 +2,20 @@
 
 use super::cgroup::Hierarchy;
 use super::sys;
-use crate::{Kept, Promise};
+use crate::{Kept, Network, Promise, Role, Spec};
 
 /// The namespaces of every sandbox. Its network is per spec, its cgroup namespace is made once it has joined.
-pub const NAMESPACES: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+const NAMESPACES: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// The namespaces that a sandbox's init is forked into. A base has the host's processes above it, because a process can
+/// be copied only into namespaces of processes below its own.
+pub fn namespaces(spec: &Spec, root: bool) -> libc::c_int {
+    let pids = if spec.role == Role::Base { !libc::CLONE_NEWPID } else { !0 };
+    let network = if spec.network == Network::Platform { libc::CLONE_NEWNET } else { 0 };
+    // With root the user namespace comes last, so that the others belong to the host's.
+    let user = if root { 0 } else { libc::CLONE_NEWUSER };
+    NAMESPACES & pids | network | user
+}
 
 /// Forks a child into every namespace a sandbox needs and lets it end.
 fn try_namespaces(root: bool) -> std::io::Result<()> {

@@ -4,14 +4,15 @@
 //! enters a user namespace in which only uid 993 exists, and gives up every right it has there; then the filters; then
 //! the program. Without root the user namespace comes first and its rights serve for the mounts.
 
+use super::enter::{self, Copied, Namespaces};
 use super::filter::Filters;
-use super::root;
-use super::{cgroup::Group, sys};
+use super::{cgroup::Group, nest, root, sys};
 use crate::protocol;
-use crate::{Network, Spec};
+use crate::{Network, Role, Spec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -23,13 +24,25 @@ use std::process::Command;
 /// The user and group inside, as on AWS.
 pub const USER: u32 = 993;
 pub const HOSTNAME: &str = "wadi";
+/// The descriptor of a program that can be copied on which it is asked to.
+const SEED: i32 = 4;
+/// What a base may still do, of root's rights: enter namespaces, and become the users there.
+const BASE_KEEPS: [CapabilitySet; 5] = [
+    CapabilitySet::SYS_ADMIN,
+    CapabilitySet::SYS_CHROOT,
+    CapabilitySet::SETUID,
+    CapabilitySet::SETGID,
+    CapabilitySet::SETPCAP,
+];
 
 /// What the inside tells the launcher, as JSON packets.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Word {
     /// It is in its user namespace: write its maps and answer with any packet.
     MapMe,
-    /// The program is executed; the listeners come with this.
+    /// A template's init has forked this one; its pidfd comes with this.
+    Here,
+    /// The program runs; the listeners come with this.
     Started,
     /// A step failed; it ends.
     Failed { step: String, reason: String },
@@ -41,7 +54,8 @@ pub enum Word {
 pub struct Plan<'a> {
     pub spec: &'a Spec,
     pub filters: &'a Filters,
-    pub group: &'a Group,
+    /// `None` where its doors were given instead.
+    pub group: Option<&'a Group>,
     /// An empty directory of the host to make the root on.
     pub root_at: &'a Path,
     /// The host's side of /tmp.
@@ -52,43 +66,73 @@ pub struct Plan<'a> {
     pub launcher: BorrowedFd<'a>,
     pub output: BorrowedFd<'a>,
     pub frames: BorrowedFd<'a>,
+    /// The socket to the program that is copied, where one is.
+    pub origin: Option<BorrowedFd<'a>>,
+    /// This program's own such socket, if it is to be copied.
+    pub seed: Option<BorrowedFd<'a>>,
 }
 
-type Step<T> = Result<T, root::Failure>;
+pub type Step<T> = Result<T, root::Failure>;
 
-fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> root::Failure {
+pub fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> root::Failure {
     move |error| (what.to_owned(), error.into())
+}
+
+/// What runs inside: a child of this init, or a copy.
+pub enum Program {
+    Child(i32),
+    Copied(Copied),
 }
 
 /// The forked child's whole life.
 pub fn live(plan: &Plan<'_>) -> ! {
-    let mut kept = [plan.launcher, plan.output, plan.frames].map(|fd| fd.as_raw_fd());
+    let kept = [plan.launcher, plan.output, plan.frames].into_iter().chain(plan.origin).chain(plan.seed);
+    let mut kept: Vec<_> = kept.map(|fd| fd.as_raw_fd()).collect();
     kept.sort_unstable();
     sys::close_all_but(&kept);
-    match prepare(plan).and_then(|listeners| Ok((listeners, start(plan)?))) {
+    go_on(plan, prepare(plan))
+}
+
+/// Tells how making it came out; then the init's work, until the end.
+pub fn go_on(plan: &Plan<'_>, made: Step<(Vec<TcpListener>, Program)>) -> ! {
+    match made {
         Ok((listeners, program)) => {
             let listeners: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-            tell(plan, &Word::Started, &listeners);
-            sys::close_all_but(&[plan.launcher.as_raw_fd()]);
-            reap(plan, program)
+            tell(plan.launcher, &Word::Started, &listeners);
+            let kept = match &program {
+                Program::Child(_) => vec![plan.launcher],
+                Program::Copied(copied) => vec![plan.launcher, copied.pidfd.as_fd(), copied.leash.as_fd()],
+            };
+            let mut kept: Vec<_> = kept.into_iter().map(|fd| fd.as_raw_fd()).collect();
+            kept.sort_unstable();
+            sys::close_all_but(&kept);
+            match program {
+                Program::Child(pid) => reap(plan, pid),
+                // Orphans bury themselves: this init waits for descriptors, not for children.
+                Program::Copied(copied) => {
+                    sys::ignore_children();
+                    nest::serve(plan, &copied)
+                }
+            }
         }
         Err((step, error)) => {
-            tell(plan, &Word::Failed { step, reason: error.to_string() }, &[]);
+            tell(plan.launcher, &Word::Failed { step, reason: error.to_string() }, &[]);
             sys::end(1)
         }
     }
 }
 
 /// Without the launcher there is nobody to live for.
-fn tell(plan: &Plan<'_>, word: &Word, descriptors: &[BorrowedFd<'_>]) {
+pub fn tell(launcher: BorrowedFd<'_>, word: &Word, descriptors: &[BorrowedFd<'_>]) {
     let packet = protocol::packet(word).unwrap_or_default();
-    if protocol::send(plan.launcher, &packet, descriptors, SendFlags::empty()).is_err() {
+    if protocol::send(launcher, &packet, descriptors, SendFlags::empty()).is_err() {
         sys::end(1);
     }
 }
 
-fn prepare(plan: &Plan<'_>) -> Step<Vec<TcpListener>> {
-    plan.group.join().map_err(step("join the cgroups"))?;
+fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
+    let spec = plan.spec;
+    plan.group.map_or(Ok(()), Group::join).map_err(step("join the cgroups"))?;
     if !plan.root {
         map_user(plan)?;
     }
@@ -97,20 +141,42 @@ fn prepare(plan: &Plan<'_>) -> Step<Vec<TcpListener>> {
     // When the machine itself runs out, functions go before the node does.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(step("set the host name"))?;
-    let listeners = listen(plan.spec).map_err(step("listen"))?;
+    let listeners = listen(spec).map_err(step("listen"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    root::enter(plan.root_at, plan.tmp, &plan.spec.mounts, plan.spec.network == Network::Host)?;
-    if plan.root {
+    let doors = match plan.origin {
+        Some(_) => plan.group.map_or(Ok(Vec::new()), Group::doors).map_err(step("open the cgroups"))?,
+        None => Vec::new(),
+    };
+    let furniture = root::Furniture { resolver: spec.network == Network::Host, whole_proc: spec.role == Role::Template };
+    root::enter(plan.root_at, plan.tmp, &spec.mounts, furniture)?;
+    if plan.root && spec.role != Role::Base {
         sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;
         map_user(plan)?;
     }
     limit(plan).map_err(step("set the resource limits"))?;
-    renounce(plan)?;
-    Ok(listeners)
+    let program = match plan.origin {
+        None => {
+            match spec.role {
+                Role::Base => keep_little(),
+                _ => renounce(plan),
+            }?;
+            Program::Child(start(plan)?)
+        }
+        Some(base) => {
+            let namespaces = Namespaces::open(spec.network, true).map_err(step("open the namespaces"))?;
+            match spec.role {
+                // It makes the sandboxes of the copies: nothing of the function's runs in it.
+                Role::Template => be_the_user(plan).and_then(|()| be_alone()),
+                _ => renounce(plan),
+            }?;
+            Program::Copied(enter::enter(plan, base, &namespaces, &doors)?)
+        }
+    };
+    Ok((listeners, program))
 }
 
 fn map_user(plan: &Plan<'_>) -> Step<()> {
-    tell(plan, &Word::MapMe, &[]);
+    tell(plan.launcher, &Word::MapMe, &[]);
     match protocol::receive(plan.launcher, &mut [0; 16], RecvFlags::empty()) {
         Ok((1.., _)) => Ok(()),
         Ok((0, _)) => sys::end(1),
@@ -118,7 +184,7 @@ fn map_user(plan: &Plan<'_>) -> Step<()> {
     }
 }
 
-fn listen(spec: &Spec) -> io::Result<Vec<TcpListener>> {
+pub fn listen(spec: &Spec) -> io::Result<Vec<TcpListener>> {
     if spec.network == Network::Platform {
         let flags = rustix::net::SocketFlags::CLOEXEC;
         sys::loopback_up(rustix::net::socket_with(
@@ -148,36 +214,51 @@ fn limit(plan: &Plan<'_>) -> rustix::io::Result<()> {
     set(Resource::Nofile, limits.open_files)?;
     set(Resource::Fsize, limits.file_bytes)?;
     // Poor substitutes where no cgroup counts. Data, not address space: interpreters reserve far more than they use.
-    if !plan.group.limits_memory() {
+    if plan.group.is_some_and(|group| !group.limits_memory()) {
         set(Resource::Data, limits.memory_bytes)?;
     }
-    if !plan.group.limits_pids() {
+    if plan.group.is_some_and(|group| !group.limits_pids()) {
         set(Resource::Nproc, limits.pids)?;
     }
     Ok(())
 }
 
 /// Gives up every right, for good, and lets the filters watch what is left.
-fn renounce(plan: &Plan<'_>) -> Step<()> {
+pub fn renounce(plan: &Plan<'_>) -> Step<()> {
     use rustix::thread as own;
-    sys::empty_bounding_set().map_err(step("empty the bounding set"))?;
+    sys::empty_bounding_set(&[]).map_err(step("empty the bounding set"))?;
     sys::lock_secure_bits().map_err(step("lock the secure bits"))?;
-    if plan.root {
-        own::set_thread_groups(&[]).map_err(step("leave the groups"))?;
-    }
-    let (user, group) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
-    own::set_thread_res_gid(group, group, group).map_err(step("change the group"))?;
-    own::set_thread_res_uid(user, user, user).map_err(step("change the user"))?;
+    be_the_user(plan)?;
     own::clear_ambient_capability_set().map_err(step("clear the ambient set"))?;
     let none = own::CapabilitySet::empty();
     own::set_capabilities(None, own::CapabilitySets { effective: none, permitted: none, inheritable: none })
         .map_err(step("drop the capabilities"))?;
     own::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
-    // After the change of user, which clears both. This process is a copy of the launcher: the program, of the same
-    // user, must not look into it.
+    be_alone()?;
+    plan.filters.apply(Role::Instance).map_err(|reason| ("install the filters".to_owned(), io::Error::other(reason)))
+}
+
+fn be_the_user(plan: &Plan<'_>) -> Step<()> {
+    use rustix::thread as own;
+    if plan.root && plan.group.is_some() {
+        own::set_thread_groups(&[]).map_err(step("leave the groups"))?;
+    }
+    let (user, group) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
+    own::set_thread_res_gid(group, group, group).map_err(step("change the group"))?;
+    own::set_thread_res_uid(user, user, user).map_err(step("change the user"))
+}
+
+/// After the change of user, which clears both. This process is a copy of the launcher: the program, of the same user,
+/// must not look into it. And it ends with whoever made it.
+fn be_alone() -> Step<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("become undumpable"))?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("set the death signal"))?;
-    plan.filters.apply().map_err(|reason| ("install the filters".to_owned(), io::Error::other(reason)))
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("set the death signal"))
+}
+
+/// A base is root still, but root that can do no more than have copies enter sandboxes and become their users.
+fn keep_little() -> Step<()> {
+    sys::empty_bounding_set(&BASE_KEEPS).map_err(step("reduce the bounding set"))?;
+    be_alone()
 }
 
 /// Forks and executes the program; returns its pid inside once exec has succeeded.
@@ -199,7 +280,11 @@ fn start(plan: &Plan<'_>) -> Step<i32> {
                 Ok(0) => Ok(pid),
                 Ok(_) => {
                     let error = Errno::from_raw_os_error(i32::from_ne_bytes(errno));
-                    Err((format!("execute {}", plan.spec.argv[0]), error.into()))
+                    let name = match &plan.spec.program {
+                        crate::Program::Exec(argv) => argv[0].as_str(),
+                        crate::Program::Copy { .. } => "a copy",
+                    };
+                    Err((format!("execute {name}"), error.into()))
                 }
                 Err(error) => Err(("hear of the program".to_owned(), error.into())),
             }
@@ -216,14 +301,25 @@ fn execute(plan: &Plan<'_>, tells: &OwnedFd) -> io::Error {
             let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
             let null = high(std::fs::File::open("/dev/null")?.as_fd())?;
             let (output, frames) = (high(plan.output)?, high(plan.frames)?);
+            let seed = plan.seed.map(high).transpose()?;
             for (fd, target) in [(&null, 0), (&output, 1), (&output, 2), (&frames, 3)] {
                 sys::place(fd, target)?;
             }
+            // Closed again below, where there is none.
+            sys::place(seed.as_ref().unwrap_or(&null), SEED)?;
         }
-        sys::close_all_but(&[0, 1, 2, 3, tells.as_raw_fd()]);
+        match plan.seed {
+            Some(_) => sys::close_all_but(&[0, 1, 2, 3, SEED, tells.as_raw_fd()]),
+            None => sys::close_all_but(&[0, 1, 2, 3, tells.as_raw_fd()]),
+        }
         sys::reset_signals();
+        if plan.spec.role == Role::Base {
+            // It has the host's processes around it, so nothing else ends it with its init.
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        }
         rustix::process::chdir(&plan.spec.cwd)?;
-        let (program, arguments) = plan.spec.argv.split_first().ok_or(Errno::INVAL)?;
+        let crate::Program::Exec(argv) = &plan.spec.program else { return Err(Errno::INVAL.into()) };
+        let (program, arguments) = argv.split_first().ok_or(Errno::INVAL)?;
         Ok(Command::new(program).args(arguments).env_clear().envs(&plan.spec.env).exec())
     };
     become_it().unwrap_or_else(|error| error)
@@ -234,7 +330,7 @@ fn reap(plan: &Plan<'_>, program: i32) -> ! {
     loop {
         match sys::wait(-1) {
             Ok(ended) if ended.pid == program => {
-                tell(plan, &Word::Ended(ended.status), &[]);
+                tell(plan.launcher, &Word::Ended(ended.status), &[]);
                 sys::end(0)
             }
             Ok(_) => {}

@@ -5,16 +5,18 @@
 //! or the thread of the node that started us does, we end with all that we raised.
 
 mod cgroup;
+mod enter;
 mod filter;
 mod ground;
 mod inside;
+mod nest;
 mod raise;
 mod root;
 mod sweep;
 mod sys;
 
 use crate::protocol::{self, PACKET_BYTES_MAX, Reply, Request};
-use crate::{Error, Spec, Status};
+use crate::{Error, Program, Role, Spec, Status};
 use cgroup::Hierarchy;
 use filter::Filters;
 use inside::Word;
@@ -182,7 +184,7 @@ impl Launcher {
             Ok((0, _)) | Err(_) => {
                 epoll::delete(&self.poll, &self.node)?;
                 self.stopping = true;
-                self.sandboxes.values().for_each(Sandbox::kill);
+                self.sandboxes.values_mut().for_each(Sandbox::kill);
             }
             Ok((length, _)) => match serde_json::from_slice(&buffer[..length]) {
                 Ok(Request::Raise { seq, spec }) => {
@@ -191,7 +193,7 @@ impl Launcher {
                     }
                 }
                 Ok(Request::Kill { seq }) => {
-                    if let Some(sandbox) = self.sandboxes.get(&seq) {
+                    if let Some(sandbox) = self.sandboxes.get_mut(&seq) {
                         sandbox.kill();
                     }
                 }
@@ -212,18 +214,41 @@ impl Launcher {
             return Err(Error::Full(SANDBOXES_MAX));
         }
         let slot = self.free_slot();
-        let sandbox = Sandbox::raise(spec, slot, now_ms() + RAISE_MS_MAX, &self.ground, &mut self.places)?;
-        self.slots.insert(slot);
+        let origin = match &spec.program {
+            Program::Exec(_) => None,
+            Program::Copy { of } => {
+                let origin = self.sandboxes.values().find(|s| s.id == *of).and_then(Sandbox::origin);
+                Some(origin.ok_or_else(|| Error::NoOrigin(of.clone()))?)
+            }
+        };
+        if origin.as_ref().is_some_and(|o| o.role == Role::Template) && (spec.role, spec.mounts.len()) != (Role::Instance, 0)
+        {
+            return Err(Error::Invalid("role or mounts: a template's copy is an instance and has its mounts".into()));
+        }
+        // A copy's limits are its group's alone.
+        let groups = self.ground.hierarchy.limits_memory() && self.ground.hierarchy.limits_pids();
+        if spec.role != Role::Instance && !(self.ground.root && groups) {
+            return Err(Error::NoCopies);
+        }
+        let deadline = now_ms() + RAISE_MS_MAX;
+        let mut sandbox = Sandbox::raise(spec, origin, slot, deadline, &self.ground, &mut self.places)?;
+        if sandbox.owns_slot {
+            self.slots.insert(slot);
+        }
         let watched =
-            [(Some(&sandbox.inside), INSIDE), (Some(&sandbox.pidfd), PROCESS), (sandbox.memory.as_ref(), MEMORY)];
+            [(Some(&sandbox.inside), INSIDE), (sandbox.pidfd.as_ref(), PROCESS), (sandbox.memory.as_ref(), MEMORY)];
+        let mut unwatched = None;
         for (fd, kind) in watched {
             if let Some(fd) = fd
                 && let Err(error) = watch(&self.poll, fd, seq << 2 | kind)
             {
-                // Without its end being seen it could never be cleared away; the deadline would find it, too late.
-                sandbox.kill();
-                self.warn(format!("{}: cannot be watched: {error}", sandbox.id));
+                unwatched = Some(error);
             }
+        }
+        if let Some(error) = unwatched {
+            // Without its end being seen it could never be cleared away; the deadline would find it, too late.
+            sandbox.kill();
+            self.warn(format!("{}: cannot be watched: {error}", sandbox.id));
         }
         self.sandboxes.insert(seq, sandbox);
         Ok(())
@@ -251,7 +276,9 @@ impl Launcher {
                 }
             }
             PROCESS => {
-                let _ = epoll::delete(&self.poll, &sandbox.pidfd);
+                if let Some(pidfd) = &sandbox.pidfd {
+                    let _ = epoll::delete(&self.poll, pidfd);
+                }
                 // What it said before it ended is still to be read.
                 while self.hear_inside(seq, buffer) {}
                 self.ended(seq);
@@ -263,12 +290,16 @@ impl Launcher {
     /// Takes one word from a sandbox's init; `false` when there is none.
     fn hear_inside(&mut self, seq: u64, buffer: &mut [u8]) -> bool {
         let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return false };
-        let (length, listeners) = match protocol::receive(&sandbox.inside, buffer, RecvFlags::DONTWAIT) {
+        let (length, mut descriptors) = match protocol::receive(&sandbox.inside, buffer, RecvFlags::DONTWAIT) {
             Ok((1.., _)) if matches!(sandbox.state, State::Ending { .. }) => return false,
             Ok((length @ 1.., descriptors)) => (length, descriptors),
             Err(Errno::AGAIN) => return false,
             Ok((0, _)) | Err(_) => {
                 let _ = epoll::delete(&self.poll, &sandbox.inside);
+                if sandbox.pidfd.is_none() {
+                    // Its template ended before it was made: nothing will tell of its end.
+                    self.ended(seq);
+                }
                 return false;
             }
         };
@@ -281,7 +312,16 @@ impl Launcher {
                     self.give_up(seq, "map the user", &error.to_string());
                 }
             }
-            Ok(Word::Started) => self.started(seq, &listeners),
+            Ok(Word::Here) => {
+                let watched = descriptors.pop().ok_or(Errno::MFILE).and_then(|pidfd| {
+                    let pidfd = sandbox.is_here(pidfd);
+                    epoll::add(&self.poll, pidfd, epoll::EventData::new_u64(seq << 2 | PROCESS), epoll::EventFlags::IN)
+                });
+                if let Err(error) = watched {
+                    self.give_up(seq, "watch it", &error.to_string());
+                }
+            }
+            Ok(Word::Started) => self.started(seq, &descriptors),
             Ok(Word::Failed { step, reason }) => self.give_up(seq, &step, &reason),
             Ok(Word::Ended(raw)) => sandbox.status = Some(sys::status_of(raw)),
             Err(error) => self.give_up(seq, "hear of it", &error.to_string()),
@@ -294,7 +334,8 @@ impl Launcher {
         let Some((output, frames)) = sandbox.pipes.take() else { return };
         sandbox.state = State::Running;
         let sandbox = &self.sandboxes[&seq];
-        let mut descriptors = vec![sandbox.pidfd.as_fd(), output.as_fd(), frames.as_fd()];
+        let Some(pidfd) = &sandbox.pidfd else { return };
+        let mut descriptors = vec![pidfd.as_fd(), output.as_fd(), frames.as_fd()];
         descriptors.extend(listeners.iter().map(AsFd::as_fd));
         self.tell(&Reply::Raised { seq, meter: sandbox.meter() }, &descriptors);
     }
@@ -339,7 +380,9 @@ impl Launcher {
         if let Err(error) = sandbox.drop_tmp(&mut self.places) {
             self.warn(format!("{}: its /tmp stays: {error}", sandbox.id));
         }
-        self.slots.remove(&sandbox.slot);
+        if sandbox.owns_slot {
+            self.slots.remove(&sandbox.slot);
+        }
         self.sandboxes.remove(&seq);
         if !reported {
             self.tell(&Reply::Exited { seq, exit }, &[]);

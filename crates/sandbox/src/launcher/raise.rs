@@ -3,14 +3,14 @@
 use super::cgroup::Group;
 use super::inside::{self, Plan, USER};
 use super::sweep::Places;
-use super::{Ground, ground, sys};
+use super::{Ground, ground, nest, root, sys};
 use crate::protocol::Meter;
-use crate::{Error, Exit, Network, Spec, Status};
+use crate::{Error, Exit, Role, Spec, Status};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -32,12 +32,20 @@ pub enum State {
 #[derive(Debug)]
 pub struct Sandbox {
     pub id: String,
+    role: Role,
     pub slot: u32,
+    /// A template's copies use the template's.
+    pub owns_slot: bool,
     pub state: State,
-    pub pid: i32,
-    pub pidfd: OwnedFd,
+    /// Its init, where that is a child of ours: a template's copies are not.
+    pid: Option<i32>,
+    /// `None` until the template's init has forked it.
+    pub pidfd: Option<OwnedFd>,
+    killed: bool,
     /// The socket to its init.
     pub inside: OwnedFd,
+    /// The socket to a program that can be copied.
+    seed: Option<OwnedFd>,
     /// Readable when memory ran out (v1).
     pub memory: Option<OwnedFd>,
     pub memory_ran_out: bool,
@@ -71,9 +79,26 @@ impl Drop for Prepared<'_> {
     }
 }
 
+/// The living sandbox whose program is copied.
+pub struct Origin<'a> {
+    pub role: Role,
+    slot: u32,
+    /// The socket to its init, and the one to its program.
+    init: BorrowedFd<'a>,
+    seed: BorrowedFd<'a>,
+}
+
 impl Sandbox {
-    /// Makes what the sandbox needs on the host and forks it; it goes on by itself from there.
-    pub fn raise(spec: &Spec, slot: u32, deadline: u64, ground: &Ground, places: &mut Places) -> Result<Self, Error> {
+    /// Makes what the sandbox needs on the host and forks it, or has the template's init fork it; it goes on by itself
+    /// from there.
+    pub fn raise(
+        spec: &Spec,
+        origin: Option<Origin<'_>>,
+        slot: u32,
+        deadline: u64,
+        ground: &Ground,
+        places: &mut Places,
+    ) -> Result<Self, Error> {
         let root_at = places.root.clone();
         let mut prepared = Prepared { places, group: None, tmp: None };
         let group = ground.hierarchy.group(&spec.id, &spec.limits).map_err(failed("make the cgroup"))?;
@@ -84,6 +109,9 @@ impl Sandbox {
         fs::DirBuilder::new().mode(0o700).create(&tmp).map_err(failed("make /tmp"))?;
         let tmp = prepared.tmp.insert(tmp);
         let (output, frames) = (pipe().map_err(failed("make a pipe"))?, pipe().map_err(failed("make a pipe"))?);
+        // A template's copies are its user on the host as well: they are one function's.
+        let within = origin.as_ref().filter(|origin| origin.role == Role::Template);
+        let slot = within.map_or(slot, |template| template.slot);
         if ground.root {
             let user = host_user(slot);
             std::os::unix::fs::chown(&tmp, Some(user), Some(user)).map_err(failed("give /tmp away"))?;
@@ -92,35 +120,54 @@ impl Sandbox {
                 std::os::unix::fs::fchown(pipe, Some(user), Some(user)).map_err(failed("give a pipe away"))?;
             }
         }
-        let (inside, launcher) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|error| failed("make a socket")(error.into()))?;
-        let network = if spec.network == Network::Platform { libc::CLONE_NEWNET } else { 0 };
-        let user = if ground.root { 0 } else { libc::CLONE_NEWUSER };
-        let fork = sys::fork(ground::NAMESPACES | network | user).map_err(failed("make the namespaces"))?;
-        let sys::Fork::Parent { pid, pidfd } = fork else {
-            inside::live(&Plan {
-                spec,
-                filters: &ground.filters,
-                group,
-                root_at: &root_at,
-                tmp,
-                root: ground.root,
-                launcher: launcher.as_fd(),
-                output: output.1.as_fd(),
-                frames: frames.1.as_fd(),
-            })
+        let (inside, launcher) = sockets().map_err(failed("make a socket"))?;
+        let (pid, pidfd, seed) = match within {
+            Some(template) => {
+                let tree = root::detached_tmp(tmp).map_err(failed("bind /tmp"))?;
+                let doors = group.doors().map_err(failed("open the cgroup"))?;
+                let mut with = vec![launcher.as_fd(), output.1.as_fd(), frames.1.as_fd(), tree.as_fd(), template.seed];
+                with.extend(doors.iter().map(AsFd::as_fd));
+                nest::order(template.init, spec, &with).map_err(failed("ask the template"))?;
+                (None, None, None)
+            }
+            None => {
+                let seed = match spec.role {
+                    Role::Instance => None,
+                    Role::Template | Role::Base => Some(sockets().map_err(failed("make a socket"))?),
+                };
+                let forked = sys::fork(ground::namespaces(spec, ground.root)).map_err(failed("make the namespaces"))?;
+                let sys::Fork::Parent { pid, pidfd } = forked else {
+                    inside::live(&Plan {
+                        spec,
+                        filters: &ground.filters,
+                        group: Some(group),
+                        root_at: &root_at,
+                        tmp,
+                        root: ground.root,
+                        launcher: launcher.as_fd(),
+                        output: output.1.as_fd(),
+                        frames: frames.1.as_fd(),
+                        origin: origin.as_ref().map(|base| base.seed),
+                        seed: seed.as_ref().map(|(_, its)| its.as_fd()),
+                    })
+                };
+                (Some(pid), Some(pidfd), seed.map(|(ours, _)| ours))
+            }
         };
         let (Some(group), Some(tmp)) = (prepared.group.take(), prepared.tmp.take()) else {
             unreachable!("both were put there above")
         };
         Ok(Self {
             id: spec.id.clone(),
+            role: spec.role,
             slot,
+            owns_slot: within.is_none(),
             state: State::Raising { deadline },
             pid,
             pidfd,
+            killed: false,
             inside,
+            seed,
             memory,
             memory_ran_out: false,
             group,
@@ -130,26 +177,48 @@ impl Sandbox {
         })
     }
 
+    /// As what its program is copied; `None` when it is not up to it.
+    pub fn origin(&self) -> Option<Origin<'_>> {
+        let seed = self.seed.as_ref().filter(|_| self.state == State::Running && !self.killed)?;
+        Some(Origin { role: self.role, slot: self.slot, init: self.inside.as_fd(), seed: seed.as_fd() })
+    }
+
     /// Writes the maps of its user namespace: one user, one group.
     pub fn map_user(&self, root: bool) -> io::Result<()> {
+        let Some(pid) = self.pid else { return Err(io::ErrorKind::Unsupported.into()) };
         let (user, group) = if root {
             (host_user(self.slot), host_user(self.slot))
         } else {
             // Without root the kernel lets a group be mapped only by who cannot leave groups afterwards.
-            fs::write(format!("/proc/{}/setgroups", self.pid), "deny")?;
+            fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
             (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
         };
-        fs::write(format!("/proc/{}/uid_map", self.pid), format!("{USER} {user} 1"))?;
-        fs::write(format!("/proc/{}/gid_map", self.pid), format!("{USER} {group} 1"))
+        fs::write(format!("/proc/{pid}/uid_map"), format!("{USER} {user} 1"))?;
+        fs::write(format!("/proc/{pid}/gid_map"), format!("{USER} {group} 1"))
     }
 
-    pub fn kill(&self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+    /// Ends it: now, or when we hear of a process that is still being made.
+    pub fn kill(&mut self) {
+        self.killed = true;
+        if let Some(pidfd) = &self.pidfd {
+            let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// The template's init has forked its init.
+    pub fn is_here(&mut self, pidfd: OwnedFd) -> &OwnedFd {
+        let killed = self.killed;
+        self.pidfd = Some(pidfd);
+        if killed {
+            self.kill();
+        }
+        self.pidfd.as_ref().expect("it was put there above")
     }
 
     /// After its init has ended: reaps it and sums up.
     pub fn sum_up(&self) -> Exit {
-        let ended = sys::wait(self.pid).ok();
+        // A template's copy is a child of the template's init, and buried there.
+        let ended = self.pid.and_then(|pid| sys::wait(pid).ok());
         let meter = self.group.meter();
         Exit {
             // An init that said nothing was killed, and with it everyone.
@@ -163,8 +232,7 @@ impl Sandbox {
     /// Where its use can be read while it lives: without a cgroup, what its program itself has resident.
     pub fn meter(&self) -> Meter {
         let mut meter = self.group.meter();
-        if meter.memory_peak.is_none() {
-            let pid = self.pid;
+        if let (None, Some(pid)) = (&meter.memory_peak, self.pid) {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
             let program = children.split_whitespace().next();
             meter.memory_peak = program.map(|program| format!("/proc/{program}/status").into());
@@ -180,6 +248,10 @@ impl Sandbox {
 
 fn host_user(slot: u32) -> u32 {
     HOST_USER_FIRST + slot
+}
+
+fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Read end, write end.

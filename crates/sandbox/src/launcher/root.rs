@@ -6,7 +6,8 @@ use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// A step of making the root that failed: what was being done, and the system's reason.
@@ -14,6 +15,8 @@ pub type Failure = (String, io::Error);
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const WRITABLE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+const PROC: MountFlags =
+    MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC).union(MountFlags::RDONLY);
 const DEVICE: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 
 /// Programs and libraries: bound where the host has a directory, linked where it has a link (merged /usr).
@@ -66,9 +69,22 @@ const MASKED: [&str; 14] = [
     "timer_list",
 ];
 
+/// What a root has beyond what all have.
+#[derive(Clone, Copy)]
+pub struct Furniture {
+    /// The host's resolver.
+    pub resolver: bool,
+    /// A /proc with nothing masked, where none but the host's root can reach it: the kernel lets a /proc be mounted in a
+    /// sandbox nested in this one only where such a one is.
+    pub whole_proc: bool,
+}
+
+/// The directory of the whole /proc, which only its owner, the host's root, can enter.
+const HIDDEN: &str = "run/wadi";
+
 /// Makes the root on `at` (any empty directory of the host) and moves into it; the host's root is gone afterwards. In
 /// a mount namespace of our own.
-pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], resolver: bool) -> Result<(), Failure> {
+pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture) -> Result<(), Failure> {
     let step = |what: &'static str| move |error: rustix::io::Errno| (what.to_owned(), error.into());
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(step("make the mounts private"))?;
@@ -76,7 +92,7 @@ pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], resolver: bool) -> Result<
     rustix::mount::mount("tmpfs", at, "tmpfs", flags, c"mode=0755,size=1m,nr_inodes=4k")
         .map_err(step("mount a root"))?;
     let root = Root(at.to_owned());
-    root.furnish(resolver)?;
+    root.furnish(furniture)?;
     root.bind(tmp, Path::new("tmp"), WRITABLE)?;
     for mount in mounts {
         let target = mount.target.strip_prefix("/").unwrap_or(&mount.target);
@@ -88,10 +104,26 @@ pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], resolver: bool) -> Result<
     root.seal().map_err(|error| ("seal the root".to_owned(), error))
 }
 
+/// A copy of the bind of a sandbox's /tmp, to be attached by its init.
+pub fn detached_tmp(tmp: &Path) -> io::Result<OwnedFd> {
+    let tree = rustix::mount::open_tree(CWD, tmp, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    sys::mount_setattr(&tree, WRITABLE, false)?;
+    Ok(tree)
+}
+
+/// Makes the root of the sandbox that this one is nested in, of which we have a copy, our own: another /tmp, and the
+/// /proc of our own processes.
+pub fn nest(tmp: &OwnedFd) -> Result<(), Failure> {
+    let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
+    rustix::mount::move_mount(tmp, "", CWD, "/tmp", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|error| step("mount /tmp")(error.into()))?;
+    Root("/".into()).proc().map_err(step("mount /proc"))
+}
+
 struct Root(PathBuf);
 
 impl Root {
-    fn furnish(&self, resolver: bool) -> Result<(), Failure> {
+    fn furnish(&self, furniture: Furniture) -> Result<(), Failure> {
         let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
         for dir in MADE_DIRS {
             self.directory(Path::new(dir)).map_err(step(dir))?;
@@ -103,7 +135,7 @@ impl Root {
         ETC.iter().try_for_each(|name| self.mirror(&Path::new("etc").join(name)))?;
         // Often a link to where nothing else of it is seen inside, so not mirrored as such.
         let hosts = Path::new("/etc/resolv.conf");
-        if resolver && hosts.exists() {
+        if furniture.resolver && hosts.exists() {
             self.bind(hosts, Path::new("etc/resolv.conf"), READ_ONLY)?;
         }
         for name in DEVICES {
@@ -112,7 +144,18 @@ impl Root {
         for (to, link) in LINKS {
             symlink(to, self.0.join(link)).map_err(step(link))?;
         }
+        if furniture.whole_proc {
+            self.whole_proc().map_err(step("mount a whole /proc"))?;
+        }
         self.proc().map_err(step("mount /proc"))
+    }
+
+    fn whole_proc(&self) -> io::Result<()> {
+        let (hidden, proc) = (self.0.join(HIDDEN), self.0.join(HIDDEN).join("proc"));
+        self.directory(Path::new(HIDDEN))?;
+        fs::create_dir(&proc)?;
+        rustix::mount::mount("proc", &proc, "proc", PROC, None)?;
+        fs::set_permissions(hidden, fs::Permissions::from_mode(0o700))
     }
 
     /// The same thing as on the host, read-only; nothing where the host has nothing.
@@ -165,8 +208,7 @@ impl Root {
     }
 
     fn proc(&self) -> io::Result<()> {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-        rustix::mount::mount("proc", self.0.join("proc"), "proc", flags, None)?;
+        rustix::mount::mount("proc", self.0.join("proc"), "proc", PROC, None)?;
         for name in MASKED {
             let target = Path::new("proc").join(name);
             let over = match fs::metadata(self.0.join(&target)) {

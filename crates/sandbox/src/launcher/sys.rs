@@ -1,6 +1,7 @@
 //! The few system calls that rustix lacks or that cannot be told safely: all the launcher's `unsafe` is here.
 #![allow(unsafe_code)]
 
+use rustix::thread::CapabilitySet;
 use std::ffi::CStr;
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -103,14 +104,20 @@ pub fn reset_signals() {
     }
 }
 
+/// Children that end are buried by the kernel, those adopted as well.
+pub fn ignore_children() {
+    // SAFETY: sets a disposition that runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 fn prctl(option: libc::c_int, argument: libc::c_ulong) -> Result<()> {
     // SAFETY: only called below with options whose arguments are integers.
     check(i64::from(unsafe { libc::prctl(option, argument, 0, 0, 0) })).map(drop)
 }
 
-/// Takes every capability out of the bounding set. Needs `CAP_SETPCAP` in the present user namespace.
-pub fn empty_bounding_set() -> Result<()> {
-    for capability in 0..64 {
+/// Takes every capability but those of `kept` out of the bounding set. Needs `CAP_SETPCAP` in the present user namespace.
+pub fn empty_bounding_set(kept: &[CapabilitySet]) -> Result<()> {
+    for capability in (0..64).filter(|capability| !kept.iter().any(|kept| kept.bits() == 1 << capability)) {
         match prctl(libc::PR_CAPBSET_DROP, capability) {
             // The kernel knows no capability of this number nor any higher.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,

@@ -1,6 +1,6 @@
 //! What the tests share: a driver of their own, a spec to vary, and a look at what is left behind.
 
-use sandbox::{Driver, Exit, Limits, Network, Process, ProcessConfig, Raised, Spec};
+use sandbox::{Program, Role, Driver, Exit, Limits, Network, Process, ProcessConfig, Raised, Spec};
 use std::fs;
 use std::future::Future;
 use std::io::Read;
@@ -78,7 +78,8 @@ pub fn spec(argv: &[&str]) -> Spec {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     Spec {
         id: format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)),
-        argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
+        role: Role::Instance,
+        program: Program::Exec(argv.iter().map(|arg| (*arg).to_owned()).collect()),
         env: [("PATH", "/usr/bin:/bin"), ("GIVEN", "yes")].map(|(k, v)| (k.into(), v.into())).into(),
         cwd: "/tmp".into(),
         mounts: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::shapes as s;
 use crate::code::sha256_base64;
-use crate::model::name;
+use crate::model::{LATEST, name};
 use crate::records::{Published, Snapshot, State, Update};
 use base::{Scope, Timestamp};
 use sha2::{Digest, Sha256};
@@ -57,8 +57,8 @@ pub fn configuration(
         architectures: Some(vec![settings.architecture.clone()]),
         ephemeral_storage: Some(s::EphemeralStorage { size: number(settings.ephemeral_mb) }),
         snap_start: Some(s::SnapStartResponse {
-            apply_on: Some("None".into()),
-            optimization_status: Some("Off".into()),
+            apply_on: Some(settings.snap_start.clone().unwrap_or_else(|| "None".into())),
+            optimization_status: Some(if settings.applies_snap_start() && version != LATEST { "On" } else { "Off" }.into()),
         }),
         runtime_version_config: Some(s::RuntimeVersionConfig {
             runtime_version_arn: Some(runtime_version(scope, &settings.runtime)),

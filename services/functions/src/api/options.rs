@@ -12,7 +12,6 @@ pub struct Options<'a> {
     pub kms_key: Option<&'a str>,
     pub tracing: Option<&'a s::TracingConfig>,
     pub file_systems: Option<&'a [s::FileSystemConfig]>,
-    pub snap_start: Option<&'a s::SnapStart>,
     pub logging: Option<&'a s::LoggingConfig>,
     /// Options that are refused whenever they are there at all, by name.
     pub absent: Vec<(&'static str, bool)>,
@@ -34,10 +33,6 @@ impl Options<'_> {
             ("KMSKeyArn", self.kms_key.is_some_and(|key| !key.is_empty())),
             ("TracingConfig with Mode Active", self.tracing.and_then(|t| t.mode.as_deref()) == Some("Active")),
             ("FileSystemConfigs", self.file_systems.is_some_and(|f| !f.is_empty())),
-            (
-                "SnapStart with ApplyOn PublishedVersions",
-                self.snap_start.and_then(|x| x.apply_on.as_deref()) == Some("PublishedVersions"),
-            ),
             (
                 "LoggingConfig with LogFormat JSON",
                 self.logging.is_some_and(|l| l.log_format.as_deref() == Some("JSON")),
@@ -61,7 +56,6 @@ pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
         kms_key: i.kms_key_arn.as_deref(),
         tracing: i.tracing_config.as_ref(),
         file_systems: i.file_system_configs.as_deref(),
-        snap_start: i.snap_start.as_ref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
             ("PackageType Image", i.package_type.as_deref() == Some("Image")),
@@ -86,7 +80,6 @@ pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
         kms_key: i.kms_key_arn.as_deref(),
         tracing: i.tracing_config.as_ref(),
         file_systems: i.file_system_configs.as_deref(),
-        snap_start: i.snap_start.as_ref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
             ("ImageConfig", i.image_config.is_some()),
@@ -133,6 +126,7 @@ pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
         ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
         environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
+        snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
     }
 }
 
@@ -147,6 +141,7 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
         ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
         environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
+        snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Settings {
     pub architecture: String,
     /// `None` is `/aws/lambda/<name>`.
     pub log_group: Option<String>,
+    /// SnapStart's `ApplyOn`, where it was ever given: `PublishedVersions` or `None`.
+    #[serde(default)]
+    pub snap_start: Option<String>,
 }
 
 /// What a request sets. `None` leaves a member as it is, or at its default in a new function.
@@ -38,6 +41,7 @@ pub struct Change {
     pub ephemeral_mb: Option<i32>,
     pub environment: Option<BTreeMap<String, String>>,
     pub log_group: Option<String>,
+    pub snap_start: Option<String>,
 }
 
 impl Settings {
@@ -59,6 +63,7 @@ impl Settings {
             environment: None,
             architecture: architecture.to_owned(),
             log_group: None,
+            snap_start: None,
         };
         settings.apply(change, runtimes)?;
         Ok(settings)
@@ -86,8 +91,20 @@ impl Settings {
         next.handler = change.handler.unwrap_or(next.handler);
         next.description = change.description.unwrap_or(next.description);
         next.log_group = change.log_group.or(next.log_group);
+        next.snap_start = change.snap_start.or(next.snap_start);
+        if next.applies_snap_start() && !next.runtime.starts_with("python") {
+            return Err(Error::Invalid(format!("{} is not supported for SnapStart enabled functions.", next.runtime)));
+        }
         *self = next;
         Ok(())
+    }
+}
+
+impl Settings {
+    /// Whether published versions are to be copied from an initialised process. Where SnapStart was never given, the
+    /// node decides.
+    pub fn applies_snap_start(&self) -> bool {
+        self.snap_start.as_deref() == Some("PublishedVersions")
     }
 }
 

@@ -35,7 +35,6 @@ async fn options_that_are_not_there_are_refused_by_name() {
         ("KMSKeyArn", json!("arn:aws:kms:x"), "KMSKeyArn"),
         ("TracingConfig", json!({"Mode": "Active"}), "TracingConfig with Mode Active"),
         ("FileSystemConfigs", json!([{"Arn": "a", "LocalMountPath": "/mnt/x"}]), "FileSystemConfigs"),
-        ("SnapStart", json!({"ApplyOn": "PublishedVersions"}), "SnapStart"),
         ("LoggingConfig", json!({"LogFormat": "JSON"}), "LoggingConfig with LogFormat JSON"),
         ("TenancyConfig", json!({"TenantIsolationMode": "PER_TENANT"}), "TenancyConfig"),
         ("DurableConfig", json!({}), "DurableConfig"),

@@ -1,0 +1,109 @@
+//! A template's init makes the sandboxes of its copies: nested in its own, so that a template's program can enter them
+//! with the little right that it has, and so that all end with it.
+//!
+//! The launcher orders one with a packet: the spec, and beside it in this order the new sandbox's socket to the
+//! launcher, its output and its frames, its /tmp, the socket to the template's program, and the doors of its groups.
+
+use super::enter::{self, Copied, Namespaces};
+use super::filter::Filters;
+use super::inside::{self, Plan, Program, Step, Word, step};
+use super::{ground, root, sys};
+use crate::{Spec, protocol};
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{RecvFlags, SendFlags};
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Orders a sandbox from a template's init.
+pub fn order(init: BorrowedFd<'_>, spec: &Spec, with: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let packet = protocol::packet(spec).map_err(io::Error::other)?;
+    // Never waits for a template: one whose queue is full has more to do than it can.
+    Ok(protocol::send(init, &packet, with, SendFlags::DONTWAIT)?)
+}
+
+/// The life of a template's init: makes sandboxes as ordered until its program ends; everything ends with it.
+pub fn serve(plan: &Plan<'_>, program: &Copied) -> ! {
+    let mut buffer = vec![0; protocol::PACKET_BYTES_MAX];
+    loop {
+        let mut polled = [PollFd::new(&program.pidfd, PollFlags::IN), PollFd::from_borrowed_fd(plan.launcher, PollFlags::IN)];
+        if rustix::event::poll(&mut polled, None).is_err() {
+            continue;
+        }
+        if !polled[0].revents().is_empty() {
+            inside::tell(plan.launcher, &Word::Ended(program.status()), &[]);
+            sys::end(0)
+        }
+        match protocol::receive(plan.launcher, &mut buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => sys::end(0),
+            Ok((length, with)) => take(plan.filters, &buffer[..length], with),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Forks one sandbox's init and tells the launcher, on that sandbox's own socket.
+fn take(filters: &Filters, packet: &[u8], with: Vec<OwnedFd>) {
+    let mut with = with.into_iter();
+    let (Some(launcher), Some(output), Some(frames), Some(tmp), Some(seed)) =
+        (with.next(), with.next(), with.next(), with.next(), with.next())
+    else {
+        return;
+    };
+    let doors: Vec<OwnedFd> = with.collect();
+    let made = serde_json::from_slice::<Spec>(packet).map_err(io::Error::other).and_then(|spec| {
+        match sys::fork(ground::namespaces(&spec, true))? {
+            sys::Fork::Parent { pidfd, .. } => Ok(pidfd),
+            sys::Fork::Child => {
+                let plan = Plan {
+                    spec: &spec,
+                    filters,
+                    group: None,
+                    root_at: Path::new("/"),
+                    tmp: Path::new("/tmp"),
+                    root: true,
+                    launcher: launcher.as_fd(),
+                    output: output.as_fd(),
+                    frames: frames.as_fd(),
+                    origin: Some(seed.as_fd()),
+                    seed: None,
+                };
+                live(&plan, &tmp, &doors)
+            }
+        }
+    });
+    match made {
+        Ok(pidfd) => inside::tell(launcher.as_fd(), &Word::Here, &[pidfd.as_fd()]),
+        Err(error) => {
+            let word = Word::Failed { step: "make the namespaces".into(), reason: error.to_string() };
+            inside::tell(launcher.as_fd(), &word, &[]);
+        }
+    }
+}
+
+/// The nested init's whole life.
+fn live(plan: &Plan<'_>, tmp: &OwnedFd, doors: &[OwnedFd]) -> ! {
+    let kept = [plan.launcher, plan.output, plan.frames].into_iter().chain(plan.origin).chain([tmp.as_fd()]);
+    let mut kept: Vec<_> = kept.chain(doors.iter().map(AsFd::as_fd)).map(|fd| fd.as_raw_fd()).collect();
+    kept.sort_unstable();
+    sys::close_all_but(&kept);
+    inside::go_on(plan, prepare(plan, tmp, doors))
+}
+
+/// From the template's sandbox to one of its own: groups, network, /tmp and /proc; then no rights are left.
+fn prepare(plan: &Plan<'_>, tmp: &OwnedFd, doors: &[OwnedFd]) -> Step<(Vec<TcpListener>, Program)> {
+    for door in doors {
+        let door = door.try_clone().map(File::from);
+        door.and_then(|mut door| door.write_all(b"0")).map_err(step("join the cgroups"))?;
+    }
+    let _ = sys::unshare(libc::CLONE_NEWCGROUP);
+    let listeners = inside::listen(plan.spec).map_err(step("listen"))?;
+    root::nest(tmp)?;
+    let namespaces = Namespaces::open(plan.spec.network, false).map_err(step("open the namespaces"))?;
+    inside::renounce(plan)?;
+    let origin = plan.origin.ok_or_else(|| ("find the template".to_owned(), io::ErrorKind::NotFound.into()))?;
+    let copied = enter::enter(plan, origin, &namespaces, doors)?;
+    Ok((listeners, Program::Copied(copied)))
+}
