@@ -62,6 +62,11 @@ impl Maker for Arc<Forge> {
 
     async fn make(&self, version: Arc<Version>, place: OwnedSemaphorePermit) -> Result<Instance, InvokeError> {
         let template = self.templates.get(&version).await.map_err(not_ready)?;
+        if template.base.is_some() && self.base(&template).is_none() {
+            // Not waited for: this instance starts by itself, those after it are copied.
+            let (forge, template) = (self.clone(), template.clone());
+            self.tasks.spawn(async move { forge.raise_base(&template).await });
+        }
         let id = self.hex::<16>();
         let log = self.log(&version, &id);
         Instance::start(self.clone(), version, template, id, log, place).await
