@@ -16,6 +16,6 @@ pub use arn::Arn;
 pub use call::{FunctionError, FunctionRef, Invocation, InvokeError, Mode, Outcome, Start};
 pub use event::{Event, Source, Verdict};
 pub use scope::{AccountId, Caller, Region, Scope};
-pub use stream::{Head, Streamed};
+pub use stream::{Broken, Head, Streamed};
 pub use time::Timestamp;
 pub use usage::UsageRecord;

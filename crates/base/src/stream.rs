@@ -15,6 +15,11 @@ pub enum Head {
     Http { status: u16, headers: Vec<(String, Bytes)> },
 }
 
+/// The response ended before it was whole; the outcome says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the function failed in the middle of its response")]
+pub struct Broken;
+
 /// A run whose response has begun, or that ended without one. Nothing of it is held whole: who reads slowly makes the
 /// function wait. The run goes on, and is metered, if this is dropped; what it still writes is discarded then.
 pub struct Streamed {
@@ -22,10 +27,10 @@ pub struct Streamed {
     pub executed_version: String,
     /// `None` where the run ended before its response began: there are no chunks, and the outcome says why.
     pub head: Option<Head>,
-    /// Ends when the response has, well or badly.
-    pub chunks: BoxStream<'static, Bytes>,
-    /// Await it after the last chunk. A result that is `Ok` is empty: its bytes were the chunks. A function's error may
-    /// come after some of them.
+    /// Ends when the response is whole, or with [`Broken`].
+    pub chunks: BoxStream<'static, Result<Bytes, Broken>>,
+    /// Await it after the last chunk: a function may go on when its response is whole. A result that is `Ok` is empty: its
+    /// bytes were the chunks. A function's error may come after some of them.
     pub outcome: BoxFuture<'static, Result<Outcome, InvokeError>>,
 }
 
@@ -37,7 +42,7 @@ impl Streamed {
         Self {
             executed_version: outcome.executed_version.clone(),
             head,
-            chunks: stream::iter(body.filter(|bytes| !bytes.is_empty())).boxed(),
+            chunks: stream::iter(body.filter(|bytes| !bytes.is_empty()).map(Ok)).boxed(),
             outcome: Box::pin(std::future::ready(Ok(outcome))),
         }
     }

@@ -176,12 +176,7 @@ impl Engine {
 
     /// Acquires an instance, runs the call on it and gives it back; once more on another if the first one had died
     /// before it had the call.
-    async fn place(
-        &self,
-        routed: &Routed,
-        call: &Invocation,
-        opening: Option<Opening>,
-    ) -> Result<Run, InvokeError> {
+    async fn place(&self, routed: &Routed, call: &Invocation, opening: Option<Opening>) -> Result<Run, InvokeError> {
         let version = &routed.version.version;
         let outlet = opening.map(|opening| Arc::new(Outlet::new(opening, version.clone(), self.stream_bytes_max)));
         for last in [false, true] {

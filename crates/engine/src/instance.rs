@@ -3,7 +3,7 @@
 use crate::Version;
 use crate::failure::Failure;
 use crate::forge::{AGE_MAX, Forge, RaiseError};
-use crate::live::{self, Live, Writer};
+use crate::live::{self, LAST_WORDS, Live, Writer};
 use crate::outlet::Outlet;
 use crate::pool::Member;
 use crate::run::{Clocked, Run};
@@ -18,8 +18,6 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// How long the initialisation may take before the first call; beyond, it is done again as part of that call.
 const INIT_MAX: Duration = Duration::from_secs(10);
-/// An answer that was sent before the runtime ended may still be on its way through the sockets for so long.
-const LAST_WORDS: Duration = Duration::from_millis(50);
 /// A response that broke off is most often the runtime's end: so long for the word of that.
 const END_WORD: Duration = Duration::from_secs(1);
 
@@ -242,8 +240,14 @@ impl Instance {
                 let last_words = self.forge.clock.sleep(LAST_WORDS);
                 tokio::select! {
                     biased;
-                    Ok(answer) = &mut answer => return Ok(answer),
+                    Ok(answer) = &mut answer => return Ok(answer.map_err(|said| match said {
+                        Failure::Truncated => failure,
+                        said => said,
+                    })),
                     () = last_words => {}
+                }
+                if let Some(failure) = live.session.last_error() {
+                    return Ok(Err(failure));
                 }
             }
             _ => {}

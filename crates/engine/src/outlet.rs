@@ -1,12 +1,14 @@
 //! The way of a streamed response from a runtime to the caller. It holds a few pieces, so that a caller who reads slowly
 //! makes the function wait; when the caller has gone, the function goes on and what it writes is dropped.
 
-use base::{Head, InvokeError, Outcome, Streamed};
+use base::{Broken, Head, InvokeError, Outcome, Streamed};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Poll, ready};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -22,12 +24,19 @@ pub(crate) struct Begun {
     executed_version: String,
     head: Head,
     pieces: mpsc::Receiver<Bytes>,
+    whole: Arc<AtomicBool>,
 }
 
 impl Begun {
     pub(crate) fn streamed(self, outcome: BoxFuture<'static, Result<Outcome, InvokeError>>) -> Streamed {
-        let Self { executed_version, head, mut pieces } = self;
-        let chunks = futures::stream::poll_fn(move |cx| pieces.poll_recv(cx)).boxed();
+        let Self { executed_version, head, mut pieces, whole } = self;
+        let mut over = false;
+        let next = move |cx: &mut std::task::Context<'_>| {
+            let piece = ready!(pieces.poll_recv(cx)).map(Ok);
+            let broken = piece.is_none() && !std::mem::replace(&mut over, true) && !whole.load(Ordering::Acquire);
+            Poll::Ready(piece.or(broken.then_some(Err(Broken))))
+        };
+        let chunks = futures::stream::poll_fn(next).boxed();
         Streamed { executed_version, head: Some(head), chunks, outcome }
     }
 }
@@ -47,6 +56,7 @@ pub(crate) struct Outlet {
     bytes_max: u64,
     way: Mutex<Way>,
     sent: AtomicU64,
+    whole: Arc<AtomicBool>,
     over: CancellationToken,
 }
 
@@ -59,7 +69,8 @@ enum Way {
 impl Outlet {
     pub(crate) fn new(opening: Opening, executed_version: String, bytes_max: u64) -> Self {
         let way = Mutex::new(Way::Unopened(opening));
-        Self { executed_version, bytes_max, way, sent: AtomicU64::new(0), over: CancellationToken::new() }
+        let (sent, whole, over) = (AtomicU64::new(0), Arc::default(), CancellationToken::new());
+        Self { executed_version, bytes_max, way, sent, whole, over }
     }
 
     pub(crate) fn bytes_max(&self) -> u64 {
@@ -77,9 +88,9 @@ impl Outlet {
         match std::mem::replace(&mut *way, Way::Closed) {
             Way::Unopened(opening) => {
                 let (sender, pieces) = mpsc::channel(PIECES_MAX);
-                let executed_version = self.executed_version.clone();
+                let (executed_version, whole) = (self.executed_version.clone(), self.whole.clone());
                 // A caller that has gone is found out when the first piece is sent.
-                let _ = opening.send(Begun { executed_version, head: head.clone(), pieces });
+                let _ = opening.send(Begun { executed_version, head: head.clone(), pieces, whole });
                 *way = Way::Open(sender.clone());
                 Some(sender)
             }
@@ -109,7 +120,15 @@ impl Outlet {
         if too_large { Err(Full::TooLarge) } else { Ok(()) }
     }
 
-    /// The run is over: the caller's stream ends after what is on its way.
+    /// The response is whole: the caller's stream ends well after what is on its way.
+    pub(crate) fn finish(&self, head: &Head) {
+        if self.begin(head).is_some() {
+            self.whole.store(true, Ordering::Release);
+            *self.way.lock() = Way::Closed;
+        }
+    }
+
+    /// The run is over: where the response is not whole, the caller's stream breaks off after what is on its way.
     pub(crate) fn close(&self) {
         *self.way.lock() = Way::Closed;
         self.over.cancel();
@@ -119,7 +138,6 @@ impl Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::time::Duration;
 
     fn outlet(bytes_max: u64) -> (Arc<Outlet>, oneshot::Receiver<Begun>) {
@@ -161,6 +179,22 @@ mod tests {
             read += 1;
         }
         assert_eq!(read, PIECES_MAX, "what was on its way, then the end");
+    }
+
+    #[tokio::test]
+    async fn a_stream_says_whether_it_is_whole() {
+        for whole in [true, false] {
+            let (outlet, mut begun) = outlet(1000);
+            outlet.write(&HEAD, Bytes::from_static(b"1")).await.expect("there is room");
+            if whole {
+                outlet.finish(&HEAD);
+            }
+            outlet.close();
+            let streamed = begun.try_recv().expect("it has begun").streamed(Box::pin(std::future::pending()));
+            let seen: Vec<_> = streamed.chunks.collect().await;
+            let end = (!whole).then_some(Err(Broken));
+            assert_eq!(seen, [Ok(Bytes::from_static(b"1"))].into_iter().chain(end).collect::<Vec<_>>());
+        }
     }
 
     #[tokio::test]

@@ -107,7 +107,9 @@ async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Re
     }
     match request.headers().get(RESPONSE_MODE).map(HeaderValue::as_bytes) {
         None | Some(b"") => {}
-        Some(mode) if mode.eq_ignore_ascii_case(b"streaming") => return streaming::response(session, id, request).await,
+        Some(mode) if mode.eq_ignore_ascii_case(b"streaming") => {
+            return streaming::response(session, id, request).await;
+        }
         Some(_) => {
             let _ = session.answer(id, RESPONSE, Err(Failure::ResponseMode));
             return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", "Invalid function response mode");

@@ -52,8 +52,9 @@ enum State {
     Running { request_id: String, reply: Reply },
     /// It is streaming its response; who reads that has the reply.
     Responding { request_id: String },
-    /// It has answered this call and not asked again.
-    Answered { request_id: String },
+    /// It has answered this call and not asked again. What it streamed is over only then: the handler may still be at
+    /// work, and the answer is held.
+    Answered { request_id: String, held: Option<(Reply, Answer)> },
 }
 
 impl State {
@@ -134,10 +135,15 @@ impl Session {
     fn ask(&self) -> Result<(), Refusal> {
         let mut state = self.state.lock();
         match &*state {
-            State::Broken | State::Running { .. } | State::Responding { .. } => Err(Refusal::State { from: state.name(), to: "Ready" }),
+            State::Broken | State::Running { .. } | State::Responding { .. } => {
+                Err(Refusal::State { from: state.name(), to: "Ready" })
+            }
             State::Idle | State::Offered { .. } => Ok(()),
             State::Answered { .. } => {
-                *state = State::Idle;
+                if let State::Answered { held: Some((reply, answer)), .. } = std::mem::replace(&mut *state, State::Idle)
+                {
+                    let _ = reply.answer.send(answer);
+                }
                 Ok(())
             }
             State::Starting { .. } => {
@@ -168,7 +174,7 @@ impl Session {
     pub(crate) fn may_answer(&self, request_id: &str, to: &'static str) -> Result<(), Refusal> {
         match &*self.state.lock() {
             State::Running { request_id: running, .. } if running == request_id => Ok(()),
-            state @ (State::Answered { request_id: answered } | State::Responding { request_id: answered })
+            state @ (State::Answered { request_id: answered, .. } | State::Responding { request_id: answered })
                 if answered == request_id =>
             {
                 Err(Refusal::State { from: state.name(), to })
@@ -181,7 +187,7 @@ impl Session {
     pub(crate) fn answer(&self, request_id: &str, to: &'static str, answer: Answer) -> Result<(), Refusal> {
         self.may_answer(request_id, to)?;
         let mut state = self.state.lock();
-        match std::mem::replace(&mut *state, State::Answered { request_id: request_id.to_owned() }) {
+        match std::mem::replace(&mut *state, State::Answered { request_id: request_id.to_owned(), held: None }) {
             State::Running { request_id: running, reply } if running == request_id => {
                 let _ = reply.answer.send(answer);
                 Ok(())
@@ -209,14 +215,28 @@ impl Session {
         }
     }
 
-    /// The streamed response has ended, well or badly.
+    /// The streamed response has ended. Well, or with an error of the handler: the run is over when the runtime asks for
+    /// the next call. Otherwise at once.
     pub(crate) fn end(&self, reply: Reply, answer: Answer) {
         let mut state = self.state.lock();
-        if let State::Responding { request_id } = &mut *state {
-            *state = State::Answered { request_id: std::mem::take(request_id) };
+        let State::Responding { request_id } = &mut *state else { return };
+        let request_id = std::mem::take(request_id);
+        let held = match &answer {
+            Ok(_) | Err(Failure::Reported { .. }) => Some((reply, answer)),
+            Err(_) => {
+                let _ = reply.answer.send(answer);
+                None
+            }
+        };
+        *state = State::Answered { request_id, held };
+    }
+
+    /// The error that the runtime reported before it ended without a word more.
+    pub(crate) fn last_error(&self) -> Option<Failure> {
+        match &*self.state.lock() {
+            State::Answered { held: Some((_, Err(failure))), .. } => Some(failure.clone()),
+            _ => None,
         }
-        drop(state);
-        let _ = reply.answer.send(answer);
     }
 
     /// `POST init/error`.

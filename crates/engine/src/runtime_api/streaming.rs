@@ -37,7 +37,8 @@ pub(super) async fn response(session: &Session, id: &str, request: Request<Incom
     said
 }
 
-/// The response begins with its first byte: what fails before that is an error and no response.
+/// The response begins with its first byte: what fails before that is an error and no response. It is whole with its
+/// last, whatever the runtime does after that.
 async fn hand_on(outlet: &Outlet, request: Request<Incoming>) -> Answer {
     let content_type = header(request.headers(), CONTENT_TYPE.as_str()).unwrap_or_else(|| DEFAULT_TYPE.into());
     let head = Head::Payload { content_type: Some(content_type) };
@@ -52,7 +53,7 @@ async fn hand_on(outlet: &Outlet, request: Request<Incoming>) -> Answer {
             Err(trailers) => reported(trailers.trailers_ref())?,
         }
     }
-    outlet.begin(&head);
+    outlet.finish(&head);
     Ok(Bytes::new())
 }
 
