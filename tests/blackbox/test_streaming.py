@@ -212,6 +212,22 @@ def test_server_sent_events(shared, streaming):
     assert ask(shared, host).status == 502, "what it streams is no reply of a buffered function"
 
 
+def test_deploy(shared, tmp_path):
+    if needs_node.args[0]:
+        pytest.skip(needs_node.kwargs["reason"])
+    (tmp_path / "index.mjs").write_text(HANDLER)
+    (tmp_path / "wait.mjs").write_text(WAIT)
+    shared.cli("deploy", str(tmp_path), "--name", "deployed-stream")
+    lam = shared.client("lambda")
+    assert lam.get_function_url_config(FunctionName="deployed-stream")["InvokeMode"] == "BUFFERED"
+    out = shared.cli("deploy", str(tmp_path), "--name", "deployed-stream", "--stream").stdout
+    host = out.split("http://")[1].strip().rstrip("/")
+    assert ask(shared, host, "/?http=1").read() == b"data: first\n\n" + LAST
+    shared.cli("deploy", str(tmp_path), "--name", "deployed-stream")
+    assert lam.get_function_url_config(FunctionName="deployed-stream")["InvokeMode"] == "RESPONSE_STREAM", "it stays as it is"
+    lam.delete_function(FunctionName="deployed-stream")
+
+
 def test_a_client_that_goes_away(shared, streaming):
     """The run goes on and is metered; nothing waits for a client that is not there."""
     host = url_of(shared, streaming)
