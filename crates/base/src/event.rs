@@ -38,7 +38,12 @@ pub struct Event {
 pub enum Verdict {
     Done,
     /// Try again no sooner than `after`, measured before `time_scale` is applied.
-    Retry { after: Duration, reason: String },
+    Retry {
+        after: Duration,
+        reason: String,
+    },
     /// Never try again; the event goes to the dead letters with this reason.
-    Dead { reason: String },
+    Dead {
+        reason: String,
+    },
 }

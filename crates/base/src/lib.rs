@@ -1,6 +1,6 @@
 //! The words of the domain and the few traits by which the parts of Wadi meet. No IO happens here.
 //!
-//! Words live in small modules (`arn`, `time`, `event`, `call`, `usage`, `log`); the traits are all in [`port`].
+//! Words live in small modules (`arn`, `time`, `event`, `call`, `stream`, `usage`, `log`); the traits are all in [`port`].
 
 pub mod arn;
 pub mod call;
@@ -8,6 +8,7 @@ pub mod event;
 pub mod log;
 pub mod port;
 pub mod scope;
+pub mod stream;
 pub mod time;
 pub mod usage;
 
@@ -15,5 +16,6 @@ pub use arn::Arn;
 pub use call::{FunctionError, FunctionRef, Invocation, InvokeError, Mode, Outcome, Start};
 pub use event::{Event, Source, Verdict};
 pub use scope::{AccountId, Caller, Region, Scope};
+pub use stream::{Broken, Head, Streamed};
 pub use time::Timestamp;
 pub use usage::UsageRecord;

@@ -19,10 +19,12 @@ pub(crate) enum Failure {
     Exited(Exit),
     /// There is nothing to execute.
     Entrypoint(String),
-    /// The response is over [`RESPONSE_BYTES_MAX`].
-    TooLarge,
-    /// The runtime asked for something of the Runtime API that is not offered here.
-    Unsupported(&'static str),
+    /// The response is over what it may have: [`RESPONSE_BYTES_MAX`], or the limit of a streamed one.
+    TooLarge { bytes_max: u64 },
+    /// The runtime broke off in the middle of its response.
+    Truncated,
+    /// The runtime asked for a response mode that there is not.
+    ResponseMode,
 }
 
 impl Failure {
@@ -33,8 +35,9 @@ impl Failure {
             Self::Exited(exit) if exit.out_of_memory => "Runtime.OutOfMemory",
             Self::Exited(_) => "Runtime.ExitError",
             Self::Entrypoint(_) => "Runtime.InvalidEntrypoint",
-            Self::TooLarge => "Function.ResponseSizeTooLarge",
-            Self::Unsupported(_) => "Runtime.Unsupported",
+            Self::TooLarge { .. } => "Function.ResponseSizeTooLarge",
+            Self::Truncated => "Runtime.TruncatedResponse",
+            Self::ResponseMode => "Runtime.InvalidResponseModeHeader",
         }
     }
 
@@ -43,7 +46,7 @@ impl Failure {
         let error_type = self.error_type().to_owned();
         let body = match self {
             Self::Reported { body, .. } => body.clone(),
-            Self::TooLarge => document(&self.message(), &error_type),
+            Self::TooLarge { .. } => document(&self.message(), &error_type),
             _ => document(&format!("RequestId: {request_id} Error: {}", self.message()), &error_type),
         };
         FunctionError { kind: "Unhandled", error_type, body }
@@ -73,10 +76,11 @@ impl Failure {
             Self::TimedOut { after_s } => format!("Task timed out after {after_s}.00 seconds"),
             Self::Exited(exit) => exited(exit.status),
             Self::Entrypoint(message) => message.clone(),
-            Self::TooLarge => {
-                format!("Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).")
+            Self::TooLarge { bytes_max } => {
+                format!("Response payload size exceeded maximum allowed payload size ({bytes_max} bytes).")
             }
-            Self::Unsupported(what) => (*what).to_owned(),
+            Self::Truncated => "The runtime broke off its response before the end".into(),
+            Self::ResponseMode => "Invalid function response mode".into(),
         }
     }
 }
@@ -152,7 +156,7 @@ mod tests {
             "RequestId: r-1 Error: Runtime exited with error: signal: killed",
         );
         check(
-            Failure::TooLarge,
+            Failure::TooLarge { bytes_max: RESPONSE_BYTES_MAX as u64 },
             "Function.ResponseSizeTooLarge",
             "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
         );

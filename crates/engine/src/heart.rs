@@ -5,6 +5,7 @@ use crate::base::Bases;
 use crate::cache::Cache;
 use crate::forge::Forge;
 use crate::nodejs::Nodejs;
+use crate::outlet::{Opening, Outlet};
 use crate::pool::Pools;
 use crate::python::Pythons;
 use crate::relay::Platform;
@@ -13,13 +14,15 @@ use crate::template::Templates;
 use crate::{Catalog, PrepareError, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
 use base::port::{Clock, Entropy, Identity, LogSink, Meter};
-use base::{Arn, FunctionRef, Invocation, InvokeError, Outcome, Scope};
+use base::{Arn, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use store::Blobs;
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
 /// What an engine is made of.
@@ -60,6 +63,8 @@ pub struct Config {
     pub copies: bool,
     /// Unpacked code kept on disk, beyond what is in use.
     pub cache_bytes_max: u64,
+    /// The largest streamed response. AWS: 200 MB.
+    pub stream_bytes_max: u64,
 }
 
 impl Config {
@@ -76,6 +81,7 @@ impl Config {
             runtime_fallback_nearest: false,
             copies: true,
             cache_bytes_max: 10 << 30,
+            stream_bytes_max: 200 << 20,
         }
     }
 }
@@ -89,6 +95,7 @@ pub struct Engine {
     entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
     forge: Arc<Forge>,
+    stream_bytes_max: u64,
     /// Calls in flight: each is a task, so that it ends as it should when its caller goes away.
     runs: TaskTracker,
     reaper: tokio::task::AbortHandle,
@@ -127,10 +134,10 @@ impl Engine {
         let pools = Pools::new(forge.clone(), config.instances_max, config.idle_ttl, clock.clone());
         let reaper = tokio::spawn(reap(Arc::downgrade(&pools), clock.clone(), config.idle_ttl)).abort_handle();
         let admission = Admission::new(config.account_concurrency);
-        let runs = TaskTracker::new();
+        let (runs, stream_bytes_max) = (TaskTracker::new(), config.stream_bytes_max);
         Ok(Arc::new_cyclic(|this| {
             let this = this.clone();
-            Self { catalog, admission, pools, meter, entropy, clock, forge, runs, reaper, this }
+            Self { catalog, admission, pools, meter, entropy, clock, forge, stream_bytes_max, runs, reaper, this }
         }))
     }
 
@@ -144,14 +151,23 @@ impl Engine {
         self.pools.live()
     }
 
-    /// The path of one call.
-    async fn run(&self, call: Invocation) -> Result<Outcome, InvokeError> {
-        let routed = self.route(&call.function).await?; // name → alias → version
-        let ticket = self.admit(&routed)?; //              may it run now? limits, throttling
-        let run = self.place(&routed, &call).await?; //    an instance is found or made; it runs, with a deadline
+    /// The path of one call. With `opening` its response goes out as it is made, if it is streamed.
+    async fn run(&self, call: Invocation, opening: Option<Opening>) -> Ran {
+        let routed = self.route(&call.function).await?; //       name → alias → version
+        let ticket = self.admit(&routed)?; //                    may it run now? limits, throttling
+        let run = self.place(&routed, &call, opening).await?; // an instance is found or made; it runs, with a deadline
         drop(ticket);
-        self.meter.record(run.usage()).await; //           it is metered, also when it failed
-        Ok(run.outcome()) //                               its result goes out
+        self.meter.record(run.usage()).await; //                 it is metered, also when it failed
+        Ok(run.outcome()) //                                     its result goes out
+    }
+
+    /// The task that a call is: it ends as it should when its caller goes away.
+    fn start(&self, call: Invocation, opening: Option<Opening>) -> Result<JoinHandle<Ran>, InvokeError> {
+        if self.runs.is_closed() {
+            return Err(stopping());
+        }
+        let Some(this) = self.this.upgrade() else { return Err(stopping()) };
+        Ok(self.runs.spawn(async move { this.run(call, opening).await }))
     }
 
     async fn route(&self, function: &FunctionRef) -> Result<Routed, InvokeError> {
@@ -167,10 +183,15 @@ impl Engine {
 
     /// Acquires an instance, runs the call on it and gives it back; once more on another if the first one had died
     /// before it had the call.
-    async fn place(&self, routed: &Routed, call: &Invocation) -> Result<Run, InvokeError> {
+    async fn place(&self, routed: &Routed, call: &Invocation, opening: Option<Opening>) -> Result<Run, InvokeError> {
+        let version = &routed.version.version;
+        let outlet = opening.map(|opening| Arc::new(Outlet::new(opening, version.clone(), self.stream_bytes_max)));
         for last in [false, true] {
             let mut instance = self.pools.acquire(&routed.version).await?;
-            if let Ok(run) = instance.run(call, &routed.invoked_arn, last).await {
+            if let Ok(run) = instance.run(call, outlet.as_ref(), &routed.invoked_arn, last).await {
+                if let Some(outlet) = outlet {
+                    outlet.close();
+                }
                 instance.give_back();
                 return Ok(run);
             }
@@ -202,14 +223,17 @@ impl Engine {
 #[async_trait]
 impl Runner for Engine {
     async fn invoke(&self, call: Invocation) -> Result<Outcome, InvokeError> {
-        if self.runs.is_closed() {
-            return Err(stopping());
-        }
-        let Some(this) = self.this.upgrade() else { return Err(stopping()) };
-        let task = self.runs.spawn(async move { this.run(call).await });
-        match task.await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(InvokeError::Unavailable(format!("the run was cut off: {error}"))),
+        ended(self.start(call, None)?.await)
+    }
+
+    async fn stream(&self, call: Invocation) -> Result<Streamed, InvokeError> {
+        let (opening, begun) = oneshot::channel();
+        let mut run = self.start(call, Some(opening))?;
+        tokio::select! {
+            biased;
+            Ok(begun) = begun => Ok(begun.streamed(Box::pin(async { ended(run.await) }))),
+            // It answered whole, or failed before it answered.
+            ran = &mut run => ended(ran).map(Streamed::whole),
         }
     }
 
@@ -240,6 +264,13 @@ impl Drop for Engine {
         self.reaper.abort();
         self.pools.close();
     }
+}
+
+/// What a run's task gives.
+type Ran = Result<Outcome, InvokeError>;
+
+fn ended(ran: Result<Ran, JoinError>) -> Ran {
+    ran.unwrap_or_else(|error| Err(InvokeError::Unavailable(format!("the run was cut off: {error}"))))
 }
 
 fn stopping() -> InvokeError {

@@ -3,25 +3,26 @@
 use crate::Version;
 use crate::failure::Failure;
 use crate::forge::{AGE_MAX, Forge, RaiseError, ZYGOTE};
-use crate::live::{self, Live, Writer};
+use crate::live::{self, LAST_WORDS, Live, Writer};
+use crate::outlet::Outlet;
 use crate::pool::Member;
 use crate::run::{Clocked, Run};
 use crate::session::{Answer, Delivery, Init};
 use crate::template::Template;
 use crate::zygote::{Living, Zygote};
 use base::{Invocation, InvokeError, Start};
-use sandbox::{Program, Role};
+use sandbox::{Exit, Program, Role};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// How long the initialisation may take before the first call; beyond, it is done again as part of that call.
 const INIT_MAX: Duration = Duration::from_secs(10);
 /// How often a zygote is looked for or made before an instance is started without.
 const ZYGOTE_ATTEMPTS_MAX: u32 = 2;
-/// An answer that was sent before the runtime ended may still be on its way through the sockets for so long.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// A response that broke off is most often the runtime's end: so long for the word of that.
+const END_WORD: Duration = Duration::from_secs(1);
 
 pub(crate) struct Instance {
     forge: Arc<Forge>,
@@ -210,7 +211,13 @@ impl Instance {
     }
 
     /// Runs one call, whatever comes of it. With `last` a call that could not be delivered counts as failed.
-    pub(crate) async fn run(&mut self, call: &Invocation, arn: &str, last: bool) -> Result<Run, Undelivered> {
+    pub(crate) async fn run(
+        &mut self,
+        call: &Invocation,
+        outlet: Option<&Arc<Outlet>>,
+        arn: &str,
+        last: bool,
+    ) -> Result<Run, Undelivered> {
         self.writer.0.room().await;
         if matches!(self.stage, Stage::Ready) {
             // What was written while it could not start is part of what the caller should see.
@@ -231,7 +238,7 @@ impl Instance {
             Ok(()) => {
                 let left = limit.saturating_sub(forge.clock.elapsed() - began);
                 let delivery = self.delivery(call, arn, left, start_line);
-                match self.deliver(delivery, left, last).await {
+                match self.deliver(delivery, outlet, left, last).await {
                     Ok(answer) => answer,
                     Err(undelivered) => {
                         self.init = (start == Start::Cold).then_some(init);
@@ -241,7 +248,7 @@ impl Instance {
             }
         };
         let clocked = Clocked { start, started, init, duration: forge.clock.elapsed() - began };
-        Ok(self.finish(call, answer, clocked))
+        Ok(self.finish(call, answer, outlet.map_or(0, |outlet| outlet.sent()), clocked))
     }
 
     /// A runtime that can take a call: at once, or after the initialisation that was too slow is done again.
@@ -283,14 +290,23 @@ impl Instance {
     }
 
     /// Hands the call over and waits for the answer, the runtime's end or the deadline.
-    async fn deliver(&mut self, delivery: Delivery, left: Duration, last: bool) -> Result<Answer, Undelivered> {
+    async fn deliver(
+        &mut self,
+        delivery: Delivery,
+        outlet: Option<&Arc<Outlet>>,
+        left: Duration,
+        last: bool,
+    ) -> Result<Answer, Undelivered> {
         let timed_out = self.time_out();
         let Some(live) = &self.live else { return Err(Undelivered) };
         let start_line = delivery.start_line.clone();
-        let (mut answer, mut exit) = (live.session.offer(delivery), live.exit());
+        let (mut answer, mut exit) = (live.session.offer(delivery, outlet.cloned()), live.exit());
         let failure = tokio::select! {
             biased;
-            Ok(answer) = &mut answer => return Ok(answer),
+            Ok(answer) = &mut answer => match answer {
+                Err(Failure::Truncated) => return Ok(Err(self.broken_off(&mut exit).await)),
+                answer => return Ok(answer),
+            },
             exit = live::ended(&mut exit) => Failure::Exited(exit),
             () = self.forge.clock.sleep(left) => timed_out,
         };
@@ -305,8 +321,14 @@ impl Instance {
                 let last_words = self.forge.clock.sleep(LAST_WORDS);
                 tokio::select! {
                     biased;
-                    Ok(answer) = &mut answer => return Ok(answer),
+                    Ok(answer) = &mut answer => return Ok(answer.map_err(|said| match said {
+                        Failure::Truncated => failure,
+                        said => said,
+                    })),
                     () = last_words => {}
+                }
+                if let Some(failure) = live.session.last_error() {
+                    return Ok(Err(failure));
                 }
             }
             _ => {}
@@ -314,8 +336,17 @@ impl Instance {
         Ok(Err(failure))
     }
 
+    /// Why a response broke off.
+    async fn broken_off(&self, exit: &mut watch::Receiver<Option<Exit>>) -> Failure {
+        tokio::select! {
+            biased;
+            exit = live::ended(exit) => Failure::Exited(exit),
+            () = self.forge.clock.sleep(END_WORD) => Failure::Truncated,
+        }
+    }
+
     /// What the handler wrote before it answered comes before END; then the platform's own lines.
-    fn finish(&mut self, call: &Invocation, answer: Answer, clocked: Clocked) -> Run {
+    fn finish(&mut self, call: &Invocation, answer: Answer, streamed: u64, clocked: Clocked) -> Run {
         let live = self.live.as_ref();
         if let Some(live) = live {
             live.pipes.drain();
@@ -323,7 +354,7 @@ impl Instance {
         // What it shares with its zygote is memory of its own as far as the function can tell.
         let shared = self.zygote.as_ref().map_or(0, |zygote| zygote.memory_mb);
         let memory_mb_peak = (live.map_or(0, Live::memory_mb_peak) + shared).min(self.version.memory_mb);
-        let mut run = Run::new(&self.version, &self.id, call, answer, clocked, memory_mb_peak);
+        let mut run = Run::new(&self.version, &self.id, call, answer, streamed, clocked, memory_mb_peak);
         run.report(&self.writer.0, self.forge.clock.now());
         // An exception of the handler leaves a sound instance; anything else does not.
         if let (Stage::Ready, Err(failure)) = (&self.stage, &run.answer)

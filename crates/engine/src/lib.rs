@@ -2,8 +2,9 @@
 //!
 //! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
 //! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`). An `instance` holds a `live` sandbox: its `session`
-//! is the state machine between a `run` and the `runtime_api`; `relay` leads from inside to the platform; `pipes` and
-//! `log` carry what it writes. `failure` knows how AWS words what goes wrong.
+//! is the state machine between a `run` and the `runtime_api`; what is streamed leaves by the call's `outlet`; `relay`
+//! leads from inside to the platform; `pipes` and `log` carry what it writes. `failure` knows how AWS words what goes
+//! wrong.
 
 #[cfg(test)]
 extern crate self as engine;
@@ -20,6 +21,7 @@ mod interpreters;
 mod live;
 mod log;
 mod nodejs;
+mod outlet;
 pub mod package;
 mod pipes;
 mod pool;

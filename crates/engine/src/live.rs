@@ -9,10 +9,14 @@ use base::port::Clock;
 use sandbox::{Exit, Handle, Raised, Status};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
+
+/// An answer that was sent before the runtime ended may still be on its way through the sockets for so long.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Dropping it kills the sandbox. What it still wrote reaches the log, and its place on the machine is free when it is
 /// gone. (A zygote has no place: it runs nothing.)
@@ -52,9 +56,9 @@ impl Live {
         let (session, init) = Session::new(log);
         let mut servers = JoinSet::new();
         servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone(), clock.clone()));
-        servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock));
+        servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock.clone()));
         let (told, ended) = watch::channel(None);
-        tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place, servers)));
+        tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place), servers, clock));
         guard.disarm();
         Ok(Self { session, init, pipes, handle, exit: ended })
     }
@@ -92,12 +96,15 @@ pub(crate) async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
 const GONE: Exit = Exit { status: Status::Signalled(9), out_of_memory: false, memory_bytes_peak: 0, cpu_us: 0 };
 
 /// Reads what the sandbox writes until it has ended and all is read; then says so. Its servers outlive it: a runtime
-/// that is being killed must not see its connections close and complain of that in the function's log.
+/// that is being killed must not see its connections close and complain of that in the function's log, and what it sent
+/// last is still in them.
 async fn watch_exit(
     exit: oneshot::Receiver<Exit>,
     told: watch::Sender<Option<Exit>>,
     pipes: Arc<Pipes>,
-    held: (Arc<Writer>, Option<Arc<OwnedSemaphorePermit>>, JoinSet<()>),
+    held: (Arc<Writer>, Option<Arc<OwnedSemaphorePermit>>),
+    servers: JoinSet<()>,
+    clock: Arc<dyn Clock>,
 ) {
     let exit = tokio::select! {
         exit = exit => exit.unwrap_or(GONE),
@@ -106,6 +113,8 @@ async fn watch_exit(
     pipes.drain();
     let _ = told.send(Some(exit));
     drop(held);
+    clock.sleep(LAST_WORDS).await;
+    drop(servers);
 }
 
 async fn forever(work: impl Future<Output = ()>) {

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, and the hooks by which ES modules find packages through NODE_PATH.
-const FILES: [(&str, &str); 2] = [
+/// Our side of the Runtime API, what streaming handlers add to it, and the hooks by which ES modules find packages through
+/// NODE_PATH.
+const FILES: [(&str, &str); 3] = [
     ("index.mjs", include_str!("../runtimes/node/bootstrap.mjs")),
+    ("streaming.mjs", include_str!("../runtimes/node/streaming.mjs")),
     ("resolve.mjs", include_str!("../runtimes/node/resolve.mjs")),
 ];
 const NODEJS: Language = Language { name: "Node.js", prefix: "nodejs", suffix: ".x", stand_ins: &[20, 22, 24, 26] };

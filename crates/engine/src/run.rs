@@ -32,6 +32,7 @@ impl Run {
         instance: &str,
         call: &Invocation,
         answer: Answer,
+        streamed: u64,
         clocked: Clocked,
         max_memory_mb: u32,
     ) -> Self {
@@ -53,10 +54,11 @@ impl Run {
             memory_mb: version.memory_mb,
             max_memory_mb,
             bytes_in: call.payload.len() as u64,
-            bytes_out: match &answer {
-                Ok(bytes) => bytes.len() as u64,
-                Err(failure) => failure.error(&call.request_id).body.len() as u64,
-            },
+            bytes_out: streamed
+                + match &answer {
+                    Ok(bytes) => bytes.len() as u64,
+                    Err(failure) => failure.error(&call.request_id).body.len() as u64,
+                },
             start,
             error: answer.as_ref().err().map(|failure| failure.error_type().to_owned()),
         };

@@ -2,7 +2,7 @@
 
 use crate::Version;
 use async_trait::async_trait;
-use base::{Invocation, InvokeError, Outcome, Scope};
+use base::{Invocation, InvokeError, Outcome, Scope, Streamed};
 use std::path::PathBuf;
 
 /// Runs functions. Implemented by [`crate::Engine`].
@@ -10,6 +10,12 @@ use std::path::PathBuf;
 pub trait Runner: Send + Sync {
     /// Runs the function once. The run goes on if the caller stops waiting.
     async fn invoke(&self, call: Invocation) -> Result<Outcome, InvokeError>;
+
+    /// As [`Runner::invoke`], but returns as soon as the response begins, and hands it on as it is made. What answers
+    /// whole is one chunk.
+    async fn stream(&self, call: Invocation) -> Result<Streamed, InvokeError> {
+        self.invoke(call).await.map(Streamed::whole)
+    }
 
     /// Makes a version ready: its code unpacked, its runtime present. Called while the function is `Pending`, and safe
     /// to call again; a version that was never prepared is prepared by its first cold start.

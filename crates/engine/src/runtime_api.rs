@@ -1,7 +1,9 @@
 //! The Lambda Runtime API (2018-06-01), as one instance's runtime sees it on its own loopback.
 //!
-//! Restricted to that instance by construction: the listener is in its network. What is refused: response streaming,
-//! extensions and telemetry, SnapStart's restore calls.
+//! Restricted to that instance by construction: the listener is in its network. What is refused: extensions and telemetry,
+//! SnapStart's restore calls. [`streaming`] takes responses that come in pieces.
+
+mod streaming;
 
 use crate::failure::{Failure, RESPONSE_BYTES_MAX};
 use crate::session::{Delivery, Refusal, Session};
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 
 /// Connections a runtime may hold at once.
 const CONNECTIONS_MAX: usize = 64;
+const RESPONSE: &str = "InvocationResponse";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
@@ -100,24 +103,29 @@ fn next(delivery: Delivery) -> Reply {
 }
 
 async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Reply {
-    const TO: &str = "InvocationResponse";
-    if let Err(refusal) = session.may_answer(id, TO) {
+    if let Err(refusal) = session.may_answer(id, RESPONSE) {
         return refuse(&refusal);
     }
-    if let Some(mode) = request.headers().get(RESPONSE_MODE).filter(|mode| !mode.is_empty()) {
-        let streaming = mode.as_bytes().eq_ignore_ascii_case(b"streaming");
-        let text =
-            if streaming { "response streaming is not offered here yet" } else { "Invalid function response mode" };
-        let _ = session.answer(id, TO, Err(Failure::Unsupported(text)));
-        return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", text);
+    match request.headers().get(RESPONSE_MODE).map(HeaderValue::as_bytes) {
+        None | Some(b"") => {}
+        Some(mode) if mode.eq_ignore_ascii_case(b"streaming") => {
+            return streaming::response(session, id, request).await;
+        }
+        Some(_) => {
+            let _ = session.answer(id, RESPONSE, Err(Failure::ResponseMode));
+            return say(StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", "Invalid function response mode");
+        }
     }
     match body(session, request).await {
-        Ok(bytes) => accept(session.answer(id, TO, Ok(bytes))),
+        Ok(bytes) => accept(session.answer(id, RESPONSE, Ok(bytes))),
         Err(BodyError::Truncated) => truncated(),
-        Err(BodyError::TooLarge) => match session.answer(id, TO, Err(Failure::TooLarge)) {
-            Ok(()) => too_large(),
-            Err(refusal) => refuse(&refusal),
-        },
+        Err(BodyError::TooLarge) => {
+            let failure = Failure::TooLarge { bytes_max: RESPONSE_BYTES_MAX as u64 };
+            match session.answer(id, RESPONSE, Err(failure)) {
+                Ok(()) => too_large(RESPONSE_BYTES_MAX as u64),
+                Err(refusal) => refuse(&refusal),
+            }
+        }
     }
 }
 
@@ -129,7 +137,7 @@ async fn error(session: &Session, id: &str, request: Request<Incoming>) -> Reply
     match reported(session, request).await {
         Ok(failure) => accept(session.answer(id, TO, Err(failure))),
         Err(BodyError::Truncated) => truncated(),
-        Err(BodyError::TooLarge) => too_large(),
+        Err(BodyError::TooLarge) => too_large(RESPONSE_BYTES_MAX as u64),
     }
 }
 
@@ -137,7 +145,7 @@ async fn init_error(session: &Session, request: Request<Incoming>) -> Reply {
     match reported(session, request).await {
         Ok(failure) => accept(session.init_failed(failure)),
         Err(BodyError::Truncated) => truncated(),
-        Err(BodyError::TooLarge) => too_large(),
+        Err(BodyError::TooLarge) => too_large(RESPONSE_BYTES_MAX as u64),
     }
 }
 
@@ -158,6 +166,10 @@ async fn template(session: &Session, request: Request<Incoming>) -> Reply {
 async fn reported(session: &Session, request: Request<Incoming>) -> Result<Failure, BodyError> {
     let from_header = header(request.headers(), ERROR_TYPE);
     let body = body(session, request).await?;
+    Ok(failure(from_header, body))
+}
+
+fn failure(from_header: Option<String>, body: Bytes) -> Failure {
     #[derive(serde::Deserialize)]
     struct Document {
         #[serde(rename = "errorType")]
@@ -165,7 +177,7 @@ async fn reported(session: &Session, request: Request<Incoming>) -> Result<Failu
     }
     let from_body = serde_json::from_slice::<Document>(&body).ok().and_then(|d| d.error_type);
     let error_type = from_body.filter(|t| !t.is_empty()).or(from_header).unwrap_or_else(|| "Unknown".into());
-    Ok(Failure::Reported { error_type: error_type.chars().take(256).collect(), body })
+    Failure::Reported { error_type: error_type.chars().take(256).collect(), body }
 }
 
 enum BodyError {
@@ -209,8 +221,8 @@ fn refuse(refusal: &Refusal) -> Reply {
     }
 }
 
-fn too_large() -> Reply {
-    let text = format!("Exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).");
+fn too_large(bytes_max: u64) -> Reply {
+    let text = format!("Exceeded maximum allowed payload size ({bytes_max} bytes).");
     say(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &text)
 }
 

@@ -3,6 +3,7 @@
 
 use crate::failure::Failure;
 use crate::log::Log;
+use crate::outlet::Outlet;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -21,8 +22,15 @@ pub(crate) struct Delivery {
     pub start_line: String,
 }
 
-/// What the runtime says to a call.
+/// What the runtime says to a call. What it streamed is not in it: that went through the call's outlet.
 pub(crate) type Answer = Result<Bytes, Failure>;
+
+/// Where the answer to a call goes.
+pub(crate) struct Reply {
+    answer: oneshot::Sender<Answer>,
+    /// Where the caller wants the response as it is made.
+    pub outlet: Option<Arc<Outlet>>,
+}
 
 /// How the initialisation came out, as far as the runtime itself tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +49,14 @@ enum State {
     /// It asked for the next call, or will.
     Idle,
     /// A call waits for its `next`.
-    Offered { delivery: Box<Delivery>, reply: oneshot::Sender<Answer> },
+    Offered { delivery: Box<Delivery>, reply: Reply },
     /// It has the call.
-    Running { request_id: String, reply: oneshot::Sender<Answer> },
-    /// It has answered this call and not asked again.
-    Answered { request_id: String },
+    Running { request_id: String, reply: Reply },
+    /// It is streaming its response; who reads that has the reply.
+    Responding { request_id: String },
+    /// It has answered this call and not asked again. What it streamed is over only then: the handler may still be at
+    /// work, and the answer is held.
+    Answered { request_id: String, held: Option<(Reply, Answer)> },
 }
 
 impl State {
@@ -56,6 +67,7 @@ impl State {
             Self::Broken => "InitError",
             Self::Idle | Self::Offered { .. } => "Ready",
             Self::Running { .. } => "Running",
+            Self::Responding { .. } => "InvocationResponse",
             Self::Answered { .. } => "ResponseSent",
         }
     }
@@ -89,8 +101,9 @@ impl Session {
     }
 
     /// Puts a call where the next `next` finds it. The receiver errs if the session goes away.
-    pub(crate) fn offer(&self, delivery: Delivery) -> oneshot::Receiver<Answer> {
-        let (reply, answer) = oneshot::channel();
+    pub(crate) fn offer(&self, delivery: Delivery, outlet: Option<Arc<Outlet>>) -> oneshot::Receiver<Answer> {
+        let (answer, receiver) = oneshot::channel();
+        let reply = Reply { answer, outlet };
         let mut state = self.state.lock();
         debug_assert!(matches!(*state, State::Idle | State::Answered { .. }), "one call at a time");
         let ready = matches!(*state, State::Idle);
@@ -99,7 +112,7 @@ impl Session {
         if ready {
             self.offered.notify_one();
         }
-        answer
+        receiver
     }
 
     /// Takes an offered call back; false if the runtime already has it.
@@ -126,10 +139,15 @@ impl Session {
     fn ask(&self) -> Result<(), Refusal> {
         let mut state = self.state.lock();
         match &*state {
-            State::Broken | State::Running { .. } => Err(Refusal::State { from: state.name(), to: "Ready" }),
+            State::Broken | State::Running { .. } | State::Responding { .. } => {
+                Err(Refusal::State { from: state.name(), to: "Ready" })
+            }
             State::Idle | State::Offered { .. } => Ok(()),
             State::Answered { .. } => {
-                *state = State::Idle;
+                if let State::Answered { held: Some((reply, answer)), .. } = std::mem::replace(&mut *state, State::Idle)
+                {
+                    let _ = reply.answer.send(answer);
+                }
                 Ok(())
             }
             State::Starting { .. } => {
@@ -160,7 +178,9 @@ impl Session {
     pub(crate) fn may_answer(&self, request_id: &str, to: &'static str) -> Result<(), Refusal> {
         match &*self.state.lock() {
             State::Running { request_id: running, .. } if running == request_id => Ok(()),
-            state @ State::Answered { request_id: answered } if answered == request_id => {
+            state @ (State::Answered { request_id: answered, .. } | State::Responding { request_id: answered })
+                if answered == request_id =>
+            {
                 Err(Refusal::State { from: state.name(), to })
             }
             _ => Err(Refusal::RequestId),
@@ -171,9 +191,9 @@ impl Session {
     pub(crate) fn answer(&self, request_id: &str, to: &'static str, answer: Answer) -> Result<(), Refusal> {
         self.may_answer(request_id, to)?;
         let mut state = self.state.lock();
-        match std::mem::replace(&mut *state, State::Answered { request_id: request_id.to_owned() }) {
+        match std::mem::replace(&mut *state, State::Answered { request_id: request_id.to_owned(), held: None }) {
             State::Running { request_id: running, reply } if running == request_id => {
-                let _ = reply.send(answer);
+                let _ = reply.answer.send(answer);
                 Ok(())
             }
             // Another answer, sent at the same time, was faster.
@@ -205,6 +225,44 @@ impl Session {
     /// Why it cannot be copied, if it said so.
     pub(crate) fn refused(&self) -> Option<String> {
         self.refused.lock().clone()
+    }
+
+    /// `POST response` by a runtime that streams: from here on nothing else answers this call but [`Session::end`].
+    pub(crate) fn begin(&self, request_id: &str, to: &'static str) -> Result<Reply, Refusal> {
+        self.may_answer(request_id, to)?;
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Responding { request_id: request_id.to_owned() }) {
+            State::Running { request_id: running, reply } if running == request_id => Ok(reply),
+            other => {
+                let from = other.name();
+                *state = other;
+                Err(Refusal::State { from, to })
+            }
+        }
+    }
+
+    /// The streamed response has ended. Well, or with an error of the handler: the run is over when the runtime asks for
+    /// the next call. Otherwise at once.
+    pub(crate) fn end(&self, reply: Reply, answer: Answer) {
+        let mut state = self.state.lock();
+        let State::Responding { request_id } = &mut *state else { return };
+        let request_id = std::mem::take(request_id);
+        let held = match &answer {
+            Ok(_) | Err(Failure::Reported { .. }) => Some((reply, answer)),
+            Err(_) => {
+                let _ = reply.answer.send(answer);
+                None
+            }
+        };
+        *state = State::Answered { request_id, held };
+    }
+
+    /// The error that the runtime reported before it ended without a word more.
+    pub(crate) fn last_error(&self) -> Option<Failure> {
+        match &*self.state.lock() {
+            State::Answered { held: Some((_, Err(failure))), .. } => Some(failure.clone()),
+            _ => None,
+        }
     }
 
     /// `POST init/error`.

@@ -7,14 +7,16 @@ use crate::{Gate, body, reply};
 use base::port::{Access, Credential};
 use base::{Caller, Region, Scope};
 use bytes::Bytes;
-use http::Response;
+use futures::StreamExt;
 use http::request::Parts;
-use http_body::Body as _;
+use http::{Response, StatusCode};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
-use room::{Context, Fault, Room};
+use room::{Body, Context, Fault, Room};
 use tokio::sync::SemaphorePermit;
 use wire::sigv4::{self, Parsed};
-use wire::{Labels, Operation, Service};
+use wire::{EventStream, Labels, Operation, Service};
 
 /// Smaller bodies than this are not counted against the budget below.
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -22,15 +24,18 @@ const SMALL_BODY_BYTES: usize = 64 << 10;
 pub const BUFFERED_BYTES_MAX: usize = 256 << 20;
 
 impl Gate {
-    pub(crate) async fn call(&self, room: &dyn Room, asked: Asked) -> Response<Bytes> {
+    pub(crate) async fn call(&self, room: &dyn Room, asked: Asked) -> Response<Body> {
         let request_id = asked.request_id.clone();
         match self.run(room, asked).await {
             Ok(reply) => reply,
-            Err(fault) => wire::encode_fault(room.service(), reply::logged(fault, &request_id), &request_id),
+            Err(fault) => {
+                let fault = reply::logged(fault, &request_id);
+                wire::encode_fault(room.service(), fault, &request_id).map(room::full)
+            }
         }
     }
 
-    async fn run(&self, room: &dyn Room, asked: Asked) -> Result<Response<Bytes>, Fault> {
+    async fn run(&self, room: &dyn Room, asked: Asked) -> Result<Response<Body>, Fault> {
         let Asked { parts, body, host, request_id, source_ip } = asked;
         let service = room.service();
         let (operation, labels, signature, credential) = match self.recognise(service, &parts).await {
@@ -47,8 +52,13 @@ impl Gate {
         let context = Context { caller: caller.clone(), request_id: request_id.clone(), host, source_ip };
         let prepared = room.prepare(context, operation, decoded)?;
         self.authorise(&caller, &prepared.access).await?;
-        let done = prepared.run.await?;
-        Ok(wire::encode(service, operation, done, &request_id))
+        let mut done = prepared.run.await?;
+        let events = done.events.take();
+        let reply = wire::encode(service, operation, done, &request_id);
+        Ok(match events {
+            Some(events) if reply.status() != StatusCode::NO_CONTENT => reply.map(|_| frames(events)),
+            _ => reply.map(room::full),
+        })
     }
 
     /// What can be said before the body is read: which operation, and signed with a key that exists. So strangers
@@ -126,6 +136,12 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// An event stream as a body.
+fn frames(events: EventStream) -> Body {
+    let frames = events.into_stream().map(|event| Ok(Frame::data(event.frame())));
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// The signature, which must be for the service that answers.

@@ -37,7 +37,7 @@ impl Gate {
         let service = signed_for(&asked.parts).map(|s| s.into_owned());
         let head = Head { parts: &asked.parts, host: &asked.host, signed_for: service.as_deref() };
         match self.destination(head) {
-            Destination::Room(room) => self.call(room, asked).await.map(room::full),
+            Destination::Room(room) => self.call(room, asked).await,
             Destination::Door(door) => {
                 let Asked { parts, body, request_id, source_ip, .. } = asked;
                 let request = Request::from_parts(parts, http_body_util::BodyExt::boxed_unsync(body));

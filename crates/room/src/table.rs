@@ -86,11 +86,11 @@ impl<R: Send + Sync + 'static> Table<R> {
             let reply = run(room, cx, input);
             let run = Box::pin(async move {
                 let mut output = reply.await.map_err(Into::into)?;
-                let payload = output.take_payload();
+                let (payload, events) = (output.take_payload(), output.take_events());
                 let status = output.status();
                 let output = serde_json::to_value(&output)
                     .map_err(|e| Fault::new("InternalFailure", 500, "The reply could not be written.").because(e))?;
-                Ok(Encoded { output, payload, status })
+                Ok(Encoded { output, payload, events, status })
             });
             Ok(Prepared { access, run })
         });

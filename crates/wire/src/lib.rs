@@ -5,6 +5,7 @@
 
 mod blob;
 pub mod codec;
+mod events;
 mod message;
 mod route;
 pub mod sigv4;
@@ -13,6 +14,7 @@ mod times;
 
 pub use blob::Blob;
 pub use codec::{decode, encode, encode_fault};
+pub use events::{EVENT_STREAM_TYPE, Event, EventStream};
 pub use message::{Decoded, Empty, Encoded, Fault, Input, Output};
 pub use route::{Labels, RouteError};
 pub use table::{Operation, Protocol, Service};

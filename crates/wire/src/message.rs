@@ -1,5 +1,6 @@
 //! Requests and replies on their way between HTTP and a room.
 
+use crate::EventStream;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -15,12 +16,14 @@ pub struct Decoded {
 }
 
 /// A reply before its protocol has put it together.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Encoded {
     /// Members by their model names, but for a blob that is the whole HTTP body.
     pub output: Value,
     /// The HTTP body, where the model says that a blob member is the payload.
     pub payload: Option<Bytes>,
+    /// The HTTP body, where the model says that it is an event stream.
+    pub events: Option<EventStream>,
     /// Replaces the model's status (`Invoke`: 200, 202 or 204 by kind).
     pub status: Option<u16>,
 }
@@ -33,6 +36,10 @@ pub trait Input: DeserializeOwned + Send + 'static {
 /// A generated reply structure.
 pub trait Output: Serialize + Send + 'static {
     fn take_payload(&mut self) -> Option<Bytes> {
+        None
+    }
+    /// `None` unless the model has an event stream.
+    fn take_events(&mut self) -> Option<EventStream> {
         None
     }
     /// A reply member bound to the HTTP status code (`statusCode` location), if the model has one.

@@ -212,7 +212,7 @@ fn replies_are_put_together() {
     };
     use wire::Output;
     let (payload, status) = (output.take_payload(), output.status());
-    let encoded = Encoded { output: serde_json::to_value(&output).expect("JSON"), payload, status };
+    let encoded = Encoded { output: serde_json::to_value(&output).expect("JSON"), payload, status, ..Encoded::default() };
     let reply = wire::encode(LAMBDA, operation, encoded, "id-1");
     assert_eq!((reply.status().as_u16(), &reply.body()[..]), (202, &b"{}"[..]));
     assert_eq!(reply.headers()["x-amz-executed-version"], "$LATEST");
@@ -220,7 +220,7 @@ fn replies_are_put_together() {
     assert_eq!(reply.headers()["content-type"], "application/json");
 
     let operation = LAMBDA.operation("DeleteFunction").expect("there");
-    let encoded = Encoded { output: json!({}), payload: None, status: Some(204) };
+    let encoded = Encoded { output: json!({}), status: Some(204), ..Encoded::default() };
     let reply = wire::encode(LAMBDA, operation, encoded, "id");
     assert!(reply.body().is_empty() && !reply.headers().contains_key("content-type"));
 

@@ -98,6 +98,14 @@ fn function_operations(t: Table<Functions>) -> Table<Functions> {
             |cx, i: &s::InvocationRequest| on(cx, "lambda:InvokeFunction", &i.function_name, i.qualifier.as_deref()),
             invoke::invoke,
         )
+        .large_op(
+            "InvokeWithResponseStream",
+            INVOKE_BODY_BYTES_MAX,
+            |cx, i: &s::InvokeWithResponseStreamRequest| {
+                on(cx, "lambda:InvokeFunction", &i.function_name, i.qualifier.as_deref())
+            },
+            invoke::invoke_with_response_stream,
+        )
         .op("ListFunctions", |_, _: &s::ListFunctionsRequest| everywhere("lambda:ListFunctions"), read::list_functions);
     let t = function_op!(t, "GetFunction", s::GetFunctionRequest, read::get_function, q);
     let t = function_op!(

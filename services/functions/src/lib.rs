@@ -12,6 +12,7 @@ mod code;
 mod error;
 mod events;
 pub mod model;
+mod prelude;
 mod records;
 mod store;
 mod url;

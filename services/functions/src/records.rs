@@ -121,6 +121,9 @@ pub struct Url {
     pub id: String,
     /// `NONE` or `AWS_IAM`
     pub auth: String,
+    /// `RESPONSE_STREAM`, or `BUFFERED`.
+    #[serde(default)]
+    pub streams: bool,
     pub cors: Option<crate::api::shapes::Cors>,
     pub created: Timestamp,
     pub modified: Timestamp,

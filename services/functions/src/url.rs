@@ -3,6 +3,7 @@
 mod cors;
 mod event;
 mod reply;
+mod stream;
 
 use crate::Functions;
 use crate::code;
@@ -154,9 +155,17 @@ impl UrlDoor {
             client_context: None,
             trace_id: parts.headers.get("x-amzn-trace-id").and_then(|v| v.to_str().ok()).map(str::to_owned),
         };
-        match self.functions.runner.invoke(call).await.map(|outcome| outcome.result) {
-            Ok(Ok(payload)) => reply::interpret(&payload).unwrap_or_else(bad_gateway),
-            Ok(Err(_)) => bad_gateway(),
+        let runner = &self.functions.runner;
+        let reply = if found.url.streams {
+            match runner.stream(call).await {
+                Ok(streamed) => Ok(stream::interpret(streamed).await),
+                Err(error) => Err(error),
+            }
+        } else {
+            runner.invoke(call).await.map(|outcome| reply::interpret(&outcome.result.ok()?))
+        };
+        match reply {
+            Ok(reply) => reply.unwrap_or_else(bad_gateway),
             Err(InvokeError::Throttled { .. }) => message(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded."),
             Err(InvokeError::NotFound(_)) => message(StatusCode::NOT_FOUND, "Not Found"),
             Err(InvokeError::NotReady(why) | InvokeError::Unavailable(why)) => {

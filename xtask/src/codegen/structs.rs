@@ -24,7 +24,7 @@ pub fn write(model: &Model, operations: &BTreeSet<&str>) -> Result<String> {
     let mut out = String::from("use serde::{Deserialize, Serialize};\n");
     for name in all {
         let shape = &model.shapes[name];
-        if shape.kind == "structure" && !shape.document {
+        if shape.kind == "structure" && !shape.document && !shape.eventstream {
             let (input, output) = (inputs.contains(name), outputs.contains(name));
             let both = nested.contains(name);
             structure(&mut out, model, name, shape, (input || both, output || both))
@@ -38,12 +38,18 @@ pub fn write(model: &Model, operations: &BTreeSet<&str>) -> Result<String> {
 fn structure(out: &mut String, model: &Model, name: &str, shape: &Shape, (read, write): (bool, bool)) -> Result<()> {
     let read = if read { ", Deserialize" } else { "" };
     let write = if write { ", Serialize" } else { "" };
-    let _ = writeln!(out, "\n#[derive(Clone, Debug, Default, PartialEq{read}{write})]\npub struct {name} {{");
+    // A stream can neither be copied nor compared.
+    let traits = if event_stream(model, shape).is_some() { "Debug, Default" } else { "Clone, Debug, Default, PartialEq" };
+    let _ = writeln!(out, "\n#[derive({traits}{read}{write})]\npub struct {name} {{");
     for (member_name, member) in &shape.members {
         let required = shape.required.contains(member_name);
         let field = snake(member_name);
         if is_payload_blob(model, shape, member_name) {
             let _ = writeln!(out, "    /// The HTTP body.\n    #[serde(skip)]\n    pub {field}: bytes::Bytes,");
+            continue;
+        }
+        if model.shapes[&member.shape].eventstream {
+            let _ = writeln!(out, "    /// The HTTP body.\n    #[serde(skip)]\n    pub {field}: wire::EventStream,");
             continue;
         }
         let ty = rust_type(model, member)?;
@@ -78,6 +84,12 @@ fn traits(out: &mut String, name: &str, shape: &Shape, model: &Model, input: boo
                  Some(std::mem::take(&mut self.{p}))\n    }}\n"
             )
         });
+        if let Some(field) = event_stream(model, shape).map(snake) {
+            body += &format!(
+                "    fn take_events(&mut self) -> Option<wire::EventStream> {{\n        \
+                 Some(std::mem::take(&mut self.{field}))\n    }}\n"
+            );
+        }
         if let Some((status, _)) = shape.members.iter().find(|(_, m)| is_status(m)) {
             let field = snake(status);
             body += &format!(
@@ -91,6 +103,11 @@ fn traits(out: &mut String, name: &str, shape: &Shape, model: &Model, input: boo
 
 fn is_status(member: &Member) -> bool {
     member.location.as_deref() == Some("statusCode")
+}
+
+/// The member that is an event stream.
+fn event_stream<'s>(model: &Model, shape: &'s Shape) -> Option<&'s str> {
+    shape.members.iter().find(|(_, m)| model.shapes[&m.shape].eventstream).map(|(name, _)| name.as_str())
 }
 
 fn is_payload_blob(model: &Model, shape: &Shape, member: &str) -> bool {

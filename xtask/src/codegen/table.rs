@@ -153,7 +153,6 @@ impl<'m> Shapes<'m> {
         let (min, max) = (size(&shape.min).filter(|n| *n > 0), size(&shape.max));
         let used = |m: &'m Option<Box<Use>>| m.as_deref().context("lacks the shape of its content");
         Ok(match shape.kind.as_str() {
-            _ if shape.eventstream => bail!("event streams are not there yet"),
             "structure" if shape.document => Kind::Document,
             "structure" => {
                 Kind::Structure { members: self.members(shape)?.leak(), payload: shape.payload.as_deref().map(keep) }

@@ -163,7 +163,7 @@ fn output(service: &Service, result: Value, response: &Response) -> Result<(), S
             status = output[member.name].as_u64().map(|s| s as u16);
         }
     }
-    let encoded = Encoded { output, payload: payload.map(Bytes::from), status };
+    let encoded = Encoded { output, payload: payload.map(Bytes::from), events: None, status };
     let reply = wire::encode(service, operation, encoded, "id");
     if reply.status().as_u16() != response.status_code {
         return Err(format!("status {}", reply.status()));

@@ -31,7 +31,6 @@ const HandlerNotFound = fault("HandlerNotFound");
 const MalformedHandlerName = fault("MalformedHandlerName");
 const UserCodeSyntaxError = fault("UserCodeSyntaxError");
 const MalformedStreamingHandler = fault("MalformedStreamingHandler");
-const InvalidStreamingOperation = fault("InvalidStreamingOperation");
 const UnhandledPromiseRejection = fault("UnhandledPromiseRejection");
 const CallbackHandlerDeprecated = fault("CallbackHandlerDeprecated");
 const NodeJsExit = fault("NodeJsExit");
@@ -147,8 +146,25 @@ class Api {
     const posted = this.#send(`${head}Content-Length: ${bytes.length}\r\n\r\n`, bytes);
     if (thenNext && bytes.length <= JOIN_BYTES_MAX) this.#next = this.#ask();
     this.#socket.uncork();
-    const { status, body: said } = await posted;
-    if (status !== 202) throw new Error(`the Runtime API answered ${status}: ${said}`);
+    await this.#taken(posted);
+  }
+
+  /** Sends a part of a request; `callback` is told when the system has taken it. */
+  part(pieces, callback) {
+    this.#socket.cork();
+    for (const piece of pieces) this.#socket.write(piece);
+    this.#socket.write("", callback);
+    this.#socket.uncork();
+  }
+
+  /** Sends the last part of a request and waits until the platform has taken it all. */
+  async last(...pieces) {
+    await this.#taken(this.#send(...pieces));
+  }
+
+  async #taken(posted) {
+    const { status, body } = await posted;
+    if (status !== 202) throw new Error(`the Runtime API answered ${status}: ${body}`);
   }
 
   #send(...parts) {
@@ -195,6 +211,7 @@ class Api {
 // --- the function's module ----------------------------------------------------------------------------------------
 
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
+const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
 
 /** What streaming handlers find: `awslambda.streamifyResponse` and `awslambda.HttpResponseStream`. */
 function setUpStreaming() {
@@ -206,7 +223,8 @@ function setUpStreaming() {
     };
     return stream;
   };
-  const streamifyResponse = (handler) => Object.assign(handler, { [STREAMING]: "response" });
+  const streamifyResponse = (handler, options) =>
+    Object.assign(handler, { [STREAMING]: "response", [HIGH_WATER_MARK]: options?.highWaterMark });
   globalThis.awslambda = { streamifyResponse, HttpResponseStream: { from } };
 }
 
@@ -413,46 +431,25 @@ async function runAsync(handler, call, event, headers) {
   }
 }
 
-/** A streaming handler's answer is collected and sent whole, as for a buffered invocation. */
 async function runStreaming(handler, call, event, headers) {
-  const { Writable } = await import("node:stream");
-  const chunks = [];
-  const bytes = (chunk) => (typeof chunk === "string" || chunk instanceof Uint8Array ? Buffer.from(chunk) : Buffer.from(JSON.stringify(chunk)));
-  const stream = new Writable({
-    decodeStrings: false,
-    objectMode: true,
-    write(chunk, encoding, callback) {
-      chunks.push(typeof chunk === "string" ? Buffer.from(chunk, encoding) : bytes(chunk));
-      callback();
-    },
-  });
-  const { write, end } = stream;
-  let begun = false;
-  const begin = () => {
-    if (begun) return;
-    begun = true;
-    stream._onBeforeFirstWrite?.((chunk) => chunks.push(bytes(chunk)));
-  };
-  stream.write = (...parts) => (begin(), write.apply(stream, parts));
-  stream.end = (...parts) => (parts[0] !== undefined && typeof parts[0] !== "function" && begin(), end.apply(stream, parts));
-  stream.setContentType = () => {
-    if (begun) throw new InvalidStreamingOperation("Cannot set content-type, too late.");
-  };
-  const ended = new Promise((resolve, reject) => stream.once("finish", resolve).once("error", reject));
-  ended.catch(() => {});
-  whenIdle = () => call.fail(stream.writableEnded ? exited() : "Response stream is not finished.");
+  const context = contextOf(headers);
+  const waits = { enumerable: true, get: () => call.waits, set: (value) => (call.waits = value) };
+  Object.defineProperty(context, "callbackWaitsForEmptyEventLoop", waits);
+  whenIdle = () => (call.answered ? call.over({ waits: false }) : call.fail("Response stream is not finished."));
   try {
-    const result = handler(event(), stream, contextOf(headers));
+    const result = handler(event(), call.stream, context);
     if (typeof result?.then !== "function") throw "Streaming does not support non-async handlers.";
     if ((await result) !== undefined) console.warn("Streaming handlers ignore return values.");
-    await ended;
-    call.respond(Buffer.concat(chunks));
+    await call.finished;
+    call.over();
   } catch (error) {
     call.fail(error);
   }
 }
 
 let handler;
+/** Makes the calls of a streaming handler. */
+let StreamingCall;
 
 function takeCall() {
   setImmediate(async () => {
@@ -463,9 +460,14 @@ function takeCall() {
     const trace = headers["lambda-runtime-trace-id"];
     if (trace) process.env._X_AMZN_TRACE_ID = trace;
     else delete process.env._X_AMZN_TRACE_ID;
-    const call = (current = new Call(requestId));
-    const run = handler[STREAMING] ? runStreaming : ASYNC_ONLY ? runAsync : runWithCallback;
-    run(handler, call, () => JSON.parse(body), headers);
+    const event = () => JSON.parse(body);
+    if (StreamingCall) {
+      current = new StreamingCall(requestId, handler[HIGH_WATER_MARK]);
+      runStreaming(handler, current, event, headers);
+    } else {
+      current = new Call(requestId);
+      (ASYNC_ONLY ? runAsync : runWithCallback)(handler, current, event, headers);
+    }
   });
 }
 
@@ -498,6 +500,10 @@ process.on("beforeExit", () => whenIdle());
 
 try {
   handler = await findHandler(process.cwd(), process.env._HANDLER);
+  if (handler[STREAMING]) {
+    const { streamingCalls } = await import("/var/runtime/streaming.mjs");
+    StreamingCall = streamingCalls({ api, errorDocument, logError, next: takeCall, idle: (then) => (whenIdle = then) });
+  }
   takeCall();
 } catch (error) {
   die("Uncaught Exception", error, 129);

@@ -1,6 +1,8 @@
 //! A driver without sandboxes: each "runtime" is a task that speaks the Runtime API and does what the function's
 //! handler is named after.
 
+mod streams;
+
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use sandbox::{Control, Driver, Error, Exit, Handle, Promise, Raised, Spec, Status};
@@ -19,6 +21,8 @@ pub struct FakeDriver {
     raised: AtomicUsize,
     alive: Arc<AtomicUsize>,
     alive_max: AtomicUsize,
+    /// What handlers that wait for a word wait for.
+    word: Arc<Notify>,
 }
 
 impl FakeDriver {
@@ -28,6 +32,11 @@ impl FakeDriver {
 
     pub fn alive(&self) -> usize {
         self.alive.load(Ordering::SeqCst)
+    }
+
+    /// Lets a handler that waits go on.
+    pub fn say_the_word(&self) {
+        self.word.notify_one();
     }
 
     pub fn alive_max(&self) -> usize {
@@ -84,6 +93,7 @@ impl Driver for FakeDriver {
             framed: Mutex::new(File::from(std::os::fd::OwnedFd::from(framed))),
             stream: None,
             last: "none".into(),
+            word: self.word.clone(),
         };
         let killer = Arc::new(Killer(Notify::new()));
         let (told, exit) = oneshot::channel();
@@ -114,6 +124,7 @@ struct Runtime {
     stream: Option<TcpStream>,
     /// The call before this one.
     last: String,
+    word: Arc<Notify>,
 }
 
 type End = (Status, bool);
@@ -150,6 +161,12 @@ impl Runtime {
                 self.framed.lock().write_all(&bytes).expect("writes");
             }
             let response = format!("runtime/invocation/{id}/response");
+            if word.starts_with("stream") {
+                match self.stream(word, &id).await {
+                    Some(end) => return end,
+                    None => continue,
+                }
+            }
             match word {
                 "slow" => std::future::pending().await,
                 "pause" => {
@@ -213,17 +230,25 @@ impl Runtime {
     /// One request and its reply; an empty head where the connection broke.
     async fn exchange(&mut self, method: &str, path: &str, body: &str) -> (String, String) {
         let path = format!("/2018-06-01/{path}").replace("/2018-06-01/..", "");
-        let mut stream = match self.stream.take() {
+        let mut stream = self.connection().await;
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(body.as_bytes()).await;
+        self.reply(stream).await
+    }
+
+    async fn connection(&mut self) -> TcpStream {
+        match self.stream.take() {
             Some(stream) => stream,
             None => {
                 let stream = TcpStream::connect(self.api).await.expect("connects");
                 stream.set_nodelay(true).expect("sets");
                 stream
             }
-        };
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
-        let _ = stream.write_all(head.as_bytes()).await;
-        let _ = stream.write_all(body.as_bytes()).await;
+        }
+    }
+
+    async fn reply(&mut self, mut stream: TcpStream) -> (String, String) {
         let mut bytes = Vec::new();
         let head_end = loop {
             if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {

@@ -79,7 +79,7 @@ impl Room for Toy {
                 "Wait" => tokio::time::sleep(Duration::from_millis(300)).await,
                 _ => {}
             }
-            Ok(Encoded { output: json!({"text": said}), payload: None, status: None })
+            Ok(Encoded { output: json!({"text": said}), ..Encoded::default() })
         };
         Ok(Prepared { access, run: Box::pin(run) })
     }

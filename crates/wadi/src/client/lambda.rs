@@ -178,6 +178,13 @@ impl Client {
         Ok(config["FunctionUrl"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Lets the function's URL answer while the function still writes.
+    pub async fn stream_url(&self, name: &str) -> Result<()> {
+        let path = format!("/2021-10-31/functions/{}/url", encoded(name));
+        let input = json!({ "InvokeMode": "RESPONSE_STREAM" });
+        self.lambda("UpdateFunctionUrlConfig", Method::PUT, path, Some(&input)).await.map(drop)
+    }
+
     /// Adds a statement to the function's policy, unless one of that id is there.
     pub async fn allow(&self, name: &str, permission: &Value) -> Result<()> {
         let path = function_path(name, "/policy");

@@ -54,6 +54,9 @@ pub struct Deploy {
     /// Give it no URL
     #[arg(long)]
     no_url: bool,
+    /// Let its URL answer while the function still writes (InvokeMode RESPONSE_STREAM)
+    #[arg(long, conflicts_with = "no_url")]
+    stream: bool,
     /// The role it runs as [default for a new function: one named after it]
     #[arg(long, value_name = "ARN")]
     role: Option<String>,
@@ -69,6 +72,8 @@ pub struct Plan {
     pub environment: BTreeMap<String, String>,
     pub role: Option<String>,
     pub url: bool,
+    /// The URL streams; else it is as it is.
+    pub stream: bool,
 }
 
 /// What came of it.
@@ -99,6 +104,7 @@ pub async fn run(deploy: Deploy, client: &Client, json: bool) -> Result<()> {
         environment: deploy.environment.into_iter().collect(),
         role: deploy.role,
         url: !deploy.no_url,
+        stream: deploy.stream,
     };
     let deployed = put(client, &plan, &package).await?;
     if json {
@@ -156,6 +162,9 @@ pub async fn put(client: &Client, plan: &Plan, package: &Package) -> Result<Depl
     work.now(format!("deploying {name}: waiting until it is active"));
     let function = client.settled(name).await?;
     let function_url = if plan.url { Some(client.open_url(name).await?) } else { None };
+    if plan.stream {
+        client.stream_url(name).await?;
+    }
     work.done(format!("{name} is active"));
     Ok(Deployed { function, created, function_url })
 }

@@ -1,4 +1,4 @@
-//! Invoke: run and wait, leave an event, or only ask whether it could run.
+//! Invoke: run and wait, leave an event, or only ask whether it could run; and the same with the response in pieces.
 
 use super::shapes as s;
 use crate::Functions;
@@ -6,14 +6,18 @@ use crate::catalog::not_invocable;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::model::{EVENT_BYTES_MAX, LATEST, PAYLOAD_BYTES_MAX, name};
+use crate::prelude;
 use crate::store::resolve;
-use base::{FunctionRef, Invocation, Mode, Source};
+use base::{FunctionRef, Invocation, InvokeError, Mode, Outcome, Source, Streamed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::StreamExt;
 use room::Context;
 use serde_json::value::RawValue;
+use std::future::ready;
 use std::sync::Arc;
+use wire::{EVENT_STREAM_TYPE, Event, EventStream};
 
 /// The longest client context, in base64.
 const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
@@ -29,13 +33,76 @@ pub async fn invoke(room: Arc<Functions>, cx: Context, input: s::InvocationReque
     let client_context = input.client_context.as_deref().map(client_context).transpose()?;
     match input.invocation_type.as_deref() {
         Some("Event") => accept(&room, &cx, named, &input.payload).await,
-        Some("DryRun") => rehearse(&room, &named).await,
+        Some("DryRun") => {
+            let executed_version = Some(rehearse(&room, &named).await?);
+            Ok(s::InvocationResponse { status_code: Some(204), executed_version, ..s::InvocationResponse::default() })
+        }
         _ => {
             let payload = check_payload(&input.payload, PAYLOAD_BYTES_MAX)?;
             let tail = input.log_type.as_deref() == Some("Tail");
             run(&room, &cx, named, payload, client_context, tail).await
         }
     }
+}
+
+pub async fn invoke_with_response_stream(
+    room: Arc<Functions>,
+    cx: Context,
+    input: s::InvokeWithResponseStreamRequest,
+) -> Result<s::InvokeWithResponseStreamResponse> {
+    if input.tenant_id.is_some() {
+        return Err(Error::unsupported("TenantId"));
+    }
+    let named = name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
+    let client_context = input.client_context.as_deref().map(client_context).transpose()?;
+    let mut reply = s::InvokeWithResponseStreamResponse { status_code: Some(204), ..Default::default() };
+    if input.invocation_type.as_deref() == Some("DryRun") {
+        reply.executed_version = Some(rehearse(&room, &named).await?);
+        return Ok(reply);
+    }
+    let payload = check_payload(&input.payload, PAYLOAD_BYTES_MAX)?;
+    let tail = input.log_type.as_deref() == Some("Tail");
+    let streamed = room.runner.stream(call(&cx, named, payload, client_context)).await?;
+    reply.status_code = Some(200);
+    reply.executed_version = Some(streamed.executed_version.clone());
+    reply.response_stream_content_type = Some(EVENT_STREAM_TYPE.into());
+    reply.event_stream = events(streamed, tail);
+    Ok(reply)
+}
+
+/// The response as it comes, then what came of the run.
+fn events(streamed: Streamed, tail: bool) -> EventStream {
+    let Streamed { head, chunks, outcome, .. } = streamed;
+    let prelude = futures::stream::iter(head.as_ref().and_then(prelude::write));
+    // Where the response broke off, the last event says why.
+    let chunks = chunks.filter_map(|piece| ready(piece.ok()));
+    let pieces = prelude.chain(chunks).map(|piece| Event::blob("PayloadChunk", piece));
+    let last = futures::stream::once(async move { Event::json("InvokeComplete", &complete(outcome.await, tail)) });
+    EventStream::new(pieces.chain(last))
+}
+
+fn complete(outcome: Result<Outcome, InvokeError>, tail: bool) -> s::InvokeWithResponseStreamCompleteEvent {
+    match outcome {
+        Ok(outcome) => {
+            let error = outcome.result.err();
+            s::InvokeWithResponseStreamCompleteEvent {
+                error_details: error.as_ref().map(|e| String::from_utf8_lossy(&e.body).into_owned()),
+                error_code: error.map(|e| e.error_type),
+                log_result: tail.then(|| STANDARD.encode(&outcome.log_tail)),
+            }
+        }
+        // The head has gone out as a success.
+        Err(error) => s::InvokeWithResponseStreamCompleteEvent {
+            error_code: Some("ServiceException".into()),
+            error_details: Some(error.to_string()),
+            log_result: None,
+        },
+    }
+}
+
+fn call(cx: &Context, function: FunctionRef, payload: Bytes, client_context: Option<String>) -> Invocation {
+    let request_id = cx.request_id.clone();
+    Invocation { function, request_id, payload, mode: Mode::Wait, client_context, trace_id: None }
 }
 
 /// `RequestResponse`: the run's outcome is the reply; a function's own error is a 200 with a header.
@@ -47,15 +114,7 @@ async fn run(
     client_context: Option<String>,
     tail: bool,
 ) -> Result<s::InvocationResponse> {
-    let call = Invocation {
-        function,
-        request_id: cx.request_id.clone(),
-        payload,
-        mode: Mode::Wait,
-        client_context,
-        trace_id: None,
-    };
-    let outcome = room.runner.invoke(call).await?;
+    let outcome = room.runner.invoke(call(cx, function, payload, client_context)).await?;
     let (payload, function_error) = match outcome.result {
         Ok(payload) => (payload, None),
         Err(error) => (error.body, Some(error.kind.to_owned())),
@@ -89,12 +148,11 @@ async fn accept(room: &Functions, cx: &Context, named: FunctionRef, payload: &By
     Ok(s::InvocationResponse { status_code: Some(202), ..s::InvocationResponse::default() })
 }
 
-/// `DryRun`: the caller may (the gate has asked) and the function is there.
-async fn rehearse(room: &Functions, named: &FunctionRef) -> Result<s::InvocationResponse> {
+/// `DryRun`: the caller may (the gate has asked) and the function is there. The version that would run.
+async fn rehearse(room: &Functions, named: &FunctionRef) -> Result<String> {
     let found = room.store.transact(|tx| async move { resolve(&tx, named).await }).await?;
     check_invocable(&found.snapshot.state)?;
-    let executed_version = Some(if named.qualifier.is_some() { found.version } else { LATEST.into() });
-    Ok(s::InvocationResponse { status_code: Some(204), executed_version, ..s::InvocationResponse::default() })
+    Ok(if named.qualifier.is_some() { found.version } else { LATEST.into() })
 }
 
 fn check_invocable(state: &crate::records::State) -> Result<()> {

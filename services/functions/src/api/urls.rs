@@ -13,15 +13,24 @@ use std::sync::Arc;
 use store::{Key, KeyReader};
 use wire::Empty;
 
+/// The `InvokeMode` of a URL whose function answers in pieces.
+const STREAM: &str = "RESPONSE_STREAM";
+
 pub async fn create_url(
     room: Arc<Functions>,
     cx: Context,
     input: s::CreateFunctionUrlConfigRequest,
 ) -> Result<s::CreateFunctionUrlConfigResponse> {
     let named = &named(&cx, &input.function_name, input.qualifier.as_deref())?;
-    check(input.invoke_mode.as_deref())?;
     let now = room.clock.now();
-    let url = &Url { id: url_id(&*room.entropy), auth: input.auth_type, cors: input.cors, created: now, modified: now };
+    let url = &Url {
+        id: url_id(&*room.entropy),
+        auth: input.auth_type,
+        streams: input.invoke_mode.as_deref() == Some(STREAM),
+        cors: input.cors,
+        created: now,
+        modified: now,
+    };
     let key = &key_of(named);
     let owner = &UrlOwner { scope: named.scope.clone(), name: named.name.clone(), qualifier: named.qualifier.clone() };
     room.store
@@ -74,7 +83,6 @@ pub async fn update_url(
     input: s::UpdateFunctionUrlConfigRequest,
 ) -> Result<s::UpdateFunctionUrlConfigResponse> {
     let named = &named(&cx, &input.function_name, input.qualifier.as_deref())?;
-    check(input.invoke_mode.as_deref())?;
     let (key, input, now) = (&key_of(named), &input, room.clock.now());
     let url = room
         .store
@@ -82,6 +90,9 @@ pub async fn update_url(
             let mut url = tx.get::<Url>(key).await?.ok_or_else(missing)?;
             if let Some(auth) = &input.auth_type {
                 url.auth.clone_from(auth);
+            }
+            if let Some(mode) = &input.invoke_mode {
+                url.streams = mode == STREAM;
             }
             if let Some(cors) = &input.cors {
                 // An empty object takes the settings away.
@@ -151,13 +162,6 @@ fn named(cx: &Context, function: &str, qualifier: Option<&str>) -> Result<Functi
     }
 }
 
-fn check(invoke_mode: Option<&str>) -> Result<()> {
-    match invoke_mode {
-        Some("RESPONSE_STREAM") => Err(Error::unsupported("InvokeMode RESPONSE_STREAM")),
-        _ => Ok(()),
-    }
-}
-
 fn missing() -> Error {
     Error::NotFound("The resource you requested does not exist.".into())
 }
@@ -182,7 +186,7 @@ fn shape(cx: &Context, named: &FunctionRef, url: &Url) -> s::FunctionUrlConfig {
         last_modified_time: url.modified.iso8601(),
         cors: url.cors.clone(),
         auth_type: url.auth.clone(),
-        invoke_mode: Some("BUFFERED".into()),
+        invoke_mode: Some(if url.streams { STREAM } else { "BUFFERED" }.into()),
     }
 }
 

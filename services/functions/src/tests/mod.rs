@@ -9,5 +9,6 @@ mod lists;
 mod permissions;
 mod recovery;
 mod rig;
+mod streaming;
 mod urls;
 mod versions;

@@ -5,11 +5,14 @@ use ::room::{Context, Fault, Room, TableRoom};
 use ::store::{Blobs, Store};
 use async_trait::async_trait;
 use base::port::{ObjectReader, ReadError};
-use base::{AccountId, FunctionError, Invocation, InvokeError, Outcome, Scope, Start, Timestamp};
+use base::{
+    AccountId, Broken, FunctionError, Head, Invocation, InvokeError, Outcome, Scope, Start, Streamed, Timestamp,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use engine::{Catalog as _, PrepareError, Runner, RuntimeReport, Version};
+use futures::stream::{self, StreamExt};
 use kit::{Keys, ManualClock, Seeded};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -173,6 +176,24 @@ pub enum Answer {
     Reply(Value),
     Fails(&'static str),
     Refuses(InvokeError),
+    /// Begins so, and goes on with these pieces.
+    Streams(Head, Vec<Result<&'static str, Broken>>),
+}
+
+impl Script {
+    /// The stream that comes next, if it is one; in its place stays what comes of its run.
+    fn next_stream(&mut self) -> Option<(Head, Vec<Result<&'static str, Broken>>)> {
+        let answer = self.answers.first_mut().filter(|answer| matches!(answer, Answer::Streams(..)))?;
+        match std::mem::replace(answer, Answer::Fails("Halfway")) {
+            Answer::Streams(head, pieces) => {
+                if !pieces.contains(&Err(Broken)) {
+                    *answer = Answer::Reply(json!(""));
+                }
+                Some((head, pieces))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl FakeRunner {
@@ -196,6 +217,7 @@ impl Runner for FakeRunner {
             None => Ok(call.payload.clone()),
             Some(Answer::Reply(value)) => Ok(value.to_string().into()),
             Some(Answer::Refuses(error)) => return Err(error),
+            Some(Answer::Streams(..)) => panic!("the caller does not want a stream"),
             Some(Answer::Fails(error_type)) => Err(FunctionError {
                 kind: "Unhandled",
                 error_type: error_type.into(),
@@ -213,6 +235,15 @@ impl Runner for FakeRunner {
             duration_us: 1,
             billed_ms: 1,
         })
+    }
+
+    async fn stream(&self, call: Invocation) -> Result<Streamed, InvokeError> {
+        let Some((head, pieces)) = self.script.lock().next_stream() else {
+            return self.invoke(call).await.map(Streamed::whole);
+        };
+        let outcome = self.invoke(call).await?;
+        let pieces = pieces.into_iter().map(|piece| piece.map(Bytes::from));
+        Ok(Streamed { head: Some(head), chunks: stream::iter(pieces).boxed(), ..Streamed::whole(outcome) })
     }
 
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {

@@ -10,8 +10,8 @@ use room::{Body, Door, Head, empty, full};
 use serde_json::{Value, json};
 use wire::sigv4;
 
-struct Url {
-    rig: Rig,
+pub struct Url {
+    pub rig: Rig,
     door: UrlDoor,
     host: String,
 }
@@ -31,7 +31,7 @@ impl Url {
         Self { door: UrlDoor::new(rig.functions.clone()), rig, host }
     }
 
-    async fn open_to_all(cors: Value) -> Self {
+    pub async fn open_to_all(cors: Value) -> Self {
         let url = Self::new("NONE", cors).await;
         url.permit().await;
         url
@@ -45,15 +45,15 @@ impl Url {
         self.rig.ok("AddPermission", grant).await;
     }
 
-    fn get(&self, path: &str) -> Request<Body> {
+    pub fn get(&self, path: &str) -> Request<Body> {
         Request::get(path).header("host", &self.host).body(empty()).expect("valid")
     }
 
-    async fn send(&self, request: Request<Body>) -> (u16, String) {
+    pub async fn send(&self, request: Request<Body>) -> (u16, String) {
         read(self.serve(request).await).await
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn serve(&self, request: Request<Body>) -> Response<Body> {
         self.door.serve(request, "r-1", [192, 0, 2, 7].into()).await
     }
 }
@@ -147,7 +147,10 @@ async fn configurations() {
     let again = json!({"FunctionName": "f", "AuthType": "NONE"});
     url.rig.refused("CreateFunctionUrlConfig", again, "ResourceConflictException", "FunctionUrlConfig exists").await;
     let stream = json!({"FunctionName": "f", "InvokeMode": "RESPONSE_STREAM"});
-    url.rig.refused("UpdateFunctionUrlConfig", stream, "InvalidParameterValueException", "RESPONSE_STREAM").await;
+    assert_eq!(url.rig.ok("UpdateFunctionUrlConfig", stream).await["InvokeMode"], "RESPONSE_STREAM");
+    assert_eq!(url.rig.ok("GetFunctionUrlConfig", json!({"FunctionName": "f"})).await["InvokeMode"], "RESPONSE_STREAM");
+    let buffered = json!({"FunctionName": "f", "InvokeMode": "BUFFERED"});
+    assert_eq!(url.rig.ok("UpdateFunctionUrlConfig", buffered).await["InvokeMode"], "BUFFERED");
     let updated = url.rig.ok("UpdateFunctionUrlConfig", json!({"FunctionName": "f", "AuthType": "NONE"})).await;
     assert_eq!((&updated["AuthType"], &updated["InvokeMode"]), (&json!("NONE"), &json!("BUFFERED")));
     let listed = url.rig.ok("ListFunctionUrlConfigs", json!({"FunctionName": "f"})).await;

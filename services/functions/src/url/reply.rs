@@ -26,12 +26,6 @@ pub fn interpret(payload: &Bytes) -> Option<Response<Body>> {
 }
 
 fn structured(reply: &Map<String, Value>) -> Option<Response<Body>> {
-    let code = match reply.get("statusCode")? {
-        Value::Number(n) => u16::try_from(n.as_u64()?).ok()?,
-        Value::String(text) => text.parse().ok()?,
-        _ => return None,
-    };
-    let status = StatusCode::from_u16(code).ok().filter(|s| (200..600).contains(&s.as_u16()))?;
     let encoded = matches!(reply.get("isBase64Encoded"), Some(Value::Bool(true)));
     let body = match reply.get("body") {
         None | Some(Value::Null) => Bytes::new(),
@@ -39,15 +33,28 @@ fn structured(reply: &Map<String, Value>) -> Option<Response<Body>> {
         Some(Value::String(text)) => Bytes::from(text.clone()),
         Some(_) => return None,
     };
-    let mut response = Response::new(full(body));
-    *response.status_mut() = status;
+    let mut response = head(reply, full(body))?;
+    response.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    Some(response)
+}
+
+/// A response with this body and the `statusCode`, `headers` and `cookies` that the function gave; 200 without a code.
+pub fn head(reply: &Map<String, Value>, body: Body) -> Option<Response<Body>> {
+    let code = match reply.get("statusCode") {
+        None => 200,
+        Some(Value::Number(n)) => u16::try_from(n.as_u64()?).ok()?,
+        Some(Value::String(text)) => text.parse().ok()?,
+        Some(_) => return None,
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).ok().filter(|s| (200..600).contains(&s.as_u16()))?;
     let headers = response.headers_mut();
     match reply.get("headers") {
         None | Some(Value::Null) => {}
         Some(Value::Object(given)) => {
             for (name, value) in given {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-                if !OURS.contains(&name.as_str()) {
+                if !is_ours(&name) {
                     headers.append(name, HeaderValue::from_str(&text_of(value)?).ok()?);
                 }
             }
@@ -63,8 +70,12 @@ fn structured(reply: &Map<String, Value>) -> Option<Response<Body>> {
         }
         Some(_) => return None,
     }
-    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     Some(response)
+}
+
+/// Whether a header is the connection's business and not the function's.
+pub fn is_ours(name: &HeaderName) -> bool {
+    OURS.contains(&name.as_str())
 }
 
 fn text_of(value: &Value) -> Option<String> {
