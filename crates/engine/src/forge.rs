@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::instance::Instance;
 use crate::live::{Live, Writer};
 use crate::log::Log;
-use crate::pool::Maker;
+use crate::pool::{Maker, Purpose};
 use crate::relay::Platform;
 use crate::template::{Template, Templates};
 use crate::{PrepareError, Version};
@@ -54,7 +54,16 @@ pub(crate) enum RaiseError {
 impl Maker for Arc<Forge> {
     type Made = Instance;
 
-    async fn make(&self, version: Arc<Version>, place: OwnedSemaphorePermit) -> Result<Instance, InvokeError> {
+    async fn make(
+        &self,
+        version: Arc<Version>,
+        place: OwnedSemaphorePermit,
+        purpose: Purpose,
+    ) -> Result<Instance, InvokeError> {
+        let version = match purpose {
+            Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
+            Purpose::Call | Purpose::Spare => version,
+        };
         let template = self.templates.get(&version).await.map_err(not_ready)?;
         let id = self.hex::<16>();
         let log = self.log(&version, &id);

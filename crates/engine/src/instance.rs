@@ -32,6 +32,10 @@ pub(crate) struct Instance {
     born: Duration,
     /// Initialisation time that no run has been billed for yet; `None` after the first run.
     init: Option<Duration>,
+    /// It was ready before its first call came: nobody waited for its initialisation.
+    set_aside: bool,
+    /// As of the end of the last run.
+    memory_bytes: u64,
 }
 
 /// Where an instance stands between runs.
@@ -52,6 +56,14 @@ impl Member for Instance {
         let alive = self.live.as_ref().is_some_and(|live| live.exited().is_none());
         matches!(self.stage, Stage::Ready) && alive && young
     }
+
+    fn bytes(&self) -> Option<u64> {
+        (self.memory_bytes > 0).then_some(self.memory_bytes)
+    }
+
+    fn set_aside(&mut self) {
+        self.set_aside = true;
+    }
 }
 
 impl Instance {
@@ -68,7 +80,9 @@ impl Instance {
         let born = forge.clock.elapsed();
         let place = Arc::new(place);
         let (live, stage, init) = (None, Stage::Unfinished, Some(Duration::ZERO));
-        let mut instance = Self { forge, version, template, id, writer, place, live, stage, born, init };
+        let (set_aside, memory_bytes) = (false, 0);
+        let mut instance =
+            Self { forge, version, template, id, writer, place, live, stage, born, init, set_aside, memory_bytes };
         instance.announce();
         let sandbox = instance.id.clone();
         instance.initialise(&sandbox, INIT_MAX).await?;
@@ -134,8 +148,13 @@ impl Instance {
             // What was written while it could not start is part of what the caller should see.
             self.writer.0.start_tail();
         }
-        let start = if self.init.is_some() { Start::Cold } else { Start::Warm };
-        let init = self.init.take().unwrap_or_default();
+        let start = match self.init {
+            None => Start::Warm,
+            Some(_) if self.set_aside => Start::Parked,
+            Some(_) => Start::Cold,
+        };
+        let whole = self.init.take();
+        let init = whole.filter(|_| start == Start::Cold).unwrap_or_default();
         let forge = self.forge.clone();
         let (began, started) = (forge.clock.elapsed(), forge.clock.now());
         let limit = Duration::from_secs(self.version.timeout_s.into());
@@ -152,7 +171,7 @@ impl Instance {
                 match self.deliver(delivery, left, last).await {
                     Ok(answer) => answer,
                     Err(undelivered) => {
-                        self.init = (start == Start::Cold).then_some(init);
+                        self.init = whole;
                         return Err(undelivered);
                     }
                 }
@@ -239,6 +258,7 @@ impl Instance {
             live.pipes.drain();
         }
         let memory_mb_peak = live.map_or(0, Live::memory_mb_peak);
+        self.memory_bytes = u64::from(memory_mb_peak) << 20;
         let mut run = Run::new(&self.version, &self.id, call, answer, clocked, memory_mb_peak);
         run.report(&self.writer.0, self.forge.clock.now());
         // An exception of the handler leaves a sound instance; anything else does not.

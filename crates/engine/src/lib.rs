@@ -16,6 +16,7 @@ mod forge;
 mod heart;
 mod instance;
 mod interpreters;
+pub mod keep;
 mod live;
 mod log;
 mod nodejs;
