@@ -36,11 +36,15 @@ pub struct Invocation {
     pub trace_id: Option<String>,
 }
 
-/// Whether the run had to make its instance first.
+/// How the run came by its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
+    /// It had to be made first.
     Cold,
+    /// It was ready, and had never run: a spare, or one of provisioned concurrency.
+    Parked,
+    /// It had run before.
     Warm,
 }
 

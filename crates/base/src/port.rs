@@ -35,6 +35,12 @@ pub trait Entropy: Send + Sync {
     }
 }
 
+/// How much memory the machine has for more function instances.
+pub trait Headroom: Send + Sync {
+    /// Bytes, beyond what the node keeps for itself and the machine; `None` is no bound that can be seen.
+    fn bytes(&self) -> Option<u64>;
+}
+
 /// A secret key and whose it is.
 #[derive(Clone)]
 pub struct Credential {

@@ -16,6 +16,13 @@ pub(crate) struct Instance<'a> {
     pub interpreter_bin: Option<&'a Path>,
 }
 
+/// The version as its provisioned instances see it: a variable says how they were initialised. Users cannot set it.
+pub(crate) fn provisioned(version: &Version) -> Version {
+    let mut version = version.clone();
+    version.environment.insert("AWS_LAMBDA_INITIALIZATION_TYPE".into(), "provisioned-concurrency".into());
+    version
+}
+
 /// The user's own variables lie on top; which names are reserved is checked when a function is configured.
 pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMap<String, String> {
     let region = version.scope.region.as_str();

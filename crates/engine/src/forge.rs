@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::instance::Instance;
 use crate::live::{Live, Writer};
 use crate::log::Log;
-use crate::pool::Maker;
+use crate::pool::{Maker, Purpose};
 use crate::relay::Platform;
 use crate::template::{Template, Templates};
 use crate::{PrepareError, Version};
@@ -60,7 +60,16 @@ pub(crate) enum RaiseError {
 impl Maker for Arc<Forge> {
     type Made = Instance;
 
-    async fn make(&self, version: Arc<Version>, place: OwnedSemaphorePermit) -> Result<Instance, InvokeError> {
+    async fn make(
+        &self,
+        version: Arc<Version>,
+        place: OwnedSemaphorePermit,
+        purpose: Purpose,
+    ) -> Result<Instance, InvokeError> {
+        let version = match purpose {
+            Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
+            Purpose::Call | Purpose::Spare => version,
+        };
         let template = self.templates.get(&version).await.map_err(not_ready)?;
         if template.base.is_some() && self.base(&template).is_none() {
             // Not waited for: this instance starts by itself, those after it are copied.

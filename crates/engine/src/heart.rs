@@ -4,16 +4,17 @@ use crate::admit::{Admission, Ticket};
 use crate::base::Bases;
 use crate::cache::Cache;
 use crate::forge::Forge;
+use crate::keep::Policy;
 use crate::nodejs::Nodejs;
 use crate::outlet::{Opening, Outlet};
-use crate::pool::Pools;
+use crate::pool::{Bounds, Pools};
 use crate::python::Pythons;
 use crate::relay::Platform;
 use crate::run::Run;
 use crate::template::Templates;
 use crate::{Catalog, PrepareError, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
-use base::port::{Clock, Entropy, Identity, LogSink, Meter};
+use base::port::{Clock, Entropy, Headroom, Identity, LogSink, Meter};
 use base::{Arn, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ pub struct Parts {
     pub meter: Arc<dyn Meter>,
     pub logs: Arc<dyn LogSink>,
     pub identity: Arc<dyn Identity>,
+    /// Memory for more instances: idle ones end before it is used up.
+    pub headroom: Arc<dyn Headroom>,
     pub config: Config,
 }
 
@@ -50,8 +53,11 @@ pub struct Config {
     pub account_concurrency: u32,
     /// Instances alive at once on this machine, idle ones included.
     pub instances_max: usize,
-    /// How long an instance is kept idle.
+    /// Instances being made at once: a few for each core.
+    pub raising_max: usize,
+    /// How long what is idle is kept: by [`Policy::Fixed`] exactly, by the others used instances at most.
     pub idle_ttl: Duration,
+    pub keep_alive: Policy,
     /// Minor version of Python 3 → executable.
     pub pythons: BTreeMap<u8, PathBuf>,
     /// Major version of Node.js → executable.
@@ -75,7 +81,9 @@ impl Config {
             network: sandbox::Network::Platform,
             account_concurrency: 1000,
             instances_max: 1000,
+            raising_max: 8,
             idle_ttl: Duration::from_secs(600),
+            keep_alive: Policy::Fixed,
             pythons: BTreeMap::new(),
             nodes: BTreeMap::new(),
             runtime_fallback_nearest: false,
@@ -108,7 +116,7 @@ impl Engine {
     /// # Errors
     /// The data directory cannot be written.
     pub fn new(parts: Parts) -> std::io::Result<Arc<Self>> {
-        let Parts { catalog, driver, blobs, clock, entropy, meter, logs, identity, config } = parts;
+        let Parts { catalog, driver, blobs, clock, entropy, meter, logs, identity, headroom, config } = parts;
         std::fs::create_dir_all(&config.data_dir)?;
         let data_dir = config.data_dir.canonicalize()?;
         let cache = Cache::open(&data_dir.join("cache"), config.cache_bytes_max)?;
@@ -131,7 +139,9 @@ impl Engine {
             platform,
             tasks: TaskTracker::new(),
         });
-        let pools = Pools::new(forge.clone(), config.instances_max, config.idle_ttl, clock.clone());
+        let bounds = Bounds { places_max: config.instances_max, raising_max: config.raising_max };
+        let policy = Arc::from(config.keep_alive.build(config.idle_ttl));
+        let pools = Pools::new(forge.clone(), bounds, policy, headroom, clock.clone());
         let reaper = tokio::spawn(reap(Arc::downgrade(&pools), clock.clone(), config.idle_ttl)).abort_handle();
         let admission = Admission::new(config.account_concurrency);
         let (runs, stream_bytes_max) = (TaskTracker::new(), config.stream_bytes_max);
@@ -277,13 +287,13 @@ fn stopping() -> InvokeError {
     InvokeError::Unavailable("the node is stopping".into())
 }
 
-/// Ends instances that have been idle too long.
+/// Ends what has been idle too long, and has made what is to be ready.
 async fn reap(pools: Weak<Pools<Arc<Forge>>>, clock: Arc<dyn Clock>, idle_ttl: Duration) {
-    let pause = (idle_ttl / 10).clamp(Duration::from_millis(100), Duration::from_secs(15));
+    let pause = (idle_ttl / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
     loop {
         clock.sleep(pause).await;
         match pools.upgrade() {
-            Some(pools) => pools.reap(),
+            Some(pools) => pools.sweep(),
             None => return,
         }
     }

@@ -39,6 +39,10 @@ pub(crate) struct Instance {
     born: Duration,
     /// Initialisation time that no run has been billed for yet; `None` after the first run.
     init: Option<Duration>,
+    /// It was ready before its first call came: nobody waited for its initialisation.
+    set_aside: bool,
+    /// As of the end of the last run.
+    memory_bytes: u64,
 }
 
 /// Where an instance stands between runs.
@@ -61,6 +65,14 @@ impl Member for Instance {
         let alive = self.live.as_ref().is_some_and(|live| live.exited().is_none());
         matches!(self.stage, Stage::Ready) && alive && young
     }
+
+    fn bytes(&self) -> Option<u64> {
+        (self.memory_bytes > 0).then_some(self.memory_bytes)
+    }
+
+    fn set_aside(&mut self) {
+        self.set_aside = true;
+    }
 }
 
 impl Instance {
@@ -77,8 +89,10 @@ impl Instance {
         let born = forge.clock.elapsed();
         let place = Arc::new(place);
         let (live, stage, init) = (None, Stage::Unfinished, Some(Duration::ZERO));
-        let zygote = None;
-        let mut instance = Self { forge, version, template, id, writer, place, live, zygote, stage, born, init };
+        let (zygote, set_aside, memory_bytes) = (None, false, 0);
+        let mut instance = Self {
+            forge, version, template, id, writer, place, live, zygote, stage, born, init, set_aside, memory_bytes,
+        };
         instance.announce();
         let sandbox = instance.id.clone();
         instance.initialise(&sandbox, INIT_MAX).await?;
@@ -223,8 +237,13 @@ impl Instance {
             // What was written while it could not start is part of what the caller should see.
             self.writer.0.start_tail();
         }
-        let start = if self.init.is_some() { Start::Cold } else { Start::Warm };
-        let init = self.init.take().unwrap_or_default();
+        let start = match self.init {
+            None => Start::Warm,
+            Some(_) if self.set_aside => Start::Parked,
+            Some(_) => Start::Cold,
+        };
+        let whole = self.init.take();
+        let init = whole.filter(|_| start == Start::Cold).unwrap_or_default();
         let forge = self.forge.clone();
         let (began, started) = (forge.clock.elapsed(), forge.clock.now());
         let limit = Duration::from_secs(self.version.timeout_s.into());
@@ -241,7 +260,7 @@ impl Instance {
                 match self.deliver(delivery, outlet, left, last).await {
                     Ok(answer) => answer,
                     Err(undelivered) => {
-                        self.init = (start == Start::Cold).then_some(init);
+                        self.init = whole;
                         return Err(undelivered);
                     }
                 }
@@ -351,6 +370,8 @@ impl Instance {
         if let Some(live) = live {
             live.pipes.drain();
         }
+        let own_bytes = live.map_or(0, |live| live.handle.memory_bytes_peak());
+        self.memory_bytes = own_bytes;
         // What it shares with its zygote is memory of its own as far as the function can tell.
         let shared = self.zygote.as_ref().map_or(0, |zygote| zygote.memory_mb);
         let memory_mb_peak = (live.map_or(0, Live::memory_mb_peak) + shared).min(self.version.memory_mb);

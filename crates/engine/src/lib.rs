@@ -18,6 +18,7 @@ mod forge;
 mod heart;
 mod instance;
 mod interpreters;
+pub mod keep;
 mod live;
 mod log;
 mod nodejs;

@@ -1,20 +1,29 @@
-//! Pools of instances: idle ones last-in-first-out, callers first-come-first-served, a bounded number on the machine.
+//! Pools of instances: idle ones last-in-first-out, callers of a function first-come-first-served, functions in turn.
 //!
-//! A caller that finds none idle waits for whichever comes first, an instance that is freed or the new one that is made
-//! on its behalf. When the machine is full, the instance that has been idle longest, of whatever function, goes.
+//! A caller that finds none idle waits for whichever comes first, an instance that is freed or a new one. `raise` makes
+//! new ones, a bounded number at once, and shares the machine between functions; `upkeep` ends what need not be kept and
+//! keeps ready what should be; `state` holds what there is.
+
+mod gauge;
+mod raise;
+mod state;
+mod track;
+mod upkeep;
 
 use crate::Version;
+use crate::keep::KeepAlive;
 use base::InvokeError;
-use base::port::Clock;
+use base::port::{Clock, Headroom};
+use gauge::Gauge;
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use state::{Offered, Pool, State};
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
+use track::Busy;
 
 /// How long a call waits for a place on a machine that is full of running instances, before it is throttled. Long enough
 /// for a burst of short calls to pass, short enough for a client whose retries are its own affair.
@@ -22,11 +31,48 @@ pub(crate) const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long it waits for an instance at all: a place, a package to unpack, a runtime to fetch, a sandbox, the
 /// initialisation.
 const WAIT_MAX: Duration = Duration::from_secs(120);
+/// What an instance is reckoned to hold before it has been measured: a Python interpreter with boto3 has 45 to 60 MB.
+const INSTANCE_BYTES: u64 = 64 << 20;
 
 /// What pools hold.
 pub(crate) trait Member: Send + 'static {
     /// Whether another call may be given to it: alive, sound, not too old.
     fn usable(&self) -> bool;
+
+    /// Memory that is its own, as last seen; `None` if that is not known.
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// It is kept ready and has not run: its first call will not have waited for it.
+    fn set_aside(&mut self) {}
+}
+
+/// What an instance is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Calls that wait.
+    Call,
+    /// To be ready for a call to come.
+    Spare,
+    /// To be ready always: provisioned concurrency.
+    Provisioned,
+}
+
+/// What keeping a version ready takes, as its maker knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Upkeep {
+    /// Instances to keep ready, never used, of a version that is in use: 0 where they are dear.
+    pub spares: usize,
+    pub spare_bytes: u64,
+    /// Memory that the version's live template holds by itself; `None` while there is none.
+    pub template_bytes: Option<u64>,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self { spares: 0, spare_bytes: INSTANCE_BYTES, template_bytes: None }
+    }
 }
 
 /// Makes members. The place on the machine belongs to the member and is given back when all of it is gone.
@@ -36,24 +82,40 @@ pub(crate) trait Maker: Send + Sync + 'static {
         &self,
         version: Arc<Version>,
         place: OwnedSemaphorePermit,
+        purpose: Purpose,
     ) -> impl Future<Output = Result<Self::Made, InvokeError>> + Send;
+
+    /// Asked under the pools' lock: answers from memory, at once.
+    fn upkeep(&self, _version: &Version) -> Upkeep {
+        Upkeep::default()
+    }
+
+    /// The version's live template need not be kept any longer. Asked under the pools' lock.
+    fn let_go(&self, _version: &Version) {}
 }
 
-type Offer<T> = Result<T, InvokeError>;
-/// A place in the queue for an instance.
-type Place<T> = oneshot::Receiver<Offer<T>>;
+/// Whether an instance belongs to the provisioned ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    OnDemand,
+    Provisioned,
+}
+
+type Offer<T> = Result<Offered<T>, InvokeError>;
 
 /// An instance, lent. Dropping the lease ends the instance; [`Lease::give_back`] keeps it for the next call.
 pub(crate) struct Lease<M: Maker> {
     member: Option<M::Made>,
+    kind: Kind,
     key: Key,
     pools: Arc<Pools<M>>,
+    _busy: Busy,
 }
 
 impl<M: Maker> Lease<M> {
     pub(crate) fn give_back(mut self) {
         if let Some(member) = self.member.take() {
-            self.pools.give_back(&self.key, member);
+            self.pools.give_back(&self.key, member, self.kind);
         }
     }
 }
@@ -75,7 +137,7 @@ impl<M: Maker> DerefMut for Lease<M> {
 impl<M: Maker> Drop for Lease<M> {
     fn drop(&mut self) {
         if self.member.take().is_some() {
-            self.pools.lost(&self.key);
+            self.pools.lost(&self.key, self.kind);
         }
     }
 }
@@ -95,287 +157,180 @@ impl Key {
     }
 }
 
+/// How pools behave.
+pub(crate) struct Bounds {
+    /// Instances alive at once on this machine, idle ones included.
+    pub places_max: usize,
+    /// Instances being made at once.
+    pub raising_max: usize,
+}
+
 pub(crate) struct Pools<M: Maker> {
     maker: M,
     state: Mutex<State<M::Made>>,
     places: Arc<Semaphore>,
-    /// How many are waiting for a place on the machine.
-    wanting: AtomicUsize,
+    bounds: Bounds,
+    gauge: Gauge,
     tasks: TaskTracker,
     clock: Arc<dyn Clock>,
-    idle_ttl: Duration,
-}
-
-struct State<T> {
-    pools: HashMap<Key, Pool<T>>,
-    closed: bool,
-}
-
-struct Pool<T> {
-    idle: Vec<Idle<T>>,
-    waiting: VecDeque<oneshot::Sender<Offer<T>>>,
-    /// Instances being made, and instances that run.
-    making: usize,
-    out: usize,
-    /// Another revision has taken over: nothing goes back in.
-    retired: bool,
-}
-
-struct Idle<T> {
-    member: T,
-    since: Duration,
-}
-
-impl<T> Default for Pool<T> {
-    fn default() -> Self {
-        Self { idle: Vec::new(), waiting: VecDeque::new(), making: 0, out: 0, retired: false }
-    }
-}
-
-impl<T> Pool<T> {
-    fn is_unused(&self) -> bool {
-        self.idle.is_empty() && self.waiting.is_empty() && self.making == 0 && self.out == 0
-    }
+    policy: Arc<dyn KeepAlive>,
 }
 
 impl<M: Maker> Pools<M> {
-    pub(crate) fn new(maker: M, places_max: usize, idle_ttl: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(
+        maker: M,
+        bounds: Bounds,
+        policy: Arc<dyn KeepAlive>,
+        headroom: Arc<dyn Headroom>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let bounds = Bounds { places_max: bounds.places_max.max(1), raising_max: bounds.raising_max.max(1) };
         Arc::new(Self {
             maker,
-            state: Mutex::new(State { pools: HashMap::new(), closed: false }),
-            places: Arc::new(Semaphore::new(places_max.max(1))),
-            wanting: AtomicUsize::new(0),
+            state: Mutex::new(State::default()),
+            places: Arc::new(Semaphore::new(bounds.places_max)),
+            bounds,
+            gauge: Gauge::new(headroom),
             tasks: TaskTracker::new(),
             clock,
-            idle_ttl,
+            policy,
         })
     }
 
     /// An instance of this version, the caller's alone until the lease ends.
     pub(crate) async fn acquire(self: &Arc<Self>, version: &Arc<Version>) -> Result<Lease<M>, InvokeError> {
         let key = Key::of(version);
-        let member = match self.take_idle(&key)? {
-            Ok(member) => member,
-            Err(freed) => {
-                self.tasks.spawn(self.clone().make(key.clone(), version.clone()));
-                self.wait(freed).await?
+        let (found, busy) = self.take(&key, version)?;
+        let Offered { member, kind } = match found {
+            Ok(offered) => offered,
+            Err((number, freed)) => {
+                self.raise();
+                self.wait(&key, number, freed).await?
             }
         };
-        Ok(Lease { member: Some(member), key, pools: self.clone() })
+        Ok(Lease { member: Some(member), kind, key, pools: self.clone(), _busy: busy })
     }
 
-    async fn wait(&self, mut freed: Place<M::Made>) -> Offer<M::Made> {
-        tokio::select! {
-            biased;
-            offer = &mut freed => offer.unwrap_or_else(|_| Err(stopping())),
-            () = self.clock.sleep(WAIT_MAX) => {
-                freed.close();
-                let text = format!("no instance was ready within {} seconds", WAIT_MAX.as_secs());
-                freed.try_recv().unwrap_or(Err(InvokeError::Unavailable(text)))
-            }
-        }
-    }
-
-    /// The instance used last, or a place in the queue for one.
-    fn take_idle(&self, key: &Key) -> Offer<Result<M::Made, Place<M::Made>>> {
+    /// An instance that is ready (the one used last, else one never used), or a numbered place in the queue for one.
+    #[allow(clippy::type_complexity)] // Two outcomes of one step under one lock.
+    fn take(
+        self: &Arc<Self>,
+        key: &Key,
+        version: &Arc<Version>,
+    ) -> Result<(Result<Offered<M::Made>, (u64, Waiting<M::Made>)>, Busy), InvokeError> {
         let mut unusable = Vec::new();
+        let now = self.clock.elapsed();
         let mut state = self.state.lock();
         if state.closed {
             return Err(stopping());
         }
-        let pool = state.pools.entry(key.clone()).or_default();
-        while let Some(idle) = pool.idle.pop() {
-            if idle.member.usable() {
-                pool.out += 1;
-                return Ok(Ok(idle.member));
+        let track = state.track(key, version, now);
+        {
+            let mut known = track.lock();
+            if !known.is_planned() {
+                known.replan(&*self.policy, self.maker.upkeep(version));
             }
-            unusable.push(idle);
         }
-        let (sender, receiver) = oneshot::channel();
-        pool.waiting.push_back(sender);
-        pool.making += 1;
-        Ok(Err(receiver))
-    }
-
-    /// Makes one instance and offers it to whoever waits longest, who may no longer be the caller it was started for.
-    async fn make(self: Arc<Self>, key: Key, version: Arc<Version>) {
-        let place = self.place().await;
-        if !self.still_wanted(&key) {
-            return;
+        let pool = state.pools.entry(key.clone()).or_insert_with(|| Pool::new(version.clone(), track.clone()));
+        let (ready, was_spare) = pool.take_ready(&mut unusable);
+        let busy = Busy::new(track, self.clock.clone());
+        let ended = unusable.len();
+        if was_spare || ended > 0 {
+            state.wishes.insert(key.clone());
         }
-        let made = match place {
-            Ok(place) => self.maker.make(version, place).await,
-            Err(error) => Err(error),
+        let taken = match ready {
+            Some(offered) => Ok(offered),
+            None => Err(state.queue(key, now)),
         };
-        let mut state = self.state.lock();
-        let Some(pool) = state.pools.get_mut(&key) else { return };
-        pool.making -= 1;
-        match made {
-            Ok(member) => {
-                pool.out += 1;
-                drop(state);
-                self.hand_on(&key, member);
-            }
-            Err(error) => {
-                let waiter = pool.waiting.pop_front();
-                state.forget_if_unused(&key);
-                drop(state);
-                if let Some(waiter) = waiter {
-                    let _ = waiter.send(Err(error));
-                }
-            }
+        state.held -= ended;
+        let refill = was_spare || ended > 0;
+        drop(state);
+        drop(unusable);
+        if refill {
+            self.raise();
         }
+        Ok((taken, busy))
     }
 
-    /// Whether fewer are being made than wait; if not, this one is not needed any more.
-    fn still_wanted(&self, key: &Key) -> bool {
-        let mut state = self.state.lock();
-        let Some(pool) = state.pools.get_mut(key) else { return false };
-        pool.waiting.retain(|waiter| !waiter.is_closed());
-        let wanted = pool.waiting.len() >= pool.making;
-        if !wanted {
-            pool.making -= 1;
-            state.forget_if_unused(key);
-        }
-        wanted
-    }
-
-    /// A place on the machine: a free one, that of the instance idle longest, or the first to be given back.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, InvokeError> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(place);
-        }
-        self.wanting.fetch_add(1, Ordering::SeqCst);
-        drop(self.take_longest_idle());
-        let place = tokio::select! {
+    async fn wait(self: &Arc<Self>, key: &Key, number: u64, mut freed: Waiting<M::Made>) -> Offer<M::Made> {
+        tokio::select! {
             biased;
-            place = self.places.clone().acquire_owned() => place.map_err(|_| stopping()),
-            // As on AWS when more would run at once than may.
-            () = self.clock.sleep(PLACE_WAIT_MAX) => {
-                Err(InvokeError::Throttled { reason: "ConcurrentInvocationLimitExceeded" })
+            offer = &mut freed => return offer.unwrap_or_else(|_| Err(stopping())),
+            () = self.clock.sleep(PLACE_WAIT_MAX) => {}
+        }
+        // As on AWS when more would run at once than may; unless one is being made for it.
+        let mut refusal = InvokeError::Throttled { reason: "ConcurrentInvocationLimitExceeded" };
+        if self.state.lock().is_served(key, number) {
+            tokio::select! {
+                biased;
+                offer = &mut freed => return offer.unwrap_or_else(|_| Err(stopping())),
+                () = self.clock.sleep(WAIT_MAX - PLACE_WAIT_MAX) => {}
             }
-        };
-        self.wanting.fetch_sub(1, Ordering::SeqCst);
-        place
-    }
-
-    fn take_longest_idle(&self) -> Option<M::Made> {
-        let mut state = self.state.lock();
-        // The one idle longest of a pool is its first.
-        let longest = state.pools.iter().filter_map(|(key, pool)| Some((pool.idle.first()?.since, key)));
-        let key = longest.min_by_key(|(since, _)| *since)?.1.clone();
-        let member = state.pools.get_mut(&key)?.idle.remove(0).member;
-        state.forget_if_unused(&key);
-        Some(member)
+            let text = format!("no instance was ready within {} seconds", WAIT_MAX.as_secs());
+            refusal = InvokeError::Unavailable(text);
+        }
+        freed.close();
+        self.state.lock().leave_queue(key, number);
+        freed.try_recv().unwrap_or(Err(refusal))
     }
 
     /// Takes an instance back. One that may not run again is dropped.
-    fn give_back(&self, key: &Key, member: M::Made) {
+    fn give_back(self: &Arc<Self>, key: &Key, member: M::Made, kind: Kind) {
         if member.usable() {
-            self.hand_on(key, member);
+            self.hand_on(key, member, kind, false);
         } else {
             drop(member);
-            self.lost(key);
+            self.lost(key, kind);
         }
     }
 
-    /// Gives an instance to whoever waits longest, else to the idle ones. A new one goes to a caller whatever its state:
-    /// a function that cannot start has to tell somebody.
-    fn hand_on(&self, key: &Key, member: M::Made) {
-        let mut member = member;
+    /// Gives an instance to whoever waits longest, else to the idle ones; or ends it where another function needs its
+    /// place more. A new one goes to a caller whatever its state: a function that cannot start has to tell somebody.
+    fn hand_on(self: &Arc<Self>, key: &Key, member: M::Made, kind: Kind, new: bool) {
+        let now = self.clock.elapsed();
         let mut state = self.state.lock();
-        let closed = state.closed;
-        let Some(pool) = state.pools.get_mut(key) else { return };
-        pool.out -= 1;
-        while let Some(waiter) = pool.waiting.pop_front() {
-            match waiter.send(Ok(member)) {
-                Ok(()) => {
-                    pool.out += 1;
-                    return;
-                }
-                Err(Ok(back)) => member = back,
-                Err(Err(_)) => return,
-            }
+        let gives_way = kind == Kind::OnDemand && !new && self.gives_way(&state, key, now);
+        let gone = state.hand_on(key, Offered { member, kind }, gives_way, new, now);
+        let more = !state.hungry.is_empty() || gone.is_some();
+        drop(state);
+        drop(gone);
+        if more {
+            self.raise();
         }
-        if closed || pool.retired || self.wanting.load(Ordering::SeqCst) > 0 || !member.usable() {
-            state.forget_if_unused(key);
-            drop(state);
-            drop(member);
-            return;
-        }
-        let since = self.clock.elapsed();
-        pool.idle.push(Idle { member, since });
     }
 
     /// An instance was used up: it will not come back.
-    fn lost(&self, key: &Key) {
-        let mut state = self.state.lock();
-        if let Some(pool) = state.pools.get_mut(key) {
-            pool.out -= 1;
-        }
-        state.forget_if_unused(key);
+    fn lost(self: &Arc<Self>, key: &Key, kind: Kind) {
+        self.state.lock().lost(key, kind);
+        self.raise();
     }
 
     /// Ends the idle instances of a version's other revisions, and of those that run when they come back.
-    pub(crate) fn retire(&self, arn: &str, version: &str, keep_revision: Option<&str>) {
-        let mut gone = Vec::new();
-        let mut state = self.state.lock();
-        for (key, pool) in &mut state.pools {
-            if key.arn == arn && key.version == version && Some(key.revision.as_str()) != keep_revision {
-                pool.retired = true;
-                gone.append(&mut pool.idle);
-            }
-        }
-        state.pools.retain(|_, pool| !pool.is_unused());
-        drop(state);
-    }
-
-    /// Ends what has been idle too long or has died.
-    pub(crate) fn reap(&self) {
-        let now = self.clock.elapsed();
-        let mut gone = Vec::new();
-        let mut state = self.state.lock();
-        for pool in state.pools.values_mut() {
-            let over = |idle: &Idle<M::Made>| now.saturating_sub(idle.since) >= self.idle_ttl || !idle.member.usable();
-            let (over, kept) = std::mem::take(&mut pool.idle).into_iter().partition(over);
-            pool.idle = kept;
-            gone.extend::<Vec<_>>(over);
-        }
-        state.pools.retain(|_, pool| !pool.is_unused());
-        drop(state);
+    pub(crate) fn retire(self: &Arc<Self>, arn: &str, version: &str, keep_revision: Option<&str>) {
+        let gone = self.state.lock().retire(arn, version, keep_revision);
+        drop(gone);
+        self.raise();
     }
 
     /// No more instances: idle ones end, waiting callers are told, running ones end when they come back.
     pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        let mut gone = Vec::new();
-        for pool in state.pools.values_mut() {
-            gone.append(&mut pool.idle);
-            pool.waiting.clear();
-        }
-        drop(state);
+        let gone = self.state.lock().close();
+        drop(gone);
         self.places.close();
         self.tasks.close();
     }
 
     /// Instances alive: idle, running and being made.
     pub(crate) fn live(&self) -> usize {
-        let state = self.state.lock();
-        state.pools.values().map(|pool| pool.idle.len() + pool.out + pool.making).sum()
+        self.state.lock().held
     }
 }
+
+/// A place in the queue for an instance.
+type Waiting<T> = oneshot::Receiver<Offer<T>>;
 
 fn stopping() -> InvokeError {
     InvokeError::Unavailable("the node is stopping".into())
-}
-
-impl<T> State<T> {
-    fn forget_if_unused(&mut self, key: &Key) {
-        if self.pools.get(key).is_some_and(Pool::is_unused) {
-            self.pools.remove(key);
-        }
-    }
 }
 
 #[cfg(test)]

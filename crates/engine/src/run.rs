@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) struct Clocked {
     pub start: Start,
     pub started: Timestamp,
-    /// Initialisation that this run is billed for; zero when warm.
+    /// Initialisation that this run is billed for; zero unless it waited for it.
     pub init: Duration,
     pub duration: Duration,
 }
@@ -87,6 +87,9 @@ impl Run {
         );
         if usage.start == Start::Cold {
             report.push_str(&format!("Init Duration: {} ms\t", ms(Duration::from_micros(usage.init_us))));
+        }
+        if usage.start == Start::Parked {
+            report.push_str("Start: parked\t");
         }
         if let Some(status) = failure.and_then(Failure::report) {
             report.push_str(&status);

@@ -10,7 +10,7 @@ mod targets;
 
 pub use doctor::doctor;
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use settings::{Credentials, Fallback, Flags, Network, Settings};
+pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Settings};
 pub use usage::Check;
 
 use anyhow::{Context, Result, bail};
@@ -121,6 +121,7 @@ impl Node {
             meter: usage.clone(),
             logs: logs.clone(),
             identity: identity.clone(),
+            headroom: Arc::new(machine::Free),
             config: engine_config(&settings, &machine, inside.local_addr()?),
         })
         .context("cannot start the engine")?;
@@ -268,7 +269,13 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> en
     };
     config.account_concurrency = settings.account_concurrency;
     config.instances_max = machine.instances_max().0;
+    config.raising_max = machine.raising_max();
     config.idle_ttl = Duration::from_secs(settings.idle_seconds);
+    config.keep_alive = match settings.keep_alive {
+        KeepAlive::Fixed => engine::keep::Policy::Fixed,
+        KeepAlive::Hybrid => engine::keep::Policy::Hybrid,
+        KeepAlive::Cost => engine::keep::Policy::Cost,
+    };
     config.pythons = pythons::of_machine(&settings.runtimes);
     config.nodes = nodejs::of_machine(&settings.runtimes);
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;

@@ -1,5 +1,7 @@
-//! How many instances this machine bears: by memory, descriptors and processes, whichever is least.
+//! How many instances this machine bears: by memory, descriptors and processes, whichever is least; and how much memory
+//! it has left while they run.
 
+use base::port::Headroom;
 use rustix::process::{Resource, Rlimit};
 use std::fs;
 use std::path::Path;
@@ -17,6 +19,9 @@ const RESERVE_DESCRIPTORS: u64 = 1024;
 /// The sandbox's init, the program, and a few threads or children of it.
 const INSTANCE_PROCESSES: u64 = 8;
 const RESERVE_PROCESSES: u64 = 256;
+/// Instances being made at once for each core: while one waits for the disk or the launcher another gets on. More would
+/// only make all of them later.
+const RAISING_PER_CORE: usize = 4;
 /// The launcher bears 4,096, ending ones included.
 const INSTANCES_MAX: u64 = 4000;
 
@@ -41,17 +46,12 @@ impl Machine {
     /// Looks at the machine as it is now.
     pub fn look() -> Self {
         let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-        let least = |bounds: &[Option<u64>]| bounds.iter().flatten().min().copied();
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-        let available =
-            available.and_then(|kb| kb.trim().trim_end_matches(" kB").parse::<u64>().ok()).map(|kb| kb << 10);
         let rlimit = |resource| rustix::process::getrlimit(resource).current;
         // Root is not held to the limit on processes.
         let user = if rustix::process::geteuid().is_root() { None } else { rlimit(Resource::Nproc) };
         let kernel = [number("/proc/sys/kernel/threads-max"), number("/proc/sys/kernel/pid_max"), user];
         Self {
-            memory_bytes: least(&[available, of_group("memory")]),
+            memory_bytes: available(),
             descriptors: rlimit(Resource::Nofile),
             processes: least(&[least(&kernel), of_group("pids")]),
         }
@@ -73,6 +73,11 @@ impl Machine {
         (usize::try_from(most).unwrap_or(usize::MAX).max(1), by)
     }
 
+    /// Instances being made at once.
+    pub fn raising_max(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from) * RAISING_PER_CORE
+    }
+
     /// For people: each figure and what it suffices for.
     pub fn describe(&self) -> String {
         let (most, by) = self.instances_max();
@@ -85,6 +90,27 @@ impl Machine {
         let had: Vec<String> = had.into_iter().flatten().collect();
         format!("{most} at once, bounded by {by} (at start: {})", had.join(", "))
     }
+}
+
+/// The memory that is left as it is now, beyond the reserve: that of the machine, or of the node's own group if that is
+/// less.
+pub struct Free;
+
+impl Headroom for Free {
+    fn bytes(&self) -> Option<u64> {
+        available().map(|bytes| bytes.saturating_sub(RESERVE_BYTES))
+    }
+}
+
+/// Memory available, within the limit of the node's own group.
+fn available() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kb = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
+    least(&[kb.and_then(|kb| kb.trim().parse::<u64>().ok()).map(|kb| kb << 10), of_group("memory")])
+}
+
+fn least(bounds: &[Option<u64>]) -> Option<u64> {
+    bounds.iter().flatten().min().copied()
 }
 
 /// What the node's own control group still allows: memory in bytes, or processes. `None` without such a limit.

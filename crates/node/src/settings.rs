@@ -37,6 +37,18 @@ pub enum Fallback {
     Nearest,
 }
 
+/// How long what is idle is kept. See `docs/decisions/0008-keep-alive.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepAlive {
+    /// `idle_seconds`, whatever the function.
+    Fixed,
+    /// By a histogram of each function's idle times (ATC'20).
+    Hybrid,
+    /// By what holding costs and what a miss costs, function by function.
+    Cost,
+}
+
 /// The settings of a node, complete.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -49,7 +61,8 @@ pub struct Settings {
     pub retry_time_scale: f64,
     /// Invocations at once over the whole account and region.
     pub account_concurrency: u32,
-    /// Seconds that an idle instance is kept.
+    pub keep_alive: KeepAlive,
+    /// Seconds that an idle instance is kept, at most.
     pub idle_seconds: u64,
     /// Seconds that work in flight may take to finish when the node stops.
     pub drain_seconds: u64,
@@ -71,6 +84,7 @@ pub struct Flags {
     pub runtime_fallback: Option<Fallback>,
     pub retry_time_scale: Option<f64>,
     pub account_concurrency: Option<u32>,
+    pub keep_alive: Option<KeepAlive>,
     pub idle_seconds: Option<u64>,
     pub drain_seconds: Option<u64>,
     #[serde(default)]
@@ -92,6 +106,7 @@ macro_rules! from_words {
 }
 from_words!(Credentials, "development" => Credentials::Development, "root" => Credentials::Root);
 from_words!(Network, "platform" => Network::Platform, "host" => Network::Host);
+from_words!(KeepAlive, "fixed" => KeepAlive::Fixed, "hybrid" => KeepAlive::Hybrid, "cost" => KeepAlive::Cost);
 from_words!(Fallback, "none" => Fallback::None, "nearest" => Fallback::Nearest);
 
 impl Settings {
@@ -124,6 +139,7 @@ impl Settings {
             runtime_fallback: pick!(runtime_fallback).unwrap_or(Fallback::None),
             retry_time_scale: pick!(retry_time_scale).unwrap_or(1.0),
             account_concurrency: pick!(account_concurrency).unwrap_or(1000),
+            keep_alive: pick!(keep_alive).unwrap_or(KeepAlive::Cost),
             idle_seconds: pick!(idle_seconds).unwrap_or(600),
             drain_seconds: pick!(drain_seconds).unwrap_or(20),
             runtimes: layers.iter().rev().flat_map(|l| l.runtimes.clone()).collect(),
@@ -173,6 +189,7 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         runtime_fallback: parse(env, "WADI_RUNTIME_FALLBACK")?,
         retry_time_scale: parse(env, "WADI_RETRY_TIME_SCALE")?,
         account_concurrency: parse(env, "WADI_ACCOUNT_CONCURRENCY")?,
+        keep_alive: parse(env, "WADI_KEEP_ALIVE")?,
         idle_seconds: parse(env, "WADI_IDLE_SECONDS")?,
         drain_seconds: parse(env, "WADI_DRAIN_SECONDS")?,
         runtimes: BTreeMap::new(),

@@ -1,20 +1,29 @@
 //! Pools with members that are numbers: order, waiting, eviction.
 
+mod fairness;
+mod ready;
+
 use super::*;
+use crate::keep::Fixed;
 use crate::testing::version;
-use kit::RunningClock;
-use std::sync::atomic::AtomicBool;
+use kit::{Free, RunningClock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 struct Numbered {
     number: usize,
     usable: Arc<AtomicBool>,
+    set_aside: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Member for Numbered {
     fn usable(&self) -> bool {
         self.usable.load(Ordering::SeqCst)
+    }
+
+    fn set_aside(&mut self) {
+        self.set_aside = true;
     }
 }
 
@@ -24,27 +33,63 @@ struct Counter {
     /// While set, making waits for `go`.
     slow: AtomicBool,
     failing: AtomicBool,
+    /// What is made is dead at once.
+    stillborn: AtomicBool,
     go: Notify,
+    /// How long making takes, in milliseconds.
+    takes_ms: AtomicUsize,
+    /// Being made now, and the most there were.
+    making: AtomicUsize,
+    making_max: AtomicUsize,
+    spares: AtomicUsize,
+    let_go: AtomicUsize,
 }
 
 impl Maker for Arc<Counter> {
     type Made = Numbered;
 
-    async fn make(&self, _: Arc<Version>, place: OwnedSemaphorePermit) -> Result<Numbered, InvokeError> {
+    async fn make(&self, _: Arc<Version>, place: OwnedSemaphorePermit, _: Purpose) -> Result<Numbered, InvokeError> {
+        let making = self.making.fetch_add(1, Ordering::SeqCst) + 1;
+        self.making_max.fetch_max(making, Ordering::SeqCst);
         if self.slow.load(Ordering::SeqCst) {
             self.go.notified().await;
         }
+        tokio::time::sleep(Duration::from_millis(self.takes_ms.load(Ordering::SeqCst) as u64)).await;
+        self.making.fetch_sub(1, Ordering::SeqCst);
         if self.failing.load(Ordering::SeqCst) {
             return Err(InvokeError::Unavailable("cannot".into()));
         }
         let number = self.made.fetch_add(1, Ordering::SeqCst) + 1;
-        Ok(Numbered { number, usable: Arc::new(AtomicBool::new(true)), _place: place })
+        let usable = Arc::new(AtomicBool::new(!self.stillborn.load(Ordering::SeqCst)));
+        Ok(Numbered { number, usable, set_aside: false, _place: place })
+    }
+
+    fn upkeep(&self, _: &Version) -> Upkeep {
+        let templated = self.spares.load(Ordering::SeqCst) > 0 && self.made.load(Ordering::SeqCst) > 0;
+        Upkeep {
+            spares: self.spares.load(Ordering::SeqCst),
+            spare_bytes: 1 << 20,
+            template_bytes: templated.then_some(10 << 20),
+        }
+    }
+
+    fn let_go(&self, _: &Version) {
+        self.let_go.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-fn pools(places: usize) -> (Arc<Pools<Arc<Counter>>>, Arc<Counter>) {
-    let counter = Arc::<Counter>::default();
-    (Pools::new(counter.clone(), places, Duration::from_secs(60), RunningClock::real()), counter)
+type Made = (Arc<Pools<Arc<Counter>>>, Arc<Counter>);
+
+fn pools(places: usize) -> Made {
+    let (pools, counter, _) = with(places, 8);
+    (pools, counter)
+}
+
+fn with(places_max: usize, raising_max: usize) -> (Arc<Pools<Arc<Counter>>>, Arc<Counter>, Arc<Free>) {
+    let (counter, free) = (Arc::<Counter>::default(), Free::unbounded());
+    let policy = Arc::new(Fixed(Duration::from_secs(60)));
+    let bounds = Bounds { places_max, raising_max };
+    (Pools::new(counter.clone(), bounds, policy, free.clone(), RunningClock::real()), counter, free)
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use base::port::{LogSink, Meter};
 use base::{Arn, FunctionRef, Invocation, InvokeError, Mode, UsageRecord};
 use bytes::Bytes;
 use engine::{Catalog, Config, Engine, Package, Parts, Routed, Runtime, Version};
-use kit::{Keys, RunningClock, Seeded, scope};
+use kit::{Free, Keys, RunningClock, Seeded, scope};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -143,6 +143,7 @@ impl World {
             meter: memory.clone(),
             logs: memory.clone(),
             identity: Arc::new(Keys::test()),
+            headroom: Free::unbounded(),
             config,
         };
         let engine = Engine::new(parts).expect("an engine");

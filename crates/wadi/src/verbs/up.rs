@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::values::pair;
-use node::{Credentials, Fallback, Flags, Network, Node, Settings};
+use node::{Credentials, Fallback, Flags, KeepAlive, Network, Node, Settings};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -46,7 +46,11 @@ pub struct Up {
     /// Invocations at once over the account [default: 1000]
     #[arg(long, value_name = "N")]
     account_concurrency: Option<u32>,
-    /// Seconds an idle instance is kept [default: 600]
+    /// How long what is idle is kept: `cost` (by what a start costs against the memory held, and by when calls come),
+    /// `hybrid` (by a histogram of each function's idle times) or `fixed` (--idle-seconds) [default: cost]
+    #[arg(long, value_name = "POLICY")]
+    keep_alive: Option<KeepAlive>,
+    /// Seconds an idle instance is kept, at most [default: 600]
     #[arg(long, value_name = "SECONDS")]
     idle_seconds: Option<u64>,
     /// Seconds that work in flight gets when the node stops [default: 20]
@@ -68,6 +72,7 @@ impl From<Up> for Flags {
             runtime_fallback: up.runtime_fallback,
             retry_time_scale: up.retry_time_scale,
             account_concurrency: up.account_concurrency,
+            keep_alive: up.keep_alive,
             idle_seconds: up.idle_seconds,
             drain_seconds: up.drain_seconds,
             runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),

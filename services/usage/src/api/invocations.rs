@@ -92,7 +92,12 @@ fn shape(run: UsageRecord) -> InvocationRecord {
         function_name: run.function.name,
         version: run.function.qualifier.unwrap_or_else(|| "$LATEST".into()),
         at: run.at.millis() as i64,
-        start: if run.start == base::Start::Cold { "cold" } else { "warm" }.into(),
+        start: match run.start {
+            base::Start::Cold => "cold",
+            base::Start::Parked => "parked",
+            base::Start::Warm => "warm",
+        }
+        .into(),
         instance: None,
         duration_us: run.duration_us as i64,
         init_us: run.init_us as i64,
