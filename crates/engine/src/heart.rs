@@ -75,6 +75,10 @@ impl Config {
     }
 }
 
+/// Instances that one call is tried on, where each died before it had the call: idle ones may all die at once, with
+/// the launcher, and the new one then with the next. A runtime that always ends so early costs no more starts than that.
+const DELIVERIES_MAX: usize = 4;
+
 /// Runs functions: admit → route → acquire → run → record → settle.
 pub struct Engine {
     catalog: Arc<dyn Catalog>,
@@ -158,12 +162,12 @@ impl Engine {
         self.admission.admit(routed)
     }
 
-    /// Acquires an instance, runs the call on it and gives it back; once more on another if the first one had died
-    /// before it had the call.
+    /// Acquires an instance, runs the call on it and gives it back; again on another if that one had died before it
+    /// had the call.
     async fn place(&self, routed: &Routed, call: &Invocation) -> Result<Run, InvokeError> {
-        for last in [false, true] {
+        for tried in 1..=DELIVERIES_MAX {
             let mut instance = self.pools.acquire(&routed.version).await?;
-            if let Ok(run) = instance.run(call, &routed.invoked_arn, last).await {
+            if let Ok(run) = instance.run(call, &routed.invoked_arn, tried == DELIVERIES_MAX).await {
                 instance.give_back();
                 return Ok(run);
             }
