@@ -1,7 +1,8 @@
 //! The words of the domain and the few traits by which the parts of Wadi meet. No IO happens here.
 //!
-//! Words live in small modules (`arn`, `time`, `event`, `call`, `usage`, `log`); the traits are all in [`port`].
+//! Words live in small modules (`arn`, `time`, `event`, `call`, `usage`, `activity`, `log`); the traits are all in [`port`].
 
+pub mod activity;
 pub mod arn;
 pub mod call;
 pub mod event;
@@ -11,6 +12,7 @@ pub mod scope;
 pub mod time;
 pub mod usage;
 
+pub use activity::{FunctionActivity, Percentiles};
 pub use arn::Arn;
 pub use call::{FunctionError, FunctionRef, Invocation, InvokeError, Mode, Outcome, Start};
 pub use event::{Event, Source, Verdict};

@@ -8,11 +8,12 @@ use crate::pool::Pools;
 use crate::python::Pythons;
 use crate::relay::Platform;
 use crate::run::Run;
+use crate::stats::Stats;
 use crate::template::Templates;
 use crate::{Catalog, PrepareError, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
-use base::port::{Clock, Entropy, Identity, LogSink, Meter};
-use base::{Arn, FunctionRef, Invocation, InvokeError, Outcome, Scope};
+use base::port::{Activity, Clock, Entropy, Identity, LogSink, Meter};
+use base::{Arn, FunctionActivity, FunctionRef, Invocation, InvokeError, Outcome, Scope};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -88,6 +89,7 @@ pub struct Engine {
     entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
     forge: Arc<Forge>,
+    stats: Stats,
     /// Calls in flight: each is a task, so that it ends as it should when its caller goes away.
     runs: TaskTracker,
     reaper: tokio::task::AbortHandle,
@@ -124,10 +126,10 @@ impl Engine {
         let pools = Pools::new(forge.clone(), config.instances_max, config.idle_ttl, clock.clone());
         let reaper = tokio::spawn(reap(Arc::downgrade(&pools), clock.clone(), config.idle_ttl)).abort_handle();
         let admission = Admission::new(config.account_concurrency);
-        let runs = TaskTracker::new();
+        let (runs, stats) = (TaskTracker::new(), Stats::new(clock.clone()));
         Ok(Arc::new_cyclic(|this| {
             let this = this.clone();
-            Self { catalog, admission, pools, meter, entropy, clock, forge, runs, reaper, this }
+            Self { catalog, admission, pools, meter, entropy, clock, forge, stats, runs, reaper, this }
         }))
     }
 
@@ -139,6 +141,14 @@ impl Engine {
     /// Instances alive: idle, running and being made.
     pub fn instances(&self) -> usize {
         self.pools.live()
+    }
+
+    /// One call, counted.
+    async fn counted(&self, call: Invocation) -> Result<Outcome, InvokeError> {
+        let (function, began) = (call.function.clone(), self.clock.elapsed());
+        let outcome = self.run(call).await;
+        self.stats.saw(&function.scope, &function.name, began, &outcome);
+        outcome
     }
 
     /// The path of one call.
@@ -201,7 +211,7 @@ impl Runner for Engine {
             return Err(stopping());
         }
         let Some(this) = self.this.upgrade() else { return Err(stopping()) };
-        let task = self.runs.spawn(async move { this.run(call).await });
+        let task = self.runs.spawn(async move { this.counted(call).await });
         match task.await {
             Ok(outcome) => outcome,
             Err(error) => Err(InvokeError::Unavailable(format!("the run was cut off: {error}"))),
@@ -225,6 +235,12 @@ impl Runner for Engine {
             reports.push(RuntimeReport { name: name.into(), program: None, note: None });
         }
         reports
+    }
+}
+
+impl Activity for Engine {
+    fn of(&self, scope: &Scope) -> Vec<FunctionActivity> {
+        self.stats.activity(scope, self.pools.snapshot())
     }
 }
 
