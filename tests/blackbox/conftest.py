@@ -1,6 +1,7 @@
 """Black-box tests: a real node, real clients. Every node that a test starts is ended, by its process id."""
 
 import contextlib
+import glob
 import io
 import json
 import os
@@ -257,6 +258,23 @@ def invoke(client, name, payload=None, **kw):
     r = client.invoke(FunctionName=name, Payload=json.dumps(payload).encode(), **kw)
     body = r["Payload"].read()
     return (json.loads(body) if body else None), r
+
+
+def process_tree(pid):
+    """The process and all below it."""
+    children = []
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError), open(path) as f:
+            children += f.read().split()
+    return [pid] + [p for c in children for p in process_tree(int(c))]
+
+
+def left_behind(node, pids):
+    """What there is still of a stopped node whose processes were these: mounts, control groups, processes, files of sandboxes."""
+    mounts = [l for l in open("/proc/mounts") if str(node.data_dir) in l]
+    groups = [d for d, *_ in os.walk("/sys/fs/cgroup") if any(f"wadi-{p}-" in d for p in pids)]
+    files = [str(f) for name in ("tmp", "gone") for f in (node.data_dir / "sandboxes" / name).glob("*")]
+    return mounts + groups + [p for p in pids if os.path.exists(f"/proc/{p}")] + files
 
 
 def eventually(check, seconds=30, every=0.05):

@@ -1,6 +1,5 @@
 """A node as its operator meets it: start, stop, credentials, a full disk."""
 
-import glob
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
-from conftest import ROLE, WADI, Node, eventually, invoke, package
+from conftest import ROLE, WADI, Node, eventually, invoke, left_behind, package, process_tree
 from test_events import BOOTSTRAP
 
 SLOW = BOOTSTRAP.replace("    urllib.request.urlopen(urllib.request.Request(api", "    __import__('time').sleep(2)\n    urllib.request.urlopen(urllib.request.Request(api", 1)
@@ -44,33 +43,22 @@ def test_stop_finishes_what_is_in_flight(own):
 
 def test_nothing_is_left_behind(own):
     """After a stop, and after kill -9 and the next start: no process, mount or cgroup of an instance."""
-    def tree(pid):
-        """The process and all below it."""
-        children = [c for t in glob.glob(f"/proc/{pid}/task/*/children") for c in open(t).read().split()]
-        return [pid] + [p for c in children for p in tree(int(c))]
-
-    def left(pids):
-        mounts = [l for l in open("/proc/mounts") if str(own.data_dir) in l]
-        groups = [d for d, *_ in os.walk("/sys/fs/cgroup") if any(f"wadi-{p}" in d for p in pids)]
-        tmp = own.data_dir / "sandboxes" / "tmp"
-        return mounts + groups + [p for p in pids if os.path.exists(f"/proc/{p}")] + (os.listdir(tmp) if tmp.exists() else [])
-
     own.start()
     lam = make(own, "f", BOOTSTRAP)
     assert invoke(lam, "f", 1)[0] == 1
-    first = tree(own.process.pid)
+    first = process_tree(own.process.pid)
     assert len(first) >= 3, "node, launcher and an instance at least"
     own.kill()
     eventually(lambda: not any(os.path.exists(f"/proc/{p}") for p in first))
     own.start()
-    eventually(lambda: left(first) == [])
+    eventually(lambda: left_behind(own, first) == [])
     assert invoke(own.client("lambda"), "f", 2)[0] == 2
-    second = tree(own.process.pid)
+    second = process_tree(own.process.pid)
     own.stop()
     try:
-        eventually(lambda: left(first + second) == [])
+        eventually(lambda: left_behind(own, first + second) == [])
     except AssertionError:
-        raise AssertionError(left(first + second))
+        raise AssertionError(left_behind(own, first + second))
 
 
 def test_root_credentials(tmp_path):

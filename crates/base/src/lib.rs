@@ -1,7 +1,9 @@
 //! The words of the domain and the few traits by which the parts of Wadi meet. No IO happens here.
 //!
-//! Words live in small modules (`arn`, `time`, `event`, `call`, `stream`, `usage`, `log`); the traits are all in [`port`].
+//! Words live in small modules (`arn`, `time`, `event`, `call`, `stream`, `usage`, `activity`, `log`); the traits are all
+//! in [`port`].
 
+pub mod activity;
 pub mod arn;
 pub mod call;
 pub mod event;
@@ -12,6 +14,7 @@ pub mod stream;
 pub mod time;
 pub mod usage;
 
+pub use activity::{FunctionActivity, Percentiles};
 pub use arn::Arn;
 pub use call::{FunctionError, FunctionRef, Invocation, InvokeError, Mode, Outcome, Start};
 pub use event::{Event, Source, Verdict};

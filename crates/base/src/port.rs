@@ -1,6 +1,6 @@
 //! The traits by which parts of Wadi meet. Only `node` knows who implements which.
 
-use crate::{Arn, Caller, Event, Source, Timestamp, UsageRecord, Verdict, log::LogBatch};
+use crate::{Arn, Caller, Event, FunctionActivity, Scope, Source, Timestamp, UsageRecord, Verdict, log::LogBatch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::time::Duration;
@@ -92,6 +92,12 @@ pub trait LogSink: Send + Sync {
 #[async_trait]
 pub trait Meter: Send + Sync {
     async fn record(&self, usage: UsageRecord);
+}
+
+/// What functions do at the moment. Cheap: people ask for it once a second.
+pub trait Activity: Send + Sync {
+    /// The functions of a scope that have an instance, wait for one or were called within the last minute.
+    fn of(&self, scope: &Scope) -> Vec<FunctionActivity>;
 }
 
 /// Something events can be sent to. One implementation a service; [`Targets`] finds it by the ARN.

@@ -11,11 +11,12 @@ use crate::pool::{Bounds, Pools};
 use crate::python::Pythons;
 use crate::relay::Platform;
 use crate::run::Run;
+use crate::stats::Stats;
 use crate::template::Templates;
 use crate::{Catalog, PrepareError, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
-use base::port::{Clock, Entropy, Headroom, Identity, LogSink, Meter};
-use base::{Arn, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
+use base::port::{Activity, Clock, Entropy, Headroom, Identity, LogSink, Meter};
+use base::{Arn, FunctionActivity, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -94,6 +95,10 @@ impl Config {
     }
 }
 
+/// Instances that one call is tried on, where each died before it had the call: idle ones may all die at once, with
+/// the launcher, and the new one then with the next. A runtime that always ends so early costs no more starts than that.
+const DELIVERIES_MAX: usize = 4;
+
 /// Runs functions: admit → route → acquire → run → record → settle.
 pub struct Engine {
     catalog: Arc<dyn Catalog>,
@@ -104,6 +109,7 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     forge: Arc<Forge>,
     stream_bytes_max: u64,
+    stats: Stats,
     /// Calls in flight: each is a task, so that it ends as it should when its caller goes away.
     runs: TaskTracker,
     reaper: tokio::task::AbortHandle,
@@ -144,10 +150,11 @@ impl Engine {
         let pools = Pools::new(forge.clone(), bounds, policy, headroom, clock.clone());
         let reaper = tokio::spawn(reap(Arc::downgrade(&pools), clock.clone(), config.idle_ttl)).abort_handle();
         let admission = Admission::new(config.account_concurrency);
-        let (runs, stream_bytes_max) = (TaskTracker::new(), config.stream_bytes_max);
+        let (runs, stats) = (TaskTracker::new(), Stats::new(clock.clone()));
+        let stream_bytes_max = config.stream_bytes_max;
         Ok(Arc::new_cyclic(|this| {
             let this = this.clone();
-            Self { catalog, admission, pools, meter, entropy, clock, forge, stream_bytes_max, runs, reaper, this }
+            Self { catalog, admission, pools, meter, entropy, clock, forge, stream_bytes_max, stats, runs, reaper, this }
         }))
     }
 
@@ -159,6 +166,14 @@ impl Engine {
     /// Instances alive: idle, running and being made.
     pub fn instances(&self) -> usize {
         self.pools.live()
+    }
+
+    /// One call, counted.
+    async fn counted(&self, call: Invocation, opening: Option<Opening>) -> Ran {
+        let (function, began) = (call.function.clone(), self.clock.elapsed());
+        let outcome = self.run(call, opening).await;
+        self.stats.saw(&function.scope, &function.name, began, &outcome);
+        outcome
     }
 
     /// The path of one call. With `opening` its response goes out as it is made, if it is streamed.
@@ -177,7 +192,7 @@ impl Engine {
             return Err(stopping());
         }
         let Some(this) = self.this.upgrade() else { return Err(stopping()) };
-        Ok(self.runs.spawn(async move { this.run(call, opening).await }))
+        Ok(self.runs.spawn(async move { this.counted(call, opening).await }))
     }
 
     async fn route(&self, function: &FunctionRef) -> Result<Routed, InvokeError> {
@@ -191,13 +206,14 @@ impl Engine {
         self.admission.admit(routed)
     }
 
-    /// Acquires an instance, runs the call on it and gives it back; once more on another if the first one had died
-    /// before it had the call.
+    /// Acquires an instance, runs the call on it and gives it back; again on another if that one had died before it
+    /// had the call.
     async fn place(&self, routed: &Routed, call: &Invocation, opening: Option<Opening>) -> Result<Run, InvokeError> {
         let version = &routed.version.version;
         let outlet = opening.map(|opening| Arc::new(Outlet::new(opening, version.clone(), self.stream_bytes_max)));
-        for last in [false, true] {
+        for tried in 1..=DELIVERIES_MAX {
             let mut instance = self.pools.acquire(&routed.version).await?;
+            let last = tried == DELIVERIES_MAX;
             if let Ok(run) = instance.run(call, outlet.as_ref(), &routed.invoked_arn, last).await {
                 if let Some(outlet) = outlet {
                     outlet.close();
@@ -266,6 +282,12 @@ impl Runner for Engine {
             reports.push(RuntimeReport { name: name.into(), program: None, note: None });
         }
         reports
+    }
+}
+
+impl Activity for Engine {
+    fn of(&self, scope: &Scope) -> Vec<FunctionActivity> {
+        self.stats.activity(scope, self.pools.snapshot())
     }
 }
 

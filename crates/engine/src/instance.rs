@@ -250,6 +250,8 @@ impl Instance {
         let start_line = format!("START RequestId: {} Version: {}\n", call.request_id, self.version.version);
 
         let answer = match self.ready(limit).await {
+            // Killed from outside while it started: not the function's doing, and it never had the call.
+            Err(Failure::Exited(exit)) if !last && exit.was_killed() => return Err(Undelivered),
             Err(failure) => {
                 self.writer.0.line(start_line);
                 Err(failure)

@@ -324,6 +324,28 @@ impl<M: Maker> Pools<M> {
     pub(crate) fn live(&self) -> usize {
         self.state.lock().held
     }
+
+    /// How each pool stands, for `wadi top`.
+    pub(crate) fn snapshot(&self) -> Vec<Pooled> {
+        let state = self.state.lock();
+        let figures = |(key, pool): (&Key, &Pool<M::Made>)| Pooled {
+            arn: key.arn.clone(),
+            idle: pool.idle.len(),
+            busy: pool.out,
+            making: pool.making,
+            waiting: pool.waiting.iter().filter(|waiter| !waiter.is_closed()).count(),
+        };
+        state.pools.iter().map(figures).collect()
+    }
+}
+
+/// Instances of one revision of one version, and calls that wait for one.
+pub(crate) struct Pooled {
+    pub arn: String,
+    pub idle: usize,
+    pub busy: usize,
+    pub making: usize,
+    pub waiting: usize,
 }
 
 /// A place in the queue for an instance.

@@ -135,6 +135,21 @@ async fn an_instance_that_died_idle_costs_nobody_a_call() {
 }
 
 #[tokio::test]
+async fn a_call_survives_instances_that_are_killed_while_they_start() {
+    let (world, driver) = world().await;
+    function(&world, "f", "killed-early 3").await;
+    let outcome = world.engine.invoke(world.call("f", "1")).await.expect("runs");
+    assert_eq!((outcome.result.expect("answers"), outcome.start, driver.raised()), ("1".into(), Start::Cold, 4));
+
+    let (world, driver) = self::world().await;
+    function(&world, "f", "killed-early 99").await;
+    let killed = "RequestId: ID Error: Runtime exited with error: signal: killed";
+    assert_eq!(fails(&world, "f").await, ("Runtime.ExitError".to_owned(), killed.to_owned()));
+    assert_eq!(driver.raised(), 4, "not for ever");
+    assert_eq!(world.memory.usage.lock().len(), 1, "and metered once");
+}
+
+#[tokio::test]
 async fn a_slow_initialisation_is_done_again_on_the_calls_time() {
     let (world, driver) = world().await;
     let slow = function(&world, "f", "slow-init-once").await;

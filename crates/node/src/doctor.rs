@@ -4,6 +4,8 @@ use crate::machine::{self, Machine};
 use crate::settings::{Credentials, Network, Settings};
 use crate::{Fallback, nodejs, pythons};
 use async_trait::async_trait;
+use base::port::Activity;
+use base::{FunctionActivity, Scope};
 use delivery::Delivery;
 use engine::{Engine, Runner};
 use sandbox::{Driver, Kept, Promise};
@@ -149,6 +151,12 @@ impl Report {
     /// Tells the report of the parts that are made after it.
     pub fn wire(&self, engine: Arc<Engine>, delivery: Arc<Delivery>) {
         let _ = self.parts.set((engine, delivery));
+    }
+}
+
+impl Activity for Report {
+    fn of(&self, scope: &Scope) -> Vec<FunctionActivity> {
+        self.parts.get().map(|(engine, _)| engine.of(scope)).unwrap_or_default()
     }
 }
 

@@ -110,6 +110,7 @@ impl Node {
             clock: clock.clone(),
             entropy: entropy.clone(),
             doctor: report.clone(),
+            activity: report.clone(),
             config: usage::Config::default(),
         });
         let engine = Engine::new(engine::Parts {

@@ -24,7 +24,20 @@ pub enum Error {
     /// The launcher does not start; the text says why.
     #[error("the sandbox launcher does not start: {0}")]
     Start(String),
-    /// The launcher ended while this call waited. All its sandboxes ended too; the next call starts another.
+    /// The launcher ended while this call waited, and so did the next ones. All its sandboxes ended too; the next call
+    /// starts another.
     #[error("the sandbox launcher ended unexpectedly")]
     LauncherGone,
+}
+
+impl Error {
+    /// Whether a second try may succeed: the launcher died, or what was being made was killed in the middle of a step.
+    /// A program that cannot be executed stays so.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::LauncherGone => true,
+            Self::Raise { step, .. } => !step.starts_with("execute "),
+            _ => false,
+        }
+    }
 }

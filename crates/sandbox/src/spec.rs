@@ -107,6 +107,13 @@ pub struct Exit {
     pub cpu_us: u64,
 }
 
+impl Exit {
+    /// SIGKILL, and not for its memory: somebody ended it, or its launcher.
+    pub fn was_killed(&self) -> bool {
+        self.status == Status::Signalled(rustix::process::Signal::KILL.as_raw()) && !self.out_of_memory
+    }
+}
+
 impl Spec {
     /// Checks the bounds and shapes that the fields' docs state.
     pub fn check(&self) -> Result<(), Error> {

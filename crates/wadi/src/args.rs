@@ -13,6 +13,7 @@ Examples:
   wadi invoke thumbnails --payload '{}'    run it once
   wadi logs thumbnails --follow            watch it
   wadi usage                               what each function did and cost
+  wadi top                                 what each function does at this moment
 
 Any AWS client works as well: set AWS_ENDPOINT_URL=http://127.0.0.1:4566, AWS_ACCESS_KEY_ID=test,
 AWS_SECRET_ACCESS_KEY=test and AWS_DEFAULT_REGION=us-east-1.
@@ -40,6 +41,7 @@ impl Cli {
             Verb::Logs(logs) => verbs::logs::run(logs, &client()?, shared.json).await,
             Verb::List(_) => verbs::list::run(&client()?, shared.json).await,
             Verb::Usage(usage) => verbs::usage::run(usage, &client()?, shared.json).await,
+            Verb::Top(top) => verbs::top::run(top, &client()?, shared.json).await,
             Verb::Doctor(doctor) => verbs::doctor::run(doctor, &client()?, shared.json).await,
             Verb::Demo(demo) => verbs::demo::run(demo, client()?, shared.json, shared.endpoint.is_some()).await,
         }
@@ -68,6 +70,7 @@ pub enum Verb {
     Logs(verbs::logs::Logs),
     List(verbs::list::List),
     Usage(verbs::usage::Usage),
+    Top(verbs::top::Top),
     Doctor(verbs::doctor::Doctor),
     Demo(verbs::demo::Demo),
 }

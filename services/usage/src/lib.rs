@@ -17,7 +17,7 @@ pub use error::Error;
 
 use ::store::behind::Behind;
 use async_trait::async_trait;
-use base::port::{Clock, Entropy, Meter};
+use base::port::{Activity, Clock, Entropy, Meter};
 use base::{Timestamp, UsageRecord};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Answers `GetDoctor`.
     pub doctor: Arc<dyn Doctor>,
+    /// Answers `GetActivity`.
+    pub activity: Arc<dyn Activity>,
     pub config: Config,
 }
 
@@ -92,6 +94,7 @@ pub struct Usage {
     store: ::store::Store,
     clock: Arc<dyn Clock>,
     doctor: Arc<dyn Doctor>,
+    activity: Arc<dyn Activity>,
     config: Config,
     queue: Behind<UsageRecord>,
 }
@@ -100,11 +103,11 @@ impl Usage {
     /// Opens the room and starts its writer. Call [`Usage::flush`] before the last handle is dropped: records that are
     /// still queued then are lost. [`Usage::work`] is to be run beside it.
     pub fn open(parts: Parts) -> Arc<Self> {
-        let Parts { store, clock, entropy, doctor, config } = parts;
+        let Parts { store, clock, entropy, doctor, activity, config } = parts;
         let bounds = writer::bounds(config.queue_records_max, config.commit_interval);
         let writer = Writer { store: store.clone(), clock: clock.clone(), entropy, last: Timestamp(0) };
         let queue = Behind::start(writer, bounds, clock.clone());
-        Arc::new(Self { store, clock, doctor, config, queue })
+        Arc::new(Self { store, clock, doctor, activity, config, queue })
     }
 
     /// Waits until every record metered before is durable. Waits as long as storage fails: bound it where that matters.

@@ -2,8 +2,8 @@
 
 use crate::{Check, Config, Doctor, Examination, Parts, Usage, api};
 use async_trait::async_trait;
-use base::port::Meter;
-use base::{Arn, Event, FunctionRef, Source, Start, Timestamp, UsageRecord};
+use base::port::{Activity, Meter};
+use base::{Arn, Event, FunctionActivity, FunctionRef, Percentiles, Scope, Source, Start, Timestamp, UsageRecord};
 use kit::{ManualClock, Seeded, scope};
 use room::{Context, Room};
 use serde_json::{Value, json};
@@ -33,6 +33,21 @@ impl Doctor for Well {
     }
 }
 
+impl Activity for Well {
+    fn of(&self, of: &Scope) -> Vec<FunctionActivity> {
+        assert_eq!(of, &scope(), "the caller's own functions");
+        let busy = FunctionActivity {
+            name: "resize".into(),
+            busy: 3,
+            calls_per_second: 1.5,
+            calls: 7,
+            latency: Some(Percentiles { p50_ms: 1.0, p90_ms: 2.0, p99_ms: 30.0 }),
+            ..FunctionActivity::default()
+        };
+        vec![busy, FunctionActivity { name: "rests".into(), idle: 1, parked: Some(1), ..FunctionActivity::default() }]
+    }
+}
+
 struct Setting {
     usage: Arc<Usage>,
     clock: Arc<ManualClock>,
@@ -40,7 +55,8 @@ struct Setting {
 
 fn on(store: Store) -> Setting {
     let (clock, entropy) = (ManualClock::at(Timestamp(NOW)), Arc::new(Seeded::new(1)));
-    let parts = Parts { store, clock: clock.clone(), entropy, doctor: Arc::new(Well), config: Config::default() };
+    let (doctor, activity, config) = (Arc::new(Well), Arc::new(Well), Config::default());
+    let parts = Parts { store, clock: clock.clone(), entropy, doctor, activity, config };
     Setting { usage: Usage::open(parts), clock }
 }
 
@@ -287,4 +303,20 @@ async fn dead_events_and_the_doctor() {
     let said = s.ok("GetDoctor", json!({})).await;
     assert_eq!(said["Checks"], json!([{"Name": "disk", "Status": "ok", "Detail": "9 GB free"}]));
     assert_eq!(said["Listen"], "127.0.0.1:4566");
+}
+
+#[tokio::test]
+async fn activity_leaves_out_what_is_not_known() {
+    let reply = setting().ok("GetActivity", json!({})).await;
+    let rest = |name: &str, more: Value| {
+        let mut f = json!({
+            "FunctionName": name, "Idle": 0, "Busy": 0, "Starting": 0, "Waiting": 0, "CallsPerSecond": 0.0,
+            "Calls": 0, "ColdStarts": 0, "Errors": 0, "Throttles": 0,
+        });
+        more.as_object().expect("an object").iter().for_each(|(k, v)| f[k] = v.clone());
+        f
+    };
+    let busy = json!({"Busy": 3, "CallsPerSecond": 1.5, "Calls": 7, "P50Ms": 1.0, "P90Ms": 2.0, "P99Ms": 30.0});
+    let want = [rest("resize", busy), rest("rests", json!({"Idle": 1, "Parked": 1}))];
+    assert_eq!(reply["Functions"], json!(want));
 }

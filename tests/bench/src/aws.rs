@@ -1,14 +1,13 @@
 //! The AWS door under load: invocations, objects, asynchronous events, memory, start-up.
 
 use crate::floor::{self, Echo};
+use crate::functions::{self, Function};
 use crate::load::{self, Call, Connection, Figures};
 use crate::node::Node;
 use crate::table::{self, Row};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http::Method;
-use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,8 +24,8 @@ pub async fn run(wadi: &Path, seconds: f64) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle_mb = node.memory_mb()?;
 
-    let python = newest_python(&node).await?;
-    create(&node, "echo", &python, ECHO).await?;
+    let python = node.newest_python().await?;
+    echo_function("echo", &python)?.create(node.address).await?;
     let echo = Echo::start()?;
     table::head();
     invokes(&node, &echo, &python, seconds).await?;
@@ -45,7 +44,7 @@ async fn invokes(node: &Node, echo: &Echo, python: &str, seconds: f64) -> Result
         print("warm invoke, Python echo", connections, figures, Some(("bare hyper echo", bare)));
     }
     for i in 0..FIRST_INVOKES {
-        create(node, &format!("first-{i}"), python, ECHO).await?;
+        echo_function(&format!("first-{i}"), python)?.create(node.address).await?;
     }
     let mut connection = Connection::open(node.address).await?;
     let mut latencies = Vec::new();
@@ -95,7 +94,7 @@ async fn objects(node: &Node, echo: &Echo, disk: &Path, seconds: f64) -> Result<
 /// Events accepted (202 after the commit) and then drained.
 async fn asynchronous(node: &Node, disk: &Path, seconds: f64) -> Result<()> {
     let mut accepted = 0u64;
-    let before = invocations(node).await?;
+    let before = node.invocations().await?.0;
     let begin = Instant::now();
     for connections in CONNECTIONS {
         let floor = floor::group_commit(disk, connections, seconds / 2.0, 512).await?.per_second;
@@ -104,9 +103,9 @@ async fn asynchronous(node: &Node, disk: &Path, seconds: f64) -> Result<()> {
         print("asynchronous events accepted", connections, figures, Some(("SQLite group commit", floor)));
     }
     let waiting = Instant::now();
-    let at_rest = invocations(node).await? - before;
+    let at_rest = node.invocations().await?.0 - before;
     loop {
-        let done = invocations(node).await? - before;
+        let done = node.invocations().await?.0 - before;
         if done >= accepted * 99 / 100 {
             let rate = (done - at_rest) as f64 / waiting.elapsed().as_secs_f64();
             println!("\nasynchronous events drained: {done} in {:.1} s; {rate:.0} per s once nothing more came in", begin.elapsed().as_secs_f64());
@@ -123,10 +122,11 @@ async fn asynchronous(node: &Node, disk: &Path, seconds: f64) -> Result<()> {
 async fn start_up(node: &mut Node, python: &str) -> Result<()> {
     let mut connection = Connection::open(node.address).await?;
     for i in 0..1000 {
-        connection.send(&creation(&format!("many-{i}"), python, ECHO)).await.with_context(|| format!("function {i}"))?;
+        let creation = echo_function(&format!("many-{i}"), python)?.creation();
+        connection.send(&creation).await.with_context(|| format!("function {i}"))?;
     }
     for i in 0..1000 {
-        active(&mut connection, &format!("many-{i}")).await?;
+        functions::settled(&mut connection, &format!("many-{i}")).await?;
     }
     let mut times = Vec::new();
     for _ in 0..5 {
@@ -145,73 +145,19 @@ fn print(what: &str, connections: usize, figures: Figures, floor: Option<(&'stat
 const ECHO: &str = "def handler(event, context):\n    return event\n";
 
 fn invoke(name: &str, event: bool) -> Call {
-    Call {
-        method: Method::POST,
-        path: format!("/2015-03-31/functions/{name}/invocations"),
-        service: "lambda",
-        headers: if event { vec![("x-amz-invocation-type", "Event".into())] } else { vec![] },
-        body: Bytes::from_static(b"{\"hello\":\"wadi\"}"),
+    let mut call = functions::invoke(name, "{\"hello\":\"wadi\"}");
+    if event {
+        call.headers.push(("x-amz-invocation-type", "Event".into()));
     }
+    call
 }
 
 fn s3(method: Method, path: &str, body: Bytes) -> Call {
-    Call { method, path: path.to_owned(), service: "s3", headers: vec![], body }
+    Call::new(method, path, "s3", body)
 }
 
-fn creation(name: &str, runtime: &str, code: &str) -> Call {
-    let body = json!({
-        "FunctionName": name, "Runtime": runtime, "Handler": "app.handler", "Timeout": 30, "MemorySize": 128,
-        "Role": "arn:aws:iam::000000000000:role/bench", "Code": { "ZipFile": zipped(code) },
-    });
-    Call {
-        method: Method::POST,
-        path: "/2015-03-31/functions".into(),
-        service: "lambda",
-        headers: vec![("content-type", "application/json".into())],
-        body: Bytes::from(body.to_string()),
-    }
-}
-
-async fn create(node: &Node, name: &str, runtime: &str, code: &str) -> Result<()> {
-    let mut connection = Connection::open(node.address).await?;
-    connection.send(&creation(name, runtime, code)).await?;
-    active(&mut connection, name).await
-}
-
-async fn active(connection: &mut Connection, name: &str) -> Result<()> {
-    let get = Call {
-        method: Method::GET,
-        path: format!("/2015-03-31/functions/{name}/configuration"),
-        service: "lambda",
-        headers: vec![],
-        body: Bytes::new(),
-    };
-    // The first function of a runtime waits for the packages that the runtime brings.
-    for _ in 0..1200 {
-        let configuration: Value = serde_json::from_slice(&connection.send(&get).await?)?;
-        match configuration["State"].as_str() {
-            Some("Active") => return Ok(()),
-            Some("Failed") => bail!("{name} failed: {}", configuration["StateReason"]),
-            _ => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-    bail!("{name} did not become active within 120 s")
-}
-
-/// How many invocations the usage API counts.
-async fn invocations(node: &Node) -> Result<u64> {
-    let mut connection = Connection::open(node.address).await?;
-    let get = Call { method: Method::GET, path: "/_wadi/api/usage".into(), service: "wadi", headers: vec![], body: Bytes::new() };
-    let usage: Value = serde_json::from_slice(&connection.send(&get).await?)?;
-    Ok(usage["Functions"].as_array().into_iter().flatten().filter_map(|f| f["Invocations"].as_u64()).sum())
-}
-
-/// The newest Python that the node says it has.
-async fn newest_python(node: &Node) -> Result<String> {
-    let mut connection = Connection::open(node.address).await?;
-    let get = Call { method: Method::GET, path: "/_wadi/api/doctor".into(), service: "wadi", headers: vec![], body: Bytes::new() };
-    let doctor = String::from_utf8(connection.send(&get).await?.to_vec())?;
-    (9..=14).rev().map(|m| format!("python3.{m}")).find(|v| doctor.contains(v)).context("the node has no Python")
+fn echo_function(name: &str, runtime: &str) -> Result<Function> {
+    Ok(Function::new(name, runtime, functions::package(&[("app.py", ECHO)])?))
 }
 
 /// Starts of `python3 -c pass` a second, one after the other.
@@ -221,21 +167,4 @@ fn plain_python(times: u32) -> Result<f64> {
         std::process::Command::new("python3").args(["-c", "import json"]).status()?;
     }
     Ok(f64::from(times) / begin.elapsed().as_secs_f64())
-}
-
-/// A zip with one stored file, `app.py`, in base64: too small a thing to bring a library for.
-fn zipped(code: &str) -> String {
-    let script = "import base64,io,sys,zipfile\nb=io.BytesIO()\nz=zipfile.ZipFile(b,'w')\nz.writestr('app.py',sys.stdin.read())\nz.close()\nprint(base64.b64encode(b.getvalue()).decode())";
-    static MADE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    MADE.get_or_init(|| {
-        let mut child = std::process::Command::new("python3")
-            .args(["-c", script])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect("python3 is there: the functions need it too");
-        child.stdin.take().expect("piped").write_all(code.as_bytes()).expect("python reads");
-        String::from_utf8(child.wait_with_output().expect("python ends").stdout).expect("base64").trim().to_owned()
-    })
-    .clone()
 }

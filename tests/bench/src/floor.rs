@@ -31,6 +31,10 @@ impl Echo {
         Ok(Self { address: line.trim().parse()?, child })
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Requests with a body of `bytes` each way.
     pub async fn rate(&self, connections: usize, seconds: f64, bytes: usize) -> Result<Figures> {
         let body = Bytes::from(vec![b'x'; bytes]);

@@ -22,6 +22,16 @@ pub struct Call {
     pub body: Bytes,
 }
 
+impl Call {
+    pub fn new(method: Method, path: impl Into<String>, service: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { method, path: path.into(), service, headers: Vec::new(), body: body.into() }
+    }
+
+    pub fn get(path: impl Into<String>, service: &'static str) -> Self {
+        Self::new(Method::GET, path, service, Bytes::new())
+    }
+}
+
 /// Latencies of one run, sorted.
 pub struct Figures {
     pub per_second: f64,
@@ -32,6 +42,10 @@ impl Figures {
     pub fn of(mut latencies: Vec<Duration>, over: Duration) -> Self {
         latencies.sort_unstable();
         Self { per_second: latencies.len() as f64 / over.as_secs_f64(), latencies }
+    }
+
+    pub fn count(&self) -> usize {
+        self.latencies.len()
     }
 
     /// Milliseconds at quantile `q`.
@@ -93,6 +107,15 @@ impl Connection {
 
     /// Sends and reads the whole answer; anything but 2xx is an error.
     pub async fn send(&mut self, call: &Call) -> Result<Bytes> {
+        let (head, body) = self.exchange(call).await?;
+        if !head.status.is_success() {
+            bail!("{} {}: {} {}", call.method, call.path, head.status, String::from_utf8_lossy(&body));
+        }
+        Ok(body)
+    }
+
+    /// Sends and reads the whole answer, whatever it says.
+    pub async fn exchange(&mut self, call: &Call) -> Result<(http::response::Parts, Bytes)> {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(&call.path)
@@ -105,13 +128,8 @@ impl Connection {
             sign(&mut request, call)?;
         }
         self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            bail!("{} {}: {status} {}", call.method, call.path, String::from_utf8_lossy(&body));
-        }
-        Ok(body)
+        let (head, body) = self.sender.send_request(request).await?.into_parts();
+        Ok((head, body.collect().await?.to_bytes()))
     }
 }
 

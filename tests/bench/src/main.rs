@@ -1,9 +1,12 @@
-//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws`.
+//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | chaos`.
 
 mod aws;
+mod chaos;
 mod floor;
+mod functions;
 mod load;
 mod node;
+mod processes;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +30,14 @@ enum Bench {
         #[arg(long, default_value_t = 3.0)]
         seconds: f64,
     },
+    /// Instances and launchers killed, code replaced, from zero to many and back: no call is lost.
+    Chaos {
+        /// The binary under test.
+        #[arg(long, default_value = "target/release/wadi")]
+        wadi: PathBuf,
+        #[command(flatten)]
+        options: chaos::Options,
+    },
     /// A bare hyper server that answers `ok`: the ceiling of anything behind HTTP. Used by the other benchmarks.
     Echo,
 }
@@ -35,6 +46,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match Arguments::parse().bench {
         Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
+        Bench::Chaos { wadi, options } => runtime.block_on(chaos::run(&wadi, options)),
         Bench::Echo => runtime.block_on(floor::serve_echo()),
     }
 }

@@ -1,10 +1,11 @@
 //! The node under test: started for the benchmark, on a data directory of its own, and ended by its process id.
 
 use crate::load::{Call, Connection};
+use crate::processes;
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
-use http::Method;
+use serde_json::Value;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,10 @@ use std::time::{Duration, Instant};
 pub struct Node {
     pub address: SocketAddr,
     pub data_dir: PathBuf,
+    /// Of `wadi up`, beyond where it listens and keeps its data.
+    pub flags: Vec<String>,
+    /// Where its log goes; to ours if not said.
+    pub log: Option<PathBuf>,
     wadi: PathBuf,
     child: Option<Child>,
 }
@@ -19,27 +24,28 @@ pub struct Node {
 impl Node {
     pub fn new(wadi: &Path, data_dir: &Path) -> Result<Self> {
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        Ok(Self { address, data_dir: data_dir.to_owned(), wadi: wadi.to_owned(), child: None })
+        let (data_dir, wadi) = (data_dir.to_owned(), wadi.to_owned());
+        Ok(Self { address, data_dir, flags: Vec::new(), log: None, wadi, child: None })
     }
 
     /// Starts the node; the time until its health page answers.
     pub async fn start(&mut self) -> Result<Duration> {
+        let log = match &self.log {
+            Some(path) => Stdio::from(std::fs::File::options().append(true).create(true).open(path)?),
+            None => Stdio::inherit(),
+        };
         let begin = Instant::now();
         let child = Command::new(&self.wadi)
             .args(["up", "--listen", &self.address.to_string(), "--data-dir"])
             .arg(&self.data_dir)
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", self.wadi.display()))?;
         self.child = Some(child);
-        let health = Call {
-            method: Method::GET,
-            path: "/_wadi/health".into(),
-            service: "",
-            headers: vec![],
-            body: Bytes::new(),
-        };
+        let health = Call::get("/_wadi/health", "");
         while begin.elapsed() < Duration::from_secs(20) {
             if let Ok(mut connection) = Connection::open(self.address).await
                 && connection.send(&health).await.is_ok()
@@ -67,25 +73,53 @@ impl Node {
         Ok(())
     }
 
+    /// The process of the running node.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the node runs")?.id())
+    }
+
+    /// Asks Wadi's own API.
+    pub async fn ask(&self, path: &str) -> Result<Value> {
+        let mut connection = Connection::open(self.address).await?;
+        Ok(serde_json::from_slice(&connection.send(&Call::get(path, "wadi")).await?)?)
+    }
+
+    /// How many invocations the usage API counts, and how many of them failed.
+    pub async fn invocations(&self) -> Result<(u64, u64)> {
+        let usage = self.ask("/_wadi/api/usage").await?;
+        let functions = usage["Functions"].as_array().cloned().unwrap_or_default();
+        let sum = |field: &str| functions.iter().filter_map(|f| f[field].as_u64()).sum();
+        Ok((sum("Invocations"), sum("Errors")))
+    }
+
+    /// Instances alive: idle, busy and being made.
+    pub async fn instances(&self) -> Result<u64> {
+        let activity = self.ask("/_wadi/api/activity").await?;
+        let functions = activity["Functions"].as_array().cloned().unwrap_or_default();
+        let of = |f: &Value| ["Idle", "Busy", "Starting"].iter().filter_map(|field| f[field].as_u64()).sum::<u64>();
+        Ok(functions.iter().map(of).sum())
+    }
+
+    /// The newest of a runtime that the node says it has: `newest("python3.", "", 9..=14)`.
+    pub async fn newest(&self, before: &str, after: &str, of: RangeInclusive<u32>) -> Result<Option<String>> {
+        let doctor = self.ask("/_wadi/api/doctor").await?.to_string();
+        Ok(of.rev().map(|n| format!("{before}{n}{after}")).find(|name| doctor.contains(name)))
+    }
+
+    pub async fn newest_python(&self) -> Result<String> {
+        self.newest("python3.", "", 9..=14).await?.context("the node has no Python")
+    }
+
+    pub async fn newest_nodejs(&self) -> Result<Option<String>> {
+        self.newest("nodejs", ".x", 20..=26).await
+    }
+
     /// Proportional memory of the node and its launcher, in MB, without the functions' instances.
     pub fn memory_mb(&self) -> Result<f64> {
-        let pid = self.child.as_ref().context("the node runs")?.id();
-        let mut kb = pss_kb(pid)?;
-        // A thread of the node's started the launcher, so the launcher is that thread's child.
-        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-            let children = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
-            for child in children.split_whitespace() {
-                kb += pss_kb(child.parse()?).unwrap_or(0);
-            }
-        }
-        Ok(kb as f64 / 1024.0)
+        let pid = self.pid()?;
+        let launcher = processes::launcher(pid).and_then(processes::pss_kb).unwrap_or(0);
+        Ok((processes::pss_kb(pid).context("no figure for the node")? + launcher) as f64 / 1024.0)
     }
-}
-
-fn pss_kb(pid: u32) -> Result<u64> {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find(|l| l.starts_with("Pss:")).context("no Pss line")?;
-    Ok(line.split_whitespace().nth(1).context("no figure")?.parse()?)
 }
 
 impl Drop for Node {

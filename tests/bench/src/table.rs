@@ -1,6 +1,7 @@
 //! The printed table.
 
 use crate::load::Figures;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One line: what, at how many connections, against which floor.
 pub struct Row {
@@ -41,4 +42,15 @@ pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" ");
     format!("{cores} × {model}, Linux {}, load average {load}", read("/proc/sys/kernel/osrelease").trim())
+}
+
+/// The load average of the last minute.
+pub fn load() -> String {
+    let all = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    all.split_whitespace().next().unwrap_or("?").to_owned()
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

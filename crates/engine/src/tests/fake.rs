@@ -138,6 +138,7 @@ impl Runtime {
         let code = Status::Exited(argument.parse().expect("a number"));
         match word {
             "init-exit" => return (code, false),
+            "killed-early" if self.nth <= argument.parse().expect("a number") => return (Status::Signalled(9), false),
             "init-error" => {
                 let body = r#"{"errorMessage":"Unable to import","errorType":"Runtime.ImportModuleError"}"#;
                 self.request("POST", "runtime/init/error", body).await;

@@ -17,6 +17,10 @@ use std::time::Duration;
 /// How long the launcher may take to be ready.
 const READY_MAX: Duration = Duration::from_secs(10);
 
+/// How often a sandbox is tried that somebody kills while it is made, or whose launcher dies. Nothing of the last try is
+/// left then; one that ends every launcher must not do so for ever.
+const RAISES_MAX: usize = 3;
+
 /// How to start the launcher.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
@@ -64,6 +68,16 @@ impl Process {
     }
 }
 
+impl Process {
+    async fn raise_once(&self, spec: Spec) -> Result<Raised, Error> {
+        let (id, listeners) = (spec.id.clone(), spec.listen.len());
+        let reply = self.shared.ask(&id, listeners, |seq| {
+            protocol::packet(&protocol::Request::Raise { seq, spec }).map_err(Error::Invalid)
+        })?;
+        reply.await.map_err(|_| Error::LauncherGone)?
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
@@ -74,11 +88,13 @@ impl Drop for Process {
 impl Driver for Process {
     async fn raise(&self, spec: Spec) -> Result<Raised, Error> {
         spec.check()?;
-        let (id, listeners) = (spec.id.clone(), spec.listen.len());
-        let reply = self.shared.ask(&id, listeners, |seq| {
-            protocol::packet(&protocol::Request::Raise { seq, spec }).map_err(Error::Invalid)
-        })?;
-        reply.await.map_err(|_| Error::LauncherGone)?
+        for _ in 1..RAISES_MAX {
+            match self.raise_once(spec.clone()).await {
+                Err(error) if error.may_pass() && !self.shared.is_stopping() => {}
+                other => return other,
+            }
+        }
+        self.raise_once(spec).await
     }
 
     fn promises(&self) -> Vec<Promise> {

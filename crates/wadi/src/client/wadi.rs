@@ -53,6 +53,38 @@ pub struct Check {
     pub remedy: Option<String>,
 }
 
+/// What a function does at the moment; counts and percentiles are those of the last minute.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct FunctionActivity {
+    pub function_name: String,
+    pub idle: u64,
+    pub busy: u64,
+    pub starting: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub templates: Option<u64>,
+    pub waiting: u64,
+    pub calls_per_second: f64,
+    pub calls: u64,
+    pub cold_starts: u64,
+    pub errors: u64,
+    pub throttles: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p90_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ActivityReply {
+    functions: Vec<FunctionActivity>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct UsageReply {
@@ -100,6 +132,14 @@ impl Client {
             }
         }
         Ok(all)
+    }
+
+    /// The functions that do something, or did within the last minute.
+    pub async fn activity(&self) -> Result<Vec<FunctionActivity>> {
+        const OPERATION: &str = "GetActivity";
+        let path = "/_wadi/api/activity".into();
+        let reply: ActivityReply = self.rest("wadi", OPERATION, Method::GET, path, None).await?.json(OPERATION)?;
+        Ok(reply.functions)
     }
 
     pub async fn doctor(&self) -> Result<DoctorReply> {

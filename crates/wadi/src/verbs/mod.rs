@@ -6,5 +6,6 @@ pub mod doctor;
 pub mod invoke;
 pub mod list;
 pub mod logs;
+pub mod top;
 pub mod up;
 pub mod usage;

@@ -1,4 +1,4 @@
-//! The operations: the table, GetUsage, ListInvocations, ListDeadEvents and GetDoctor.
+//! The operations: the table, GetUsage, ListInvocations, ListDeadEvents, GetDoctor and GetActivity.
 
 mod dead;
 mod invocations;
@@ -22,6 +22,7 @@ pub fn table() -> Table<Usage> {
         .op("ListInvocations", |_, _: &ListInvocationsRequest| access("ListInvocations"), invocations::list)
         .op("ListDeadEvents", |_, _: &ListDeadEventsRequest| access("ListDeadEvents"), dead::list)
         .op("GetDoctor", |_, _: &GetDoctorRequest| access("GetDoctor"), get_doctor)
+        .op("GetActivity", |_, _: &GetActivityRequest| access("GetActivity"), get_activity)
 }
 
 fn access(operation: &str) -> Access {
@@ -76,4 +77,26 @@ async fn get_doctor(usage: Arc<Usage>, _: Context, _: GetDoctorRequest) -> Resul
         listen: said.listen,
         data_dir: said.data_dir,
     })
+}
+
+async fn get_activity(usage: Arc<Usage>, cx: Context, _: GetActivityRequest) -> Result<GetActivityResponse, Error> {
+    let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let function = |f: base::FunctionActivity| FunctionActivity {
+        function_name: f.name,
+        idle: number(f.idle),
+        busy: number(f.busy),
+        starting: number(f.starting),
+        parked: f.parked.map(number),
+        templates: f.templates.map(number),
+        waiting: number(f.waiting),
+        calls_per_second: f.calls_per_second,
+        calls: f.calls as i64,
+        cold_starts: f.cold_starts as i64,
+        errors: f.errors as i64,
+        throttles: f.throttles as i64,
+        p50_ms: f.latency.map(|l| l.p50_ms),
+        p90_ms: f.latency.map(|l| l.p90_ms),
+        p99_ms: f.latency.map(|l| l.p99_ms),
+    };
+    Ok(GetActivityResponse { functions: usage.activity.of(cx.scope()).into_iter().map(function).collect() })
 }

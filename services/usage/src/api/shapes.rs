@@ -35,6 +35,40 @@ pub struct DeadEvent {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct FunctionActivity {
+    #[serde(rename = "FunctionName")]
+    pub function_name: String,
+    #[serde(rename = "Idle")]
+    pub idle: i32,
+    #[serde(rename = "Busy")]
+    pub busy: i32,
+    #[serde(rename = "Starting")]
+    pub starting: i32,
+    #[serde(rename = "Parked", default, skip_serializing_if = "Option::is_none")]
+    pub parked: Option<i32>,
+    #[serde(rename = "Templates", default, skip_serializing_if = "Option::is_none")]
+    pub templates: Option<i32>,
+    #[serde(rename = "Waiting")]
+    pub waiting: i32,
+    #[serde(rename = "CallsPerSecond")]
+    pub calls_per_second: f64,
+    #[serde(rename = "Calls")]
+    pub calls: i64,
+    #[serde(rename = "ColdStarts")]
+    pub cold_starts: i64,
+    #[serde(rename = "Errors")]
+    pub errors: i64,
+    #[serde(rename = "Throttles")]
+    pub throttles: i64,
+    #[serde(rename = "P50Ms", default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    #[serde(rename = "P90Ms", default, skip_serializing_if = "Option::is_none")]
+    pub p90_ms: Option<f64>,
+    #[serde(rename = "P99Ms", default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct FunctionUsage {
     #[serde(rename = "FunctionName")]
     pub function_name: String,
@@ -61,6 +95,19 @@ pub struct FunctionUsage {
     #[serde(rename = "MaxMemoryMb")]
     pub max_memory_mb: i32,
 }
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct GetActivityRequest {}
+
+impl wire::Input for GetActivityRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct GetActivityResponse {
+    #[serde(rename = "Functions")]
+    pub functions: Vec<FunctionActivity>,
+}
+
+impl wire::Output for GetActivityResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct GetDoctorRequest {}
@@ -197,39 +244,44 @@ pub static SERVICE: Service = Service {
     validation_code: "ValidationException",
     payload_type: "application/octet-stream",
     operations: &[
-        Operation { name: "GetDoctor", method: "GET", uri: "/_wadi/api/doctor", status: 200, input: Some(10), output: Some(11), implemented: true },
-        Operation { name: "GetUsage", method: "GET", uri: "/_wadi/api/usage", status: 200, input: Some(12), output: Some(13), implemented: true },
-        Operation { name: "ListDeadEvents", method: "GET", uri: "/_wadi/api/events/dead", status: 200, input: Some(18), output: Some(19), implemented: true },
-        Operation { name: "ListInvocations", method: "GET", uri: "/_wadi/api/invocations", status: 200, input: Some(20), output: Some(21), implemented: true },
+        Operation { name: "GetActivity", method: "GET", uri: "/_wadi/api/activity", status: 200, input: Some(12), output: Some(13), implemented: true },
+        Operation { name: "GetDoctor", method: "GET", uri: "/_wadi/api/doctor", status: 200, input: Some(14), output: Some(15), implemented: true },
+        Operation { name: "GetUsage", method: "GET", uri: "/_wadi/api/usage", status: 200, input: Some(16), output: Some(17), implemented: true },
+        Operation { name: "ListDeadEvents", method: "GET", uri: "/_wadi/api/events/dead", status: 200, input: Some(22), output: Some(23), implemented: true },
+        Operation { name: "ListInvocations", method: "GET", uri: "/_wadi/api/invocations", status: 200, input: Some(24), output: Some(25), implemented: true },
     ],
     routes: Routes::new(),
     shapes: &[
-        /* 0 */ Shape { name: "Check", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 25, required: true, location: Body("Name") }, Member { name: "Status", shape: 2, required: true, location: Body("Status") }, Member { name: "Detail", shape: 25, required: true, location: Body("Detail") }, Member { name: "Remedy", shape: 25, required: false, location: Body("Remedy") }], payload: None } },
+        /* 0 */ Shape { name: "Check", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 29, required: true, location: Body("Name") }, Member { name: "Status", shape: 2, required: true, location: Body("Status") }, Member { name: "Detail", shape: 29, required: true, location: Body("Detail") }, Member { name: "Remedy", shape: 29, required: false, location: Body("Remedy") }], payload: None } },
         /* 1 */ Shape { name: "CheckList", sensitive: false, kind: List { item: 0, min: None, max: None } },
         /* 2 */ Shape { name: "CheckStatus", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 3 */ Shape { name: "DeadEvent", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 25, required: true, location: Body("Id") }, Member { name: "Target", shape: 25, required: true, location: Body("Target") }, Member { name: "Source", shape: 25, required: true, location: Body("Source") }, Member { name: "Created", shape: 6, required: true, location: Body("Created") }, Member { name: "Died", shape: 6, required: true, location: Body("Died") }, Member { name: "Attempts", shape: 14, required: true, location: Body("Attempts") }, Member { name: "Reason", shape: 25, required: true, location: Body("Reason") }], payload: None } },
+        /* 3 */ Shape { name: "DeadEvent", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 29, required: true, location: Body("Id") }, Member { name: "Target", shape: 29, required: true, location: Body("Target") }, Member { name: "Source", shape: 29, required: true, location: Body("Source") }, Member { name: "Created", shape: 6, required: true, location: Body("Created") }, Member { name: "Died", shape: 6, required: true, location: Body("Died") }, Member { name: "Attempts", shape: 18, required: true, location: Body("Attempts") }, Member { name: "Reason", shape: 29, required: true, location: Body("Reason") }], payload: None } },
         /* 4 */ Shape { name: "DeadEventList", sensitive: false, kind: List { item: 3, min: None, max: None } },
         /* 5 */ Shape { name: "Double", sensitive: false, kind: Double { min: None, max: None } },
         /* 6 */ Shape { name: "EpochMillis", sensitive: false, kind: Integer { long: true, min: Some(0), max: None } },
-        /* 7 */ Shape { name: "FunctionName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P0), values: &[] } },
-        /* 8 */ Shape { name: "FunctionUsage", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 25, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 25, required: false, location: Body("Version") }, Member { name: "Invocations", shape: 22, required: true, location: Body("Invocations") }, Member { name: "Errors", shape: 22, required: true, location: Body("Errors") }, Member { name: "ColdStarts", shape: 22, required: true, location: Body("ColdStarts") }, Member { name: "DurationMs", shape: 5, required: true, location: Body("DurationMs") }, Member { name: "InitMs", shape: 5, required: true, location: Body("InitMs") }, Member { name: "BilledMs", shape: 22, required: true, location: Body("BilledMs") }, Member { name: "GbSeconds", shape: 5, required: true, location: Body("GbSeconds") }, Member { name: "BytesIn", shape: 22, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 22, required: true, location: Body("BytesOut") }, Member { name: "MaxMemoryMb", shape: 14, required: true, location: Body("MaxMemoryMb") }], payload: None } },
-        /* 9 */ Shape { name: "FunctionUsageList", sensitive: false, kind: List { item: 8, min: None, max: None } },
-        /* 10 */ Shape { name: "GetDoctorRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 11 */ Shape { name: "GetDoctorResponse", sensitive: false, kind: Structure { members: &[Member { name: "Checks", shape: 1, required: true, location: Body("Checks") }, Member { name: "Version", shape: 25, required: true, location: Body("Version") }, Member { name: "Listen", shape: 25, required: true, location: Body("Listen") }, Member { name: "DataDir", shape: 25, required: true, location: Body("DataDir") }], payload: None } },
-        /* 12 */ Shape { name: "GetUsageRequest", sensitive: false, kind: Structure { members: &[Member { name: "Start", shape: 6, required: false, location: Query("start") }, Member { name: "End", shape: 6, required: false, location: Query("end") }], payload: None } },
-        /* 13 */ Shape { name: "GetUsageResponse", sensitive: false, kind: Structure { members: &[Member { name: "Functions", shape: 9, required: true, location: Body("Functions") }, Member { name: "Start", shape: 6, required: true, location: Body("Start") }, Member { name: "End", shape: 6, required: true, location: Body("End") }], payload: None } },
-        /* 14 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 15 */ Shape { name: "InvocationList", sensitive: false, kind: List { item: 16, min: None, max: None } },
-        /* 16 */ Shape { name: "InvocationRecord", sensitive: false, kind: Structure { members: &[Member { name: "RequestId", shape: 25, required: true, location: Body("RequestId") }, Member { name: "FunctionName", shape: 25, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 25, required: true, location: Body("Version") }, Member { name: "At", shape: 6, required: true, location: Body("At") }, Member { name: "Start", shape: 24, required: true, location: Body("Start") }, Member { name: "Instance", shape: 25, required: false, location: Body("Instance") }, Member { name: "DurationUs", shape: 22, required: true, location: Body("DurationUs") }, Member { name: "InitUs", shape: 22, required: true, location: Body("InitUs") }, Member { name: "BilledMs", shape: 22, required: true, location: Body("BilledMs") }, Member { name: "MemoryMb", shape: 14, required: true, location: Body("MemoryMb") }, Member { name: "MaxMemoryMb", shape: 14, required: true, location: Body("MaxMemoryMb") }, Member { name: "BytesIn", shape: 22, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 22, required: true, location: Body("BytesOut") }, Member { name: "Error", shape: 25, required: false, location: Body("Error") }], payload: None } },
-        /* 17 */ Shape { name: "Limit", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(1000) } },
-        /* 18 */ Shape { name: "ListDeadEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Limit", shape: 17, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 23, required: false, location: Query("nextToken") }], payload: None } },
-        /* 19 */ Shape { name: "ListDeadEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Events", shape: 4, required: true, location: Body("Events") }, Member { name: "NextToken", shape: 23, required: false, location: Body("NextToken") }], payload: None } },
-        /* 20 */ Shape { name: "ListInvocationsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Function", shape: 7, required: false, location: Query("function") }, Member { name: "Start", shape: 6, required: false, location: Query("start") }, Member { name: "Limit", shape: 17, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 23, required: false, location: Query("nextToken") }], payload: None } },
-        /* 21 */ Shape { name: "ListInvocationsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Invocations", shape: 15, required: true, location: Body("Invocations") }, Member { name: "NextToken", shape: 23, required: false, location: Body("NextToken") }], payload: None } },
-        /* 22 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
-        /* 23 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
-        /* 24 */ Shape { name: "Start", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 25 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 7 */ Shape { name: "FunctionActivity", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 29, required: true, location: Body("FunctionName") }, Member { name: "Idle", shape: 18, required: true, location: Body("Idle") }, Member { name: "Busy", shape: 18, required: true, location: Body("Busy") }, Member { name: "Starting", shape: 18, required: true, location: Body("Starting") }, Member { name: "Parked", shape: 18, required: false, location: Body("Parked") }, Member { name: "Templates", shape: 18, required: false, location: Body("Templates") }, Member { name: "Waiting", shape: 18, required: true, location: Body("Waiting") }, Member { name: "CallsPerSecond", shape: 5, required: true, location: Body("CallsPerSecond") }, Member { name: "Calls", shape: 26, required: true, location: Body("Calls") }, Member { name: "ColdStarts", shape: 26, required: true, location: Body("ColdStarts") }, Member { name: "Errors", shape: 26, required: true, location: Body("Errors") }, Member { name: "Throttles", shape: 26, required: true, location: Body("Throttles") }, Member { name: "P50Ms", shape: 5, required: false, location: Body("P50Ms") }, Member { name: "P90Ms", shape: 5, required: false, location: Body("P90Ms") }, Member { name: "P99Ms", shape: 5, required: false, location: Body("P99Ms") }], payload: None } },
+        /* 8 */ Shape { name: "FunctionActivityList", sensitive: false, kind: List { item: 7, min: None, max: None } },
+        /* 9 */ Shape { name: "FunctionName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P0), values: &[] } },
+        /* 10 */ Shape { name: "FunctionUsage", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 29, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 29, required: false, location: Body("Version") }, Member { name: "Invocations", shape: 26, required: true, location: Body("Invocations") }, Member { name: "Errors", shape: 26, required: true, location: Body("Errors") }, Member { name: "ColdStarts", shape: 26, required: true, location: Body("ColdStarts") }, Member { name: "DurationMs", shape: 5, required: true, location: Body("DurationMs") }, Member { name: "InitMs", shape: 5, required: true, location: Body("InitMs") }, Member { name: "BilledMs", shape: 26, required: true, location: Body("BilledMs") }, Member { name: "GbSeconds", shape: 5, required: true, location: Body("GbSeconds") }, Member { name: "BytesIn", shape: 26, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 26, required: true, location: Body("BytesOut") }, Member { name: "MaxMemoryMb", shape: 18, required: true, location: Body("MaxMemoryMb") }], payload: None } },
+        /* 11 */ Shape { name: "FunctionUsageList", sensitive: false, kind: List { item: 10, min: None, max: None } },
+        /* 12 */ Shape { name: "GetActivityRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 13 */ Shape { name: "GetActivityResponse", sensitive: false, kind: Structure { members: &[Member { name: "Functions", shape: 8, required: true, location: Body("Functions") }], payload: None } },
+        /* 14 */ Shape { name: "GetDoctorRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 15 */ Shape { name: "GetDoctorResponse", sensitive: false, kind: Structure { members: &[Member { name: "Checks", shape: 1, required: true, location: Body("Checks") }, Member { name: "Version", shape: 29, required: true, location: Body("Version") }, Member { name: "Listen", shape: 29, required: true, location: Body("Listen") }, Member { name: "DataDir", shape: 29, required: true, location: Body("DataDir") }], payload: None } },
+        /* 16 */ Shape { name: "GetUsageRequest", sensitive: false, kind: Structure { members: &[Member { name: "Start", shape: 6, required: false, location: Query("start") }, Member { name: "End", shape: 6, required: false, location: Query("end") }], payload: None } },
+        /* 17 */ Shape { name: "GetUsageResponse", sensitive: false, kind: Structure { members: &[Member { name: "Functions", shape: 11, required: true, location: Body("Functions") }, Member { name: "Start", shape: 6, required: true, location: Body("Start") }, Member { name: "End", shape: 6, required: true, location: Body("End") }], payload: None } },
+        /* 18 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
+        /* 19 */ Shape { name: "InvocationList", sensitive: false, kind: List { item: 20, min: None, max: None } },
+        /* 20 */ Shape { name: "InvocationRecord", sensitive: false, kind: Structure { members: &[Member { name: "RequestId", shape: 29, required: true, location: Body("RequestId") }, Member { name: "FunctionName", shape: 29, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 29, required: true, location: Body("Version") }, Member { name: "At", shape: 6, required: true, location: Body("At") }, Member { name: "Start", shape: 28, required: true, location: Body("Start") }, Member { name: "Instance", shape: 29, required: false, location: Body("Instance") }, Member { name: "DurationUs", shape: 26, required: true, location: Body("DurationUs") }, Member { name: "InitUs", shape: 26, required: true, location: Body("InitUs") }, Member { name: "BilledMs", shape: 26, required: true, location: Body("BilledMs") }, Member { name: "MemoryMb", shape: 18, required: true, location: Body("MemoryMb") }, Member { name: "MaxMemoryMb", shape: 18, required: true, location: Body("MaxMemoryMb") }, Member { name: "BytesIn", shape: 26, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 26, required: true, location: Body("BytesOut") }, Member { name: "Error", shape: 29, required: false, location: Body("Error") }], payload: None } },
+        /* 21 */ Shape { name: "Limit", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(1000) } },
+        /* 22 */ Shape { name: "ListDeadEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Limit", shape: 21, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 27, required: false, location: Query("nextToken") }], payload: None } },
+        /* 23 */ Shape { name: "ListDeadEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Events", shape: 4, required: true, location: Body("Events") }, Member { name: "NextToken", shape: 27, required: false, location: Body("NextToken") }], payload: None } },
+        /* 24 */ Shape { name: "ListInvocationsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Function", shape: 9, required: false, location: Query("function") }, Member { name: "Start", shape: 6, required: false, location: Query("start") }, Member { name: "Limit", shape: 21, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 27, required: false, location: Query("nextToken") }], payload: None } },
+        /* 25 */ Shape { name: "ListInvocationsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Invocations", shape: 19, required: true, location: Body("Invocations") }, Member { name: "NextToken", shape: 27, required: false, location: Body("NextToken") }], payload: None } },
+        /* 26 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
+        /* 27 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
+        /* 28 */ Shape { name: "Start", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 29 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
     ],
     errors: &[
         ErrorShape { code: "ServiceException", message: "message", typed: false, headers: &[] },
