@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     TimedOut { after_s: u32 },
     /// The sandbox's main process ended before it answered.
     Exited(Exit),
+    /// A component did what WebAssembly does not allow; the text says what.
+    Trapped(String),
     /// There is nothing to execute.
     Entrypoint(String),
     /// The response is over [`RESPONSE_BYTES_MAX`].
@@ -31,7 +33,7 @@ impl Failure {
             Self::Reported { error_type, .. } => error_type,
             Self::TimedOut { .. } => "Sandbox.Timedout",
             Self::Exited(exit) if exit.out_of_memory => "Runtime.OutOfMemory",
-            Self::Exited(_) => "Runtime.ExitError",
+            Self::Exited(_) | Self::Trapped(_) => "Runtime.ExitError",
             Self::Entrypoint(_) => "Runtime.InvalidEntrypoint",
             Self::TooLarge => "Function.ResponseSizeTooLarge",
             Self::Unsupported(_) => "Runtime.Unsupported",
@@ -72,6 +74,7 @@ impl Failure {
             Self::Reported { .. } => String::new(),
             Self::TimedOut { after_s } => format!("Task timed out after {after_s}.00 seconds"),
             Self::Exited(exit) => exited(exit.status),
+            Self::Trapped(what) => format!("Runtime exited with error: {what}"),
             Self::Entrypoint(message) => message.clone(),
             Self::TooLarge => {
                 format!("Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).")
@@ -81,7 +84,7 @@ impl Failure {
     }
 }
 
-fn document(message: &str, error_type: &str) -> Bytes {
+pub(crate) fn document(message: &str, error_type: &str) -> Bytes {
     json!({"errorMessage": message, "errorType": error_type}).to_string().into()
 }
 

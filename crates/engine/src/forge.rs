@@ -19,10 +19,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 /// The ports an instance finds on its loopback when it has a network of its own.
-const RUNTIME_API_PORT: u16 = 9001;
-const PLATFORM_PORT: u16 = 4566;
+pub(crate) const RUNTIME_API_PORT: u16 = 9001;
+pub(crate) const PLATFORM_PORT: u16 = 4566;
 /// How long an instance's keys last; it is not used for longer than [`AGE_MAX`], so they outlive every run.
-const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
+pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
 /// As on AWS.
 const PROCESSES_MAX: u64 = 1024;
@@ -63,7 +63,7 @@ impl Maker for Arc<Forge> {
 }
 
 impl Forge {
-    fn log(&self, version: &Version, id: &str) -> Arc<Writer> {
+    pub(crate) fn log(&self, version: &Version, id: &str) -> Arc<Writer> {
         let (year, month, day, ..) = self.clock.now().civil();
         let stream = format!("{year:04}/{month:02}/{day:02}/[{}]{id}", version.version);
         let log = Log::new(version.scope.clone(), version.log_group.clone(), stream, self.clock.clone());
@@ -164,7 +164,7 @@ fn raise_error(error: sandbox::Error) -> RaiseError {
 }
 
 /// A version that cannot be prepared at its first call: AWS would not have let it become active.
-fn not_ready(error: PrepareError) -> InvokeError {
+pub(crate) fn not_ready(error: PrepareError) -> InvokeError {
     match error.code {
         "InternalError" => InvokeError::Unavailable(error.message),
         _ => InvokeError::NotReady(error.message),

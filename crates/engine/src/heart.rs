@@ -8,7 +8,9 @@ use crate::pool::Pools;
 use crate::python::Pythons;
 use crate::relay::Platform;
 use crate::run::Run;
+use crate::runner::Entrance;
 use crate::template::Templates;
+use crate::wasm::{Wasm, entrance};
 use crate::{Catalog, PrepareError, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
 use base::port::{Clock, Entropy, Identity, LogSink, Meter};
@@ -25,6 +27,8 @@ use tokio_util::task::TaskTracker;
 pub struct Parts {
     pub catalog: Arc<dyn Catalog>,
     pub driver: Arc<dyn sandbox::Driver>,
+    /// Runs WebAssembly; without it a package needs a `bootstrap`.
+    pub components: Option<Arc<dyn sandbox::Components>>,
     pub blobs: Blobs,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -84,6 +88,7 @@ pub struct Engine {
     entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
     forge: Arc<Forge>,
+    wasm: Option<Arc<Wasm>>,
     /// Calls in flight: each is a task, so that it ends as it should when its caller goes away.
     runs: TaskTracker,
     reaper: tokio::task::AbortHandle,
@@ -96,7 +101,7 @@ impl Engine {
     /// # Errors
     /// The data directory cannot be written.
     pub fn new(parts: Parts) -> std::io::Result<Arc<Self>> {
-        let Parts { catalog, driver, blobs, clock, entropy, meter, logs, identity, config } = parts;
+        let Parts { catalog, driver, components, blobs, clock, entropy, meter, logs, identity, config } = parts;
         std::fs::create_dir_all(&config.data_dir)?;
         let data_dir = config.data_dir.canonicalize()?;
         let cache = Cache::open(&data_dir.join("cache"), config.cache_bytes_max)?;
@@ -117,13 +122,14 @@ impl Engine {
             platform,
             tasks: TaskTracker::new(),
         });
+        let wasm = components.map(|components| Arc::new(Wasm::new(components, forge.clone())));
         let pools = Pools::new(forge.clone(), config.instances_max, config.idle_ttl, clock.clone());
         let reaper = tokio::spawn(reap(Arc::downgrade(&pools), clock.clone(), config.idle_ttl)).abort_handle();
         let admission = Admission::new(config.account_concurrency);
         let runs = TaskTracker::new();
         Ok(Arc::new_cyclic(|this| {
             let this = this.clone();
-            Self { catalog, admission, pools, meter, entropy, clock, forge, runs, reaper, this }
+            Self { catalog, admission, pools, meter, entropy, clock, forge, wasm, runs, reaper, this }
         }))
     }
 
@@ -151,16 +157,33 @@ impl Engine {
         self.catalog.route(function, self.entropy.u64()).await
     }
 
-    fn admit(&self, routed: &Routed) -> Result<Ticket, InvokeError> {
+    pub(crate) fn admit(&self, routed: &Routed) -> Result<Ticket, InvokeError> {
         if self.runs.is_closed() {
             return Err(stopping());
         }
         self.admission.admit(routed)
     }
 
+    pub(crate) fn meter(&self) -> &dyn Meter {
+        self.meter.as_ref()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn runs(&self) -> &TaskTracker {
+        &self.runs
+    }
+
     /// Acquires an instance, runs the call on it and gives it back; once more on another if the first one had died
-    /// before it had the call.
+    /// before it had the call. A component has an instance for each call.
     async fn place(&self, routed: &Routed, call: &Invocation) -> Result<Run, InvokeError> {
+        if let Some(wasm) = &self.wasm
+            && let Some(loaded) = wasm.find(&routed.version).await?
+        {
+            return wasm.invoke(&loaded, call, &routed.invoked_arn).await;
+        }
         for last in [false, true] {
             let mut instance = self.pools.acquire(&routed.version).await?;
             if let Ok(run) = instance.run(call, &routed.invoked_arn, last).await {
@@ -204,8 +227,23 @@ impl Runner for Engine {
         }
     }
 
+    async fn entrance(&self, function: &FunctionRef) -> Result<Option<Box<dyn Entrance>>, InvokeError> {
+        let (Some(wasm), Some(engine)) = (&self.wasm, self.this.upgrade()) else { return Ok(None) };
+        let routed = self.route(function).await?;
+        let Some(loaded) = wasm.find(&routed.version).await? else { return Ok(None) };
+        if loaded.component.world() != sandbox::World::Http {
+            return Ok(None);
+        }
+        let (wasm, function) = (wasm.clone(), function.clone());
+        Ok(Some(Box::new(entrance::Http { engine, wasm, routed, function, loaded })))
+    }
+
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
-        self.forge.templates.get(version).await.map(drop)
+        self.forge.templates.get(version).await?;
+        match &self.wasm {
+            Some(wasm) => wasm.prepare(version).await,
+            None => Ok(()),
+        }
     }
 
     async fn retire(&self, scope: &Scope, name: &str, version: &str, keep_revision: Option<&str>) {
@@ -213,6 +251,9 @@ impl Runner for Engine {
         let arn = Arn::new("lambda", scope.region.as_str(), scope.account.as_str(), resource).to_string();
         self.forge.templates.retire(&arn, version, keep_revision);
         self.pools.retire(&arn, version, keep_revision);
+        if let Some(wasm) = &self.wasm {
+            wasm.retire(&arn, version, keep_revision);
+        }
     }
 
     fn runtimes(&self) -> Vec<RuntimeReport> {

@@ -3,7 +3,7 @@
 //! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
 //! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`). An `instance` holds a `live` sandbox: its `session`
 //! is the state machine between a `run` and the `runtime_api`; `relay` leads from inside to the platform; `pipes` and
-//! `log` carry what it writes. `failure` knows how AWS words what goes wrong.
+//! `log` carry what it writes. `wasm` runs components in this process instead. `failure` knows how AWS words what goes wrong.
 
 #[cfg(test)]
 extern crate self as engine;
@@ -35,7 +35,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod version;
+mod wasm;
 
 pub use heart::{Config, Engine, Parts};
-pub use runner::{PrepareError, Runner, RuntimeReport};
+pub use runner::{Entrance, PrepareError, Runner, RuntimeReport, Served};
+pub use sandbox::HttpBody;
 pub use version::{Catalog, Package, Routed, Runtime, Version};
