@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     TimedOut { after_s: u32 },
     /// The sandbox's main process ended before it answered.
     Exited(Exit),
+    /// A component did what WebAssembly does not allow; the text says what.
+    Trapped(String),
     /// There is nothing to execute.
     Entrypoint(String),
     /// The response is over what it may have: [`RESPONSE_BYTES_MAX`], or the limit of a streamed one.
@@ -33,7 +35,7 @@ impl Failure {
             Self::Reported { error_type, .. } => error_type,
             Self::TimedOut { .. } => "Sandbox.Timedout",
             Self::Exited(exit) if exit.out_of_memory => "Runtime.OutOfMemory",
-            Self::Exited(_) => "Runtime.ExitError",
+            Self::Exited(_) | Self::Trapped(_) => "Runtime.ExitError",
             Self::Entrypoint(_) => "Runtime.InvalidEntrypoint",
             Self::TooLarge { .. } => "Function.ResponseSizeTooLarge",
             Self::Truncated => "Runtime.TruncatedResponse",
@@ -75,6 +77,7 @@ impl Failure {
             Self::Reported { .. } => String::new(),
             Self::TimedOut { after_s } => format!("Task timed out after {after_s}.00 seconds"),
             Self::Exited(exit) => exited(exit.status),
+            Self::Trapped(what) => format!("Runtime exited with error: {what}"),
             Self::Entrypoint(message) => message.clone(),
             Self::TooLarge { bytes_max } => {
                 format!("Response payload size exceeded maximum allowed payload size ({bytes_max} bytes).")
@@ -85,7 +88,7 @@ impl Failure {
     }
 }
 
-fn document(message: &str, error_type: &str) -> Bytes {
+pub(crate) fn document(message: &str, error_type: &str) -> Bytes {
     json!({"errorMessage": message, "errorType": error_type}).to_string().into()
 }
 

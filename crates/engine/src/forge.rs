@@ -6,9 +6,10 @@ use crate::failure::Failure;
 use crate::instance::Instance;
 use crate::live::{Live, Writer};
 use crate::log::Log;
-use crate::pool::{Maker, Purpose};
+use crate::pool::{Maker, Purpose, Upkeep};
 use crate::relay::Platform;
 use crate::template::{Template, Templates};
+use crate::zygote::Zygote;
 use crate::{PrepareError, Version};
 use base::InvokeError;
 use base::port::{Clock, Entropy, Identity, LogSink};
@@ -20,8 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 /// The ports an instance finds on its loopback when it has a network of its own.
-const RUNTIME_API_PORT: u16 = 9001;
-const PLATFORM_PORT: u16 = 4566;
+pub(crate) const RUNTIME_API_PORT: u16 = 9001;
+pub(crate) const PLATFORM_PORT: u16 = 4566;
 /// How long an instance's keys last; it is not used for longer than [`AGE_MAX`], so they outlive every run.
 pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
@@ -32,6 +33,9 @@ const PROCESSES_MAX: u64 = 1024;
 const OPEN_FILES_MAX: u64 = 1024;
 /// AWS gives a function one core's worth of processor time at this much memory.
 const MEMORY_MB_PER_CORE: u64 = 1769;
+
+/// What a copy that has not run holds beyond its zygote, its init included.
+const COPY_BYTES: u64 = 2 << 20;
 
 pub(crate) struct Forge {
     pub driver: Arc<dyn Driver>,
@@ -80,10 +84,32 @@ impl Maker for Arc<Forge> {
         let log = self.log(&version, &id);
         Instance::start(self.clone(), version, template, id, log, place).await
     }
+
+    fn upkeep(&self, version: &Version) -> Upkeep {
+        let template = self.templates.known(version);
+        // Held while a zygote is made; then there is none yet.
+        let zygote = template.as_ref().and_then(|template| template.zygote.try_lock().ok());
+        match zygote.as_ref().and_then(|zygote| zygote.living()) {
+            Some(living) => {
+                Upkeep { spares: 1, spare_bytes: COPY_BYTES, template_bytes: Some(u64::from(living.memory_mb) << 20) }
+            }
+            None => Upkeep::default(),
+        }
+    }
+
+    fn let_go(&self, version: &Version) {
+        if let Some(template) = self.templates.known(version)
+            && let Ok(mut zygote) = template.zygote.try_lock()
+            && zygote.living().is_some()
+        {
+            // Ends with the last instance that was copied from it.
+            *zygote = Zygote::Absent;
+        }
+    }
 }
 
 impl Forge {
-    fn log(&self, version: &Version, id: &str) -> Arc<Writer> {
+    pub(crate) fn log(&self, version: &Version, id: &str) -> Arc<Writer> {
         let (year, month, day, ..) = self.clock.now().civil();
         let stream = format!("{year:04}/{month:02}/{day:02}/[{}]{id}", version.version);
         let log = Log::new(version.scope.clone(), version.log_group.clone(), stream, self.clock.clone());
@@ -208,7 +234,7 @@ fn raise_error(error: sandbox::Error) -> RaiseError {
 }
 
 /// A version that cannot be prepared at its first call: AWS would not have let it become active.
-fn not_ready(error: PrepareError) -> InvokeError {
+pub(crate) fn not_ready(error: PrepareError) -> InvokeError {
     match error.code {
         "InternalError" => InvokeError::Unavailable(error.message),
         _ => InvokeError::NotReady(error.message),

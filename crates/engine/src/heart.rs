@@ -11,8 +11,10 @@ use crate::pool::{Bounds, Pools};
 use crate::python::Pythons;
 use crate::relay::Platform;
 use crate::run::Run;
+use crate::runner::Entrance;
 use crate::stats::Stats;
 use crate::template::Templates;
+use crate::wasm::{Wasm, entrance};
 use crate::{Catalog, PrepareError, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
 use base::port::{Activity, Clock, Entropy, Headroom, Identity, LogSink, Meter};
@@ -31,6 +33,8 @@ use tokio_util::task::TaskTracker;
 pub struct Parts {
     pub catalog: Arc<dyn Catalog>,
     pub driver: Arc<dyn sandbox::Driver>,
+    /// Runs WebAssembly; without it a package needs a `bootstrap`.
+    pub components: Option<Arc<dyn sandbox::Components>>,
     pub blobs: Blobs,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -110,6 +114,7 @@ pub struct Engine {
     forge: Arc<Forge>,
     stream_bytes_max: u64,
     stats: Stats,
+    wasm: Option<Arc<Wasm>>,
     /// Calls in flight: each is a task, so that it ends as it should when its caller goes away.
     runs: TaskTracker,
     reaper: tokio::task::AbortHandle,
@@ -122,7 +127,8 @@ impl Engine {
     /// # Errors
     /// The data directory cannot be written.
     pub fn new(parts: Parts) -> std::io::Result<Arc<Self>> {
-        let Parts { catalog, driver, blobs, clock, entropy, meter, logs, identity, headroom, config } = parts;
+        let Parts { catalog, driver, components, blobs, clock, entropy, meter, logs, identity, headroom, config } =
+            parts;
         std::fs::create_dir_all(&config.data_dir)?;
         let data_dir = config.data_dir.canonicalize()?;
         let cache = Cache::open(&data_dir.join("cache"), config.cache_bytes_max)?;
@@ -145,6 +151,7 @@ impl Engine {
             platform,
             tasks: TaskTracker::new(),
         });
+        let wasm = components.map(|components| Arc::new(Wasm::new(components, forge.clone())));
         let bounds = Bounds { places_max: config.instances_max, raising_max: config.raising_max };
         let policy = Arc::from(config.keep_alive.build(config.idle_ttl));
         let pools = Pools::new(forge.clone(), bounds, policy, headroom, clock.clone());
@@ -154,7 +161,9 @@ impl Engine {
         let stream_bytes_max = config.stream_bytes_max;
         Ok(Arc::new_cyclic(|this| {
             let this = this.clone();
-            Self { catalog, admission, pools, meter, entropy, clock, forge, stream_bytes_max, stats, runs, reaper, this }
+            Self {
+                catalog, admission, pools, meter, entropy, clock, forge, stream_bytes_max, stats, wasm, runs, reaper, this,
+            }
         }))
     }
 
@@ -199,16 +208,33 @@ impl Engine {
         self.catalog.route(function, self.entropy.u64()).await
     }
 
-    fn admit(&self, routed: &Routed) -> Result<Ticket, InvokeError> {
+    pub(crate) fn admit(&self, routed: &Routed) -> Result<Ticket, InvokeError> {
         if self.runs.is_closed() {
             return Err(stopping());
         }
         self.admission.admit(routed)
     }
 
+    pub(crate) fn meter(&self) -> &dyn Meter {
+        self.meter.as_ref()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn runs(&self) -> &TaskTracker {
+        &self.runs
+    }
+
     /// Acquires an instance, runs the call on it and gives it back; again on another if that one had died before it
-    /// had the call.
+    /// had the call. A component has an instance for each call.
     async fn place(&self, routed: &Routed, call: &Invocation, opening: Option<Opening>) -> Result<Run, InvokeError> {
+        if let Some(wasm) = &self.wasm
+            && let Some(loaded) = wasm.find(&routed.version).await?
+        {
+            return wasm.invoke(&loaded, call, &routed.invoked_arn).await;
+        }
         let version = &routed.version.version;
         let outlet = opening.map(|opening| Arc::new(Outlet::new(opening, version.clone(), self.stream_bytes_max)));
         for tried in 1..=DELIVERIES_MAX {
@@ -263,10 +289,24 @@ impl Runner for Engine {
         }
     }
 
+    async fn entrance(&self, function: &FunctionRef) -> Result<Option<Box<dyn Entrance>>, InvokeError> {
+        let (Some(wasm), Some(engine)) = (&self.wasm, self.this.upgrade()) else { return Ok(None) };
+        let routed = self.route(function).await?;
+        let Some(loaded) = wasm.find(&routed.version).await? else { return Ok(None) };
+        if loaded.component.world() != sandbox::World::Http {
+            return Ok(None);
+        }
+        let (wasm, function) = (wasm.clone(), function.clone());
+        Ok(Some(Box::new(entrance::Http { engine, wasm, routed, function, loaded })))
+    }
+
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
         let template = self.forge.templates.get(version).await?;
         self.forge.raise_base(&template).await;
-        Ok(())
+        match &self.wasm {
+            Some(wasm) => wasm.prepare(version).await,
+            None => Ok(()),
+        }
     }
 
     async fn retire(&self, scope: &Scope, name: &str, version: &str, keep_revision: Option<&str>) {
@@ -274,6 +314,9 @@ impl Runner for Engine {
         let arn = Arn::new("lambda", scope.region.as_str(), scope.account.as_str(), resource).to_string();
         self.forge.templates.retire(&arn, version, keep_revision);
         self.pools.retire(&arn, version, keep_revision);
+        if let Some(wasm) = &self.wasm {
+            wasm.retire(&arn, version, keep_revision);
+        }
     }
 
     fn runtimes(&self) -> Vec<RuntimeReport> {

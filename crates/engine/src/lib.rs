@@ -3,8 +3,8 @@
 //! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
 //! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`). An `instance` holds a `live` sandbox: its `session`
 //! is the state machine between a `run` and the `runtime_api`; what is streamed leaves by the call's `outlet`; `relay`
-//! leads from inside to the platform; `pipes` and `log` carry what it writes. `stats` counts the last minute for
-//! `wadi top`. `failure` knows how AWS words what goes wrong.
+//! leads from inside to the platform; `pipes` and `log` carry what it writes. `wasm` runs components in this process
+//! instead. `stats` counts the last minute for `wadi top`. `failure` knows how AWS words what goes wrong.
 
 #[cfg(test)]
 extern crate self as engine;
@@ -40,8 +40,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod version;
+mod wasm;
 mod zygote;
 
 pub use heart::{Config, Engine, Parts};
-pub use runner::{PrepareError, Runner, RuntimeReport};
+pub use runner::{Entrance, PrepareError, Runner, RuntimeReport, Served};
+pub use sandbox::HttpBody;
 pub use version::{Catalog, Package, Routed, Runtime, Version};

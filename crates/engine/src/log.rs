@@ -36,8 +36,33 @@ struct State {
     pending: Vec<LogLine>,
     pending_bytes: usize,
     /// The end of the present run's log.
-    tail: Vec<u8>,
+    tail: Tail,
     closed: bool,
+}
+
+/// The end of a run's log.
+#[derive(Default)]
+pub(crate) struct Tail(Vec<u8>);
+
+impl Tail {
+    pub(crate) fn extend(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+        if !text.ends_with('\n') {
+            self.0.push(b'\n');
+        }
+        if self.0.len() > 4 * TAIL_BYTES {
+            self.0.drain(..self.0.len() - TAIL_BYTES);
+        }
+    }
+
+    /// The last 4 KB, cut at a character.
+    pub(crate) fn last(&self) -> Bytes {
+        let mut from = self.0.len().saturating_sub(TAIL_BYTES);
+        while from < self.0.len() && self.0[from] & 0xc0 == 0x80 {
+            from += 1;
+        }
+        Bytes::copy_from_slice(&self.0[from..])
+    }
 }
 
 impl Log {
@@ -61,16 +86,17 @@ impl Log {
             return;
         }
         let mut state = self.state.lock();
-        state.extend_tail(&text);
-        if text.len() <= LINE_BYTES_MAX {
-            state.push(at, text);
-        } else {
-            let mut rest = text.as_str();
-            while !rest.is_empty() {
-                let (piece, after) = rest.split_at(rest.floor_char_boundary(LINE_BYTES_MAX));
-                state.push(at, piece.to_owned());
-                rest = after;
-            }
+        state.tail.extend(&text);
+        state.push_cut(at, text);
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Lines of one of several runs that write here at once, each of which keeps its own tail.
+    pub(crate) fn lines(&self, lines: impl IntoIterator<Item = LogLine>) {
+        let mut state = self.state.lock();
+        for LogLine { at, message } in lines {
+            state.push_cut(at, message);
         }
         drop(state);
         self.work.notify_one();
@@ -78,24 +104,24 @@ impl Log {
 
     /// The next run's tail starts empty.
     pub(crate) fn start_tail(&self) {
-        self.state.lock().tail.clear();
+        self.state.lock().tail = Tail::default();
     }
 
     /// The last 4 KB of the run, cut at a character.
     pub(crate) fn tail(&self) -> Bytes {
-        let state = self.state.lock();
-        let mut from = state.tail.len().saturating_sub(TAIL_BYTES);
-        while from < state.tail.len() && state.tail[from] & 0xc0 == 0x80 {
-            from += 1;
-        }
-        Bytes::copy_from_slice(&state.tail[from..])
+        self.state.lock().tail.last()
+    }
+
+    /// Whether the logs room keeps up.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state.lock().pending_bytes < PENDING_BYTES_MAX
     }
 
     /// Waits until the logs room has caught up.
     pub(crate) async fn room(&self) {
         loop {
             let room = self.room.notified();
-            if self.state.lock().pending_bytes < PENDING_BYTES_MAX {
+            if self.has_room() {
                 return;
             }
             room.await;
@@ -131,13 +157,16 @@ impl State {
         self.pending.push(LogLine { at, message });
     }
 
-    fn extend_tail(&mut self, text: &str) {
-        self.tail.extend_from_slice(text.as_bytes());
-        if !text.ends_with('\n') {
-            self.tail.push(b'\n');
+    /// A line, cut where it is longer than an event may be.
+    fn push_cut(&mut self, at: Timestamp, text: String) {
+        if text.len() <= LINE_BYTES_MAX {
+            return self.push(at, text);
         }
-        if self.tail.len() > 4 * TAIL_BYTES {
-            self.tail.drain(..self.tail.len() - TAIL_BYTES);
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(LINE_BYTES_MAX));
+            self.push(at, piece.to_owned());
+            rest = after;
         }
     }
 
@@ -184,11 +213,11 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_last_4_kb() {
-        let mut state = State::default();
+        let mut tail = Tail::default();
         for _ in 0..5_000 {
-            state.extend_tail("é123456\n");
+            tail.extend("é123456\n");
         }
-        assert!(state.tail.len() <= 4 * TAIL_BYTES);
-        assert!(state.tail.len() >= TAIL_BYTES);
+        assert!(tail.0.len() <= 4 * TAIL_BYTES);
+        assert!(tail.last().len() > TAIL_BYTES - 4);
     }
 }

@@ -97,12 +97,12 @@ impl Pipes {
 
 /// Cuts a byte stream into lines, each with its newline; bytes that are not UTF-8 are replaced.
 #[derive(Default)]
-struct Lines {
+pub(crate) struct Lines {
     partial: Vec<u8>,
 }
 
 impl Lines {
-    fn feed(&mut self, bytes: &[u8], out: &mut dyn FnMut(String)) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut dyn FnMut(String)) {
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
             self.partial.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.partial.len() >= LINE_BYTES_MAX {
@@ -111,7 +111,7 @@ impl Lines {
         }
     }
 
-    fn flush(&mut self, out: &mut dyn FnMut(String)) {
+    pub(crate) fn flush(&mut self, out: &mut dyn FnMut(String)) {
         if !self.partial.is_empty() {
             out(String::from_utf8_lossy(&self.partial).into_owned());
             self.partial.clear();

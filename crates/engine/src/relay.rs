@@ -25,7 +25,7 @@ impl Platform {
         let _ = self.0.set(address);
     }
 
-    fn get(&self) -> Option<SocketAddr> {
+    pub(crate) fn get(&self) -> Option<SocketAddr> {
         self.0.get().copied()
     }
 }

@@ -71,13 +71,20 @@ impl Run {
 
     /// Writes the failure's line if it has one, END and REPORT, and takes the tail of the log.
     pub(crate) fn report(&mut self, log: &Log, now: Timestamp) {
+        for line in self.last_lines(now) {
+            log.line(line);
+        }
+        self.log_tail = log.tail();
+    }
+
+    /// What the platform writes at the end: the failure's line if it has one, END and REPORT.
+    pub(crate) fn last_lines(&self, now: Timestamp) -> Vec<String> {
         let usage = &self.usage;
         let id = &usage.request_id;
         let failure = self.answer.as_ref().err();
-        if let Some(line) = failure.and_then(|failure| failure.log_line(id, now)) {
-            log.line(line);
-        }
-        log.line(format!("END RequestId: {id}\n"));
+        let mut lines = Vec::with_capacity(3);
+        lines.extend(failure.and_then(|failure| failure.log_line(id, now)));
+        lines.push(format!("END RequestId: {id}\n"));
         let mut report = format!(
             "REPORT RequestId: {id}\tDuration: {} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {} MB\t",
             ms(Duration::from_micros(usage.duration_us)),
@@ -95,8 +102,21 @@ impl Run {
             report.push_str(&status);
         }
         report.push('\n');
-        log.line(report);
-        self.log_tail = log.tail();
+        lines.push(report);
+        lines
+    }
+
+    /// For a run whose bytes were streamed past it.
+    pub(crate) fn carried(mut self, bytes_in: u64, bytes_out: u64) -> Self {
+        self.usage.bytes_in = bytes_in;
+        self.usage.bytes_out = bytes_out;
+        self
+    }
+
+    /// For a run that keeps the tail of its log itself.
+    pub(crate) fn with_tail(mut self, log_tail: Bytes) -> Self {
+        self.log_tail = log_tail;
+        self
     }
 
     /// The outcome for the caller.

@@ -2,7 +2,8 @@
 
 use crate::Version;
 use async_trait::async_trait;
-use base::{Invocation, InvokeError, Outcome, Scope, Streamed};
+use base::{FunctionError, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
+use sandbox::HttpBody;
 use std::path::PathBuf;
 
 /// Runs functions. Implemented by [`crate::Engine`].
@@ -17,6 +18,12 @@ pub trait Runner: Send + Sync {
         self.invoke(call).await.map(Streamed::whole)
     }
 
+    /// The way in for HTTP requests, if what `function` names takes them itself: a WebAssembly component. Which version
+    /// answers is settled here.
+    async fn entrance(&self, _function: &FunctionRef) -> Result<Option<Box<dyn Entrance>>, InvokeError> {
+        Ok(None)
+    }
+
     /// Makes a version ready: its code unpacked, its runtime present. Called while the function is `Pending`, and safe
     /// to call again; a version that was never prepared is prepared by its first cold start.
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError>;
@@ -28,6 +35,16 @@ pub trait Runner: Send + Sync {
     /// The runtimes this node has, for `doctor` and for the error that names them.
     fn runtimes(&self) -> Vec<RuntimeReport>;
 }
+
+/// A function that takes an HTTP request as it is: the body streams in, the response streams out. For one request.
+#[async_trait]
+pub trait Entrance: Send {
+    /// The run goes on if the caller stops waiting. `request` has a `Host` header.
+    async fn serve(self: Box<Self>, request: http::Request<HttpBody>, request_id: &str) -> Result<Served, InvokeError>;
+}
+
+/// A run's response, or its failure before it had one. A failure after that breaks the body off.
+pub type Served = Result<http::Response<HttpBody>, FunctionError>;
 
 /// Why a version cannot be made ready.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

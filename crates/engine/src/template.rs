@@ -76,6 +76,11 @@ impl Templates {
         cell.get_or_try_init(|| async { self.make(version).await.map(Arc::new) }).await.cloned()
     }
 
+    /// The version's template, if it is there.
+    pub(crate) fn known(&self, version: &Version) -> Option<Arc<Template>> {
+        self.made.lock().get(&Key::of(version))?.get().cloned()
+    }
+
     /// Forgets the version's other revisions.
     pub(crate) fn retire(&self, arn: &str, version: &str, keep_revision: Option<&str>) {
         self.made

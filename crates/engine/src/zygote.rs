@@ -39,6 +39,13 @@ impl Living {
 }
 
 impl Zygote {
+    pub(crate) fn living(&self) -> Option<&Arc<Living>> {
+        match self {
+            Self::Living(living) => Some(living),
+            _ => None,
+        }
+    }
+
     pub(crate) fn sound(&mut self, now: Duration) -> Option<Arc<Living>> {
         match self {
             Self::Living(living) if living.is_sound(now) => Some(living.clone()),

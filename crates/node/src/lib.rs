@@ -116,6 +116,9 @@ impl Node {
         let engine = Engine::new(engine::Parts {
             catalog: Arc::new(functions::Catalog::new(store.clone())),
             driver: driver.clone(),
+            components: Some(Arc::new(sandbox_wasm::Wasm::new(sandbox_wasm::Config::new(
+                settings.data_dir.join("components"),
+            )))),
             blobs: blobs.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),

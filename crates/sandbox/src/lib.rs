@@ -4,9 +4,10 @@
 //! ([`launcher_main`]) and asks it over a Unix socket; descriptors (output, listeners, a pidfd) come with the reply.
 //! Everything the launcher raised dies with it, and it dies with the node.
 //!
-//! `driver` is the contract (other drivers implement it too); `process` is the node's side; `protocol` what the two
+//! `driver` is the contract (other drivers implement it too), `component` that for WebAssembly, which another crate keeps; `process` is the node's side; `protocol` what the two
 //! sides say to each other; `launcher` the other side, where all the privileged work happens.
 
+mod component;
 mod driver;
 mod error;
 mod launcher;
@@ -14,6 +15,9 @@ mod process;
 mod protocol;
 mod spec;
 
+pub use component::{
+    Component, ComponentError, ComponentRun, Components, Egress, Ended, Fault, HttpBody, Output, World,
+};
 pub use driver::{Control, Driver, Handle, Kept, Promise, Raised};
 pub use error::Error;
 pub use launcher::launcher_main;

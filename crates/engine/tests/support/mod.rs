@@ -137,6 +137,7 @@ impl World {
         let parts = Parts {
             catalog: shelf.clone(),
             driver,
+            components: None,
             blobs: blobs.clone(),
             clock: RunningClock::scaled(scale),
             entropy: Arc::new(Seeded::new(SEEDS.fetch_add(1, Ordering::Relaxed))),

@@ -1,0 +1,81 @@
+//! WebAssembly components in process: the driver for [`sandbox::Components`]. wasmtime is known here and nowhere else.
+//!
+//! `machine` is the engine: the pool that instances come from and the ticks that interrupt them. `cache` keeps compiled
+//! components on disk. `program` is one of them, ready to run: a fresh instance for each request, with the `state` it
+//! has and the `limits` it is held to; `stdio` carries what it writes and `outward` the requests it makes. `verdict`
+//! words what is refused and what went wrong.
+
+mod cache;
+mod limits;
+mod machine;
+mod outward;
+mod program;
+mod state;
+mod stdio;
+mod verdict;
+
+use cache::Cache;
+use machine::Machine;
+use program::Program;
+use sandbox::{Component, ComponentError, Components};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+/// A component larger than this is not compiled: it would take minutes and gigabytes.
+const COMPONENT_BYTES_MAX: usize = 64 << 20;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where compiled components are kept; this process's alone.
+    pub cache_dir: PathBuf,
+    /// Bytes of compiled components kept on disk.
+    pub cache_bytes_max: u64,
+    /// Instances at once.
+    pub instances_max: u32,
+}
+
+impl Config {
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        Self { cache_dir: cache_dir.into(), cache_bytes_max: 4 << 30, instances_max: 1000 }
+    }
+}
+
+/// The driver. The engine is made when the first component comes: a node without any pays nothing.
+pub struct Wasm {
+    config: Config,
+    made: OnceLock<Result<(Arc<Machine>, Cache), String>>,
+}
+
+impl Wasm {
+    pub fn new(config: Config) -> Self {
+        Self { config, made: OnceLock::new() }
+    }
+
+    fn made(&self) -> Result<&(Arc<Machine>, Cache), ComponentError> {
+        let make = || {
+            let machine = Machine::new(self.config.instances_max).map_err(|e| format!("{e:#}"))?;
+            let Config { cache_dir, cache_bytes_max, .. } = &self.config;
+            let cache = Cache::open(cache_dir, *cache_bytes_max, &machine.engine).map_err(|e| e.to_string())?;
+            Ok((machine, cache))
+        };
+        let failed = |why: &String| ComponentError::Internal(format!("this node cannot run WebAssembly: {why}"));
+        self.made.get_or_init(make).as_ref().map_err(failed)
+    }
+}
+
+impl Components for Wasm {
+    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Component>, ComponentError> {
+        verdict::check_form(bytes, COMPONENT_BYTES_MAX)?;
+        let (machine, cache) = self.made()?;
+        let component = cache.component(&machine.engine, bytes)?;
+        Ok(Arc::new(Program::new(machine.clone(), &component)?))
+    }
+
+    fn engine(&self) -> &str {
+        "wasmtime:48"
+    }
+
+    fn instances_max(&self) -> usize {
+        self.config.instances_max as usize
+    }
+}
