@@ -19,8 +19,10 @@ pub(crate) enum Failure {
     Exited(Exit),
     /// There is nothing to execute.
     Entrypoint(String),
-    /// The response is over what it may have: [`RESPONSE_BYTES_MAX`], or the limit of a streamed one.
-    TooLarge { bytes_max: u64 },
+    /// The response is over [`RESPONSE_BYTES_MAX`].
+    TooLarge,
+    /// A streamed response is over what it may have.
+    StreamTooLarge { bytes_max: u64 },
     /// The runtime broke off in the middle of its response.
     Truncated,
     /// The runtime asked for a response mode that there is not.
@@ -35,7 +37,7 @@ impl Failure {
             Self::Exited(exit) if exit.out_of_memory => "Runtime.OutOfMemory",
             Self::Exited(_) => "Runtime.ExitError",
             Self::Entrypoint(_) => "Runtime.InvalidEntrypoint",
-            Self::TooLarge { .. } => "Function.ResponseSizeTooLarge",
+            Self::TooLarge | Self::StreamTooLarge { .. } => "Function.ResponseSizeTooLarge",
             Self::Truncated => "Runtime.TruncatedResponse",
             Self::ResponseMode => "Runtime.InvalidResponseModeHeader",
         }
@@ -46,7 +48,7 @@ impl Failure {
         let error_type = self.error_type().to_owned();
         let body = match self {
             Self::Reported { body, .. } => body.clone(),
-            Self::TooLarge { .. } => document(&self.message(), &error_type),
+            Self::TooLarge | Self::StreamTooLarge { .. } => document(&self.message(), &error_type),
             _ => document(&format!("RequestId: {request_id} Error: {}", self.message()), &error_type),
         };
         FunctionError { kind: "Unhandled", error_type, body }
@@ -76,9 +78,8 @@ impl Failure {
             Self::TimedOut { after_s } => format!("Task timed out after {after_s}.00 seconds"),
             Self::Exited(exit) => exited(exit.status),
             Self::Entrypoint(message) => message.clone(),
-            Self::TooLarge { bytes_max } => {
-                format!("Response payload size exceeded maximum allowed payload size ({bytes_max} bytes).")
-            }
+            Self::TooLarge => too_large(RESPONSE_BYTES_MAX as u64),
+            Self::StreamTooLarge { bytes_max } => too_large(*bytes_max),
             Self::Truncated => "The runtime broke off its response before the end".into(),
             Self::ResponseMode => "Invalid function response mode".into(),
         }
@@ -87,6 +88,10 @@ impl Failure {
 
 fn document(message: &str, error_type: &str) -> Bytes {
     json!({"errorMessage": message, "errorType": error_type}).to_string().into()
+}
+
+fn too_large(bytes_max: u64) -> String {
+    format!("Response payload size exceeded maximum allowed payload size ({bytes_max} bytes).")
 }
 
 fn exited(status: Status) -> String {
@@ -156,7 +161,7 @@ mod tests {
             "RequestId: r-1 Error: Runtime exited with error: signal: killed",
         );
         check(
-            Failure::TooLarge { bytes_max: RESPONSE_BYTES_MAX as u64 },
+            Failure::TooLarge,
             "Function.ResponseSizeTooLarge",
             "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
         );
