@@ -21,8 +21,10 @@ pub(crate) enum Failure {
     Trapped(String),
     /// There is nothing to execute.
     Entrypoint(String),
-    /// The response is over what it may have: [`RESPONSE_BYTES_MAX`], or the limit of a streamed one.
-    TooLarge { bytes_max: u64 },
+    /// The response is over [`RESPONSE_BYTES_MAX`].
+    TooLarge,
+    /// A streamed response is over what it may have.
+    StreamTooLarge { bytes_max: u64 },
     /// The runtime broke off in the middle of its response.
     Truncated,
     /// The runtime asked for a response mode that there is not.
@@ -37,7 +39,7 @@ impl Failure {
             Self::Exited(exit) if exit.out_of_memory => "Runtime.OutOfMemory",
             Self::Exited(_) | Self::Trapped(_) => "Runtime.ExitError",
             Self::Entrypoint(_) => "Runtime.InvalidEntrypoint",
-            Self::TooLarge { .. } => "Function.ResponseSizeTooLarge",
+            Self::TooLarge | Self::StreamTooLarge { .. } => "Function.ResponseSizeTooLarge",
             Self::Truncated => "Runtime.TruncatedResponse",
             Self::ResponseMode => "Runtime.InvalidResponseModeHeader",
         }
@@ -48,7 +50,7 @@ impl Failure {
         let error_type = self.error_type().to_owned();
         let body = match self {
             Self::Reported { body, .. } => body.clone(),
-            Self::TooLarge { .. } => document(&self.message(), &error_type),
+            Self::TooLarge | Self::StreamTooLarge { .. } => document(&self.message(), &error_type),
             _ => document(&format!("RequestId: {request_id} Error: {}", self.message()), &error_type),
         };
         FunctionError { kind: "Unhandled", error_type, body }
@@ -79,9 +81,8 @@ impl Failure {
             Self::Exited(exit) => exited(exit.status),
             Self::Trapped(what) => format!("Runtime exited with error: {what}"),
             Self::Entrypoint(message) => message.clone(),
-            Self::TooLarge { bytes_max } => {
-                format!("Response payload size exceeded maximum allowed payload size ({bytes_max} bytes).")
-            }
+            Self::TooLarge => too_large(RESPONSE_BYTES_MAX as u64),
+            Self::StreamTooLarge { bytes_max } => too_large(*bytes_max),
             Self::Truncated => "The runtime broke off its response before the end".into(),
             Self::ResponseMode => "Invalid function response mode".into(),
         }
@@ -90,6 +91,10 @@ impl Failure {
 
 pub(crate) fn document(message: &str, error_type: &str) -> Bytes {
     json!({"errorMessage": message, "errorType": error_type}).to_string().into()
+}
+
+fn too_large(bytes_max: u64) -> String {
+    format!("Response payload size exceeded maximum allowed payload size ({bytes_max} bytes).")
 }
 
 fn exited(status: Status) -> String {
@@ -159,7 +164,7 @@ mod tests {
             "RequestId: r-1 Error: Runtime exited with error: signal: killed",
         );
         check(
-            Failure::TooLarge { bytes_max: RESPONSE_BYTES_MAX as u64 },
+            Failure::TooLarge,
             "Function.ResponseSizeTooLarge",
             "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
         );

@@ -119,13 +119,10 @@ async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Re
     match body(session, request).await {
         Ok(bytes) => accept(session.answer(id, RESPONSE, Ok(bytes))),
         Err(BodyError::Truncated) => truncated(),
-        Err(BodyError::TooLarge) => {
-            let failure = Failure::TooLarge { bytes_max: RESPONSE_BYTES_MAX as u64 };
-            match session.answer(id, RESPONSE, Err(failure)) {
-                Ok(()) => too_large(RESPONSE_BYTES_MAX as u64),
-                Err(refusal) => refuse(&refusal),
-            }
-        }
+        Err(BodyError::TooLarge) => match session.answer(id, RESPONSE, Err(Failure::TooLarge)) {
+            Ok(()) => too_large(RESPONSE_BYTES_MAX as u64),
+            Err(refusal) => refuse(&refusal),
+        },
     }
 }
 

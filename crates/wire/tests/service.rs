@@ -212,7 +212,8 @@ fn replies_are_put_together() {
     };
     use wire::Output;
     let (payload, status) = (output.take_payload(), output.status());
-    let encoded = Encoded { output: serde_json::to_value(&output).expect("JSON"), payload, status, ..Encoded::default() };
+    let encoded =
+        Encoded { output: serde_json::to_value(&output).expect("JSON"), payload, status, ..Encoded::default() };
     let reply = wire::encode(LAMBDA, operation, encoded, "id-1");
     assert_eq!((reply.status().as_u16(), &reply.body()[..]), (202, &b"{}"[..]));
     assert_eq!(reply.headers()["x-amz-executed-version"], "$LATEST");

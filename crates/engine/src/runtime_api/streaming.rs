@@ -30,7 +30,8 @@ pub(super) async fn response(session: &Session, id: &str, request: Request<Incom
     };
     let said = match &answer {
         Ok(_) | Err(Failure::Reported { .. }) => accept(Ok(())),
-        Err(Failure::TooLarge { bytes_max }) => too_large(*bytes_max),
+        Err(Failure::TooLarge) => too_large(RESPONSE_BYTES_MAX as u64),
+        Err(Failure::StreamTooLarge { bytes_max }) => too_large(*bytes_max),
         Err(_) => truncated(),
     };
     session.end(reply, answer);
@@ -47,7 +48,7 @@ async fn hand_on(outlet: &Outlet, request: Request<Incoming>) -> Answer {
         match frame.map_err(|_| Failure::Truncated)?.into_data() {
             Ok(piece) if piece.is_empty() => {}
             Ok(piece) => outlet.write(&head, piece).await.map_err(|full| match full {
-                Full::TooLarge => Failure::TooLarge { bytes_max: outlet.bytes_max() },
+                Full::TooLarge => Failure::StreamTooLarge { bytes_max: outlet.bytes_max() },
                 Full::Over => Failure::Truncated,
             })?,
             Err(trailers) => reported(trailers.trailers_ref())?,
@@ -59,13 +60,12 @@ async fn hand_on(outlet: &Outlet, request: Request<Incoming>) -> Answer {
 
 async fn collect(session: &Session, request: Request<Incoming>) -> Answer {
     let _turn = session.body_turn.lock().await;
-    let too_large = Failure::TooLarge { bytes_max: RESPONSE_BYTES_MAX as u64 };
     match Limited::new(request.into_body(), RESPONSE_BYTES_MAX).collect().await {
         Ok(collected) => {
             reported(collected.trailers())?;
             Ok(collected.to_bytes())
         }
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
         Err(_) => Err(Failure::Truncated),
     }
 }
