@@ -2,6 +2,7 @@
 
 mod aws;
 mod floor;
+mod keep_alive;
 mod load;
 mod node;
 mod table;
@@ -27,6 +28,8 @@ enum Bench {
         #[arg(long, default_value_t = 3.0)]
         seconds: f64,
     },
+    /// What the keep-alive policies hold and what they make calls wait, by simulation.
+    KeepAlive(keep_alive::Args),
     /// A bare hyper server that answers `ok`: the ceiling of anything behind HTTP. Used by the other benchmarks.
     Echo,
 }
@@ -35,6 +38,10 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match Arguments::parse().bench {
         Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
+        Bench::KeepAlive(args) => {
+            keep_alive::run(&args);
+            Ok(())
+        }
         Bench::Echo => runtime.block_on(floor::serve_echo()),
     }
 }
