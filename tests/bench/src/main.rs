@@ -4,6 +4,7 @@ mod aws;
 mod chaos;
 mod floor;
 mod functions;
+mod keep_alive;
 mod load;
 mod node;
 mod processes;
@@ -38,6 +39,8 @@ enum Bench {
         #[command(flatten)]
         options: chaos::Options,
     },
+    /// What the keep-alive policies hold and what they make calls wait, by simulation.
+    KeepAlive(keep_alive::Args),
     /// A bare hyper server that answers `ok`: the ceiling of anything behind HTTP. Used by the other benchmarks.
     Echo,
 }
@@ -47,6 +50,10 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
         Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
         Bench::Chaos { wadi, options } => runtime.block_on(chaos::run(&wadi, options)),
+        Bench::KeepAlive(args) => {
+            keep_alive::run(&args);
+            Ok(())
+        }
         Bench::Echo => runtime.block_on(floor::serve_echo()),
     }
 }

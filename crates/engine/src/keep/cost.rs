@@ -28,13 +28,15 @@ const SPARE_START: Duration = Duration::from_micros(600);
 pub struct Cost {
     /// Milliseconds that a call may wait for every gigabyte-second that is not held.
     pub ms_per_gb_s: f64,
-    /// The longest that a used instance is kept.
+    /// The shortest and the longest that a used instance is kept: what one call has left there the next one of the same
+    /// breath finds.
+    pub least: Duration,
     pub most: Duration,
 }
 
 impl Default for Cost {
     fn default() -> Self {
-        Self { ms_per_gb_s: 50.0, most: Duration::from_secs(600) }
+        Self { ms_per_gb_s: 75.0, least: Duration::from_secs(5), most: Duration::from_secs(600) }
     }
 }
 
@@ -45,8 +47,8 @@ impl KeepAlive for Cost {
             // Without a template a spare costs what an instance does; it stands in where it is made late.
             let window = self.window(&odds, costs.instance_bytes, costs.start, costs.start);
             return match window.is_late() {
-                true => Plan { instances: Duration::ZERO, spares: window, template: Window::NEVER },
-                false => Plan { instances: window.until.min(self.most), ..Plan::default() },
+                true => Plan { instances: self.used(Duration::ZERO), spares: window, template: Window::NEVER },
+                false => Plan { instances: self.used(window.until), ..Plan::default() },
             };
         };
         let early = Odds { late: false, ..odds.clone() };
@@ -60,11 +62,15 @@ impl KeepAlive for Cost {
         let spares = Window { until: spares.until.min(kept.until), ..spares };
         let saved = if spares.until > Duration::ZERO { SPARE_START } else { template.start };
         let used = self.window(&early, costs.instance_bytes, saved, template.start);
-        Plan { instances: used.until.min(self.most), spares, template: kept }
+        Plan { instances: self.used(used.until), spares, template: kept }
     }
 }
 
 impl Cost {
+    fn used(&self, best: Duration) -> Duration {
+        best.max(self.least).min(self.most)
+    }
+
     /// The window in which to hold so many bytes, where a miss makes a call wait for `saved` and making costs `work`.
     ///
     /// With H(t) the expected time for which the function is idle up to t, S(t) the share of idle times that are at least
