@@ -1,8 +1,8 @@
 //! `cargo xtask test`: the whole suite, on a machine that has a Rust toolchain, a C compiler and Python 3.9 or newer.
 //!
-//! Brings its own Python packages (`.venv`, from `tests/requirements.txt`), builds the binary once, then runs the style
-//! rules, the Rust tests and the black-box tests with real clients, all in the dev profile: one build serves them all, with
-//! debug assertions on.
+//! Brings its own Python packages (`.venv`, from `tests/requirements.txt`) and the Rust target of WebAssembly functions,
+//! builds the binary once, then runs the style rules, the Rust tests and the black-box tests with real clients, all in the
+//! dev profile: one build serves them all, with debug assertions on.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
         bail!("the tests need {}; install {} and run this again", missing.join(", "), missing.join(" and "));
     }
     crate::tidy::run(root)?;
+    step(root, "the target of WebAssembly functions", "rustup", &["target", "add", "wasm32-wasip2"])?;
     step(root, "build", "cargo", &["build", "--package", "wadi", "--package", "rust-hello"])?;
     step(root, "rust tests", "cargo", &["test", "--workspace", "--quiet"])?;
     if quick {
@@ -40,6 +41,9 @@ fn missing() -> Vec<&'static str> {
     }
     if !runs("cc", "--version") {
         out.push("a C compiler (cc)");
+    }
+    if !runs("rustup", "--version") {
+        out.push("rustup (it brings the target wasm32-wasip2)");
     }
     out
 }

@@ -4,8 +4,9 @@
 //! ([`launcher_main`]) and asks it over a Unix socket; descriptors (output, listeners, a pidfd) come with the reply.
 //! Everything the launcher raised dies with it, and it dies with the node.
 //!
-//! `driver` is the contract (other drivers implement it too), `component` that for WebAssembly, which another crate keeps; `process` is the node's side; `protocol` what the two
-//! sides say to each other; `launcher` the other side, where all the privileged work happens.
+//! `driver` is the contract (other drivers implement it too), `component` that for WebAssembly, which another crate keeps;
+//! `process` is the node's side; `protocol` what the two sides say to each other; `launcher` the other side, where all the
+//! privileged work happens.
 
 mod component;
 mod driver;

@@ -21,7 +21,7 @@ mod tx;
 pub use blobs::{BlobId, BlobInfo, BlobStream, BlobWriter, Blobs};
 pub use error::Error;
 pub use key::{Key, KeyReader};
-pub use tx::{Store, Tx};
+pub use tx::{Store, Tx, Watch};
 
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -5,10 +5,11 @@ use crate::record::{self, Record};
 use crate::{Error, KEY_BYTES_MAX, Key, Result, VALUE_BYTES_MAX, outbox};
 use base::{Arn, Event, Timestamp};
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
@@ -26,7 +27,27 @@ const TURN_WAIT_MAX: Duration = Duration::from_secs(2);
 pub struct Store {
     engine: Arc<dyn Engine>,
     emitted: Arc<Emitted>,
+    watches: Arc<RwLock<Vec<Arc<Watch>>>>,
     turn: Arc<Semaphore>,
+}
+
+/// Counts the commits that touch some keys, so that what was made of their records can be kept until they change.
+///
+/// Read the count, then the records; what is made of them holds for as long as the count is the same. A commit is counted
+/// before anyone is told that it has happened.
+pub struct Watch {
+    prefixes: Vec<Key>,
+    commits: AtomicU64,
+}
+
+impl Watch {
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
+    }
+
+    fn sees(&self, batch: &Batch) -> bool {
+        batch.writes.iter().any(|write| self.prefixes.iter().any(|prefix| write.key.starts_with(prefix.as_bytes())))
+    }
 }
 
 /// What has been put in the outbox since delivery last asked: for each target its earliest due time. As large as there
@@ -57,7 +78,7 @@ struct Seen {
 
 impl Store {
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, emitted: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self { engine, emitted: Arc::default(), watches: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Runs `body` against a snapshot and commits what it wrote, if what it read has not changed; else runs it again.
@@ -85,7 +106,7 @@ impl Store {
             if batch.writes.is_empty() && batch.checks.len() <= 1 {
                 return value;
             }
-            let committed = self.engine.commit(batch).await;
+            let committed = self.commit(batch).await;
             match (value, committed) {
                 (_, Ok(Committed::Conflict)) => {}
                 (Err(e), _) => return Err(e),
@@ -97,6 +118,30 @@ impl Store {
             }
         }
         Err(Error::Conflict.into())
+    }
+
+    /// Watches all keys with one of these prefixes. Meant for a few watches that last as long as the store.
+    pub fn watch(&self, prefixes: Vec<Key>) -> Arc<Watch> {
+        let watch = Arc::new(Watch { prefixes, commits: AtomicU64::new(0) });
+        self.watches.write().push(watch.clone());
+        watch
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed> {
+        let seen: Vec<Arc<Watch>> = self.watches.read().iter().filter(|watch| watch.sees(&batch)).cloned().collect();
+        if seen.is_empty() {
+            return self.engine.commit(batch).await;
+        }
+        // A task of its own: the commit is counted also when whoever waits for it goes away.
+        let engine = self.engine.clone();
+        let commit = tokio::spawn(async move {
+            let committed = engine.commit(batch).await;
+            for watch in seen {
+                watch.commits.fetch_add(1, Ordering::Release);
+            }
+            committed
+        });
+        commit.await.unwrap_or_else(|e| Err(Error::Unavailable(e.to_string())))
     }
 
     /// Reads one record outside a transaction.

@@ -1,5 +1,6 @@
 //! How the engine finds what to run: name → alias → version.
 
+use crate::kept::Kept;
 use crate::model::name::{self, Qualifier};
 use crate::model::{LATEST, alias, runtime};
 use crate::records::{Alias, Function, Published, Snapshot, State};
@@ -13,18 +14,37 @@ use std::sync::Arc;
 /// The engine's view of this room's records. Needs nothing but the store, so it is made before the engine.
 pub struct Catalog {
     store: Store,
+    /// Routes that no draw decides.
+    routes: Kept<FunctionRef, Routed>,
 }
 
 impl Catalog {
     pub fn new(store: Store) -> Self {
-        Self { store }
+        let routes = Kept::new(&store);
+        Self { store, routes }
     }
 }
 
 #[async_trait]
 impl engine::Catalog for Catalog {
     async fn route(&self, function: &FunctionRef, draw: u64) -> Result<Routed, InvokeError> {
+        if let Some(routed) = self.routes.get(function) {
+            return Ok(routed);
+        }
+        let before = self.routes.now();
+        let (routed, fixed) = self.find(function, draw).await?;
+        if fixed {
+            self.routes.put(before, function.clone(), routed.clone());
+        }
+        Ok(routed)
+    }
+}
+
+impl Catalog {
+    /// The route by the records, and whether every call has the same.
+    async fn find(&self, function: &FunctionRef, draw: u64) -> Result<(Routed, bool), InvokeError> {
         let FunctionRef { scope, name, qualifier } = function;
+        let mut fixed = true;
         let missing = || InvokeError::NotFound(name::arn_of(function).to_string());
         let failed = |e: ::store::Error| InvokeError::Unavailable(e.to_string());
         let found: Function =
@@ -35,6 +55,7 @@ impl engine::Catalog for Catalog {
             Qualifier::Alias(text) => {
                 let alias: Alias =
                     self.store.get(&At::Alias(scope, name, text).key()).await.map_err(failed)?.ok_or_else(missing)?;
+                fixed = alias.weights.is_empty();
                 alias::choose(&alias.version, &alias.weights, draw).parse().ok()
             }
         };
@@ -46,11 +67,8 @@ impl engine::Catalog for Catalog {
                 runnable(scope, name, &number.to_string(), &published.snapshot)?
             }
         };
-        Ok(Routed {
-            version: Arc::new(version),
-            invoked_arn: name::arn_of(function).to_string(),
-            reserved: found.reserved,
-        })
+        let invoked_arn = name::arn_of(function).to_string();
+        Ok((Routed { version: Arc::new(version), invoked_arn, reserved: found.reserved }, fixed))
     }
 }
 

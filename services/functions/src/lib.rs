@@ -11,6 +11,7 @@ mod change;
 mod code;
 mod error;
 mod events;
+mod kept;
 pub mod model;
 mod prelude;
 mod records;

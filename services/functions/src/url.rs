@@ -1,6 +1,7 @@
 //! The door for what this room gives out URLs of: functions (`http://<id>.lambda-url.<region>.…/`) and links to code.
 
 mod cors;
+mod direct;
 mod event;
 mod reply;
 mod stream;
@@ -9,6 +10,7 @@ use crate::Functions;
 use crate::code;
 use crate::error::Result;
 use crate::events::decide;
+use crate::kept::Kept;
 use crate::model::{PAYLOAD_BYTES_MAX, name};
 use crate::records::{Policy, Url, UrlOwner};
 use crate::store::At;
@@ -24,16 +26,19 @@ use http_body_util::{BodyExt, StreamBody};
 use room::{Body, Door, Head, full};
 use rules::policy::{Decision, Principal};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Serves function URLs and links to code.
 pub struct UrlDoor {
     functions: Arc<Functions>,
+    /// By the URL's id.
+    found: Kept<String, Arc<Found>>,
 }
 
 impl UrlDoor {
     pub fn new(functions: Arc<Functions>) -> Self {
-        Self { functions }
+        let found = Kept::new(&functions.store);
+        Self { functions, found }
     }
 }
 
@@ -74,6 +79,8 @@ struct Found {
     owner: UrlOwner,
     url: Url,
     policy: Option<Policy>,
+    /// Whether everyone may call it, once somebody has asked.
+    open: OnceLock<bool>,
 }
 
 impl UrlDoor {
@@ -97,9 +104,12 @@ impl UrlDoor {
         {
             return preflight;
         }
-        let mut response = match read_body(body).await {
-            Ok(body) => self.run(&found, host, &parts, &body, request_id, source_ip).await,
-            Err(refused) => refused,
+        let mut response = match self.direct(&found, parts, body, request_id, source_ip).await {
+            Ok(response) => response,
+            Err((parts, body)) => match read_body(body).await {
+                Ok(body) => self.run(&found, host, &parts, &body, request_id, source_ip).await,
+                Err(refused) => refused,
+            },
         };
         if let (Some(cors), Some(origin)) = (&found.url.cors, origin) {
             cors::decorate(cors, &origin, response.headers_mut());
@@ -107,7 +117,20 @@ impl UrlDoor {
         response
     }
 
-    async fn find(&self, id: &str) -> Result<Option<Found>> {
+    async fn find(&self, id: &str) -> Result<Option<Arc<Found>>> {
+        let id = id.to_owned();
+        if let Some(found) = self.found.get(&id) {
+            return Ok(Some(found));
+        }
+        let before = self.found.now();
+        let found = self.read(&id).await?.map(Arc::new);
+        if let Some(found) = &found {
+            self.found.put(before, id, found.clone());
+        }
+        Ok(found)
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<Found>> {
         let store = &self.functions.store;
         let Some(owner) = store.get::<UrlOwner>(&At::UrlId(id).key()).await? else { return Ok(None) };
         let qualifier = owner.qualifier.as_deref().unwrap_or("");
@@ -115,7 +138,7 @@ impl UrlDoor {
             return Ok(None);
         };
         let policy = store.get::<Policy>(&At::Policy(&owner.scope, &owner.name, qualifier).key()).await?;
-        Ok(Some(Found { owner, url, policy }))
+        Ok(Some(Found { owner, url, policy, open: OnceLock::new() }))
     }
 
     /// Authorise, invoke, interpret.
@@ -166,11 +189,7 @@ impl UrlDoor {
         };
         match reply {
             Ok(reply) => reply.unwrap_or_else(bad_gateway),
-            Err(InvokeError::Throttled { .. }) => message(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded."),
-            Err(InvokeError::NotFound(_)) => message(StatusCode::NOT_FOUND, "Not Found"),
-            Err(InvokeError::NotReady(why) | InvokeError::Unavailable(why)) => {
-                message(StatusCode::SERVICE_UNAVAILABLE, &why)
-            }
+            Err(error) => not_run(&error),
         }
     }
 
@@ -191,10 +210,8 @@ impl UrlDoor {
             decide(found.policy.as_ref(), &request)
         };
         if found.url.auth == "NONE" {
-            return match ask(Principal::Anonymous) {
-                Decision::Allow => Ok(None),
-                _ => Err(forbidden()),
-            };
+            let open = found.open.get_or_init(|| ask(Principal::Anonymous) == Decision::Allow);
+            return if *open { Ok(None) } else { Err(forbidden()) };
         }
         let caller = self.verify(scope, parts, body).await?;
         let principal = Principal::Identity { arn: &caller.principal, account: caller.scope.account.as_str() };
@@ -286,6 +303,14 @@ fn message(status: StatusCode, text: &str) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+fn not_run(error: &InvokeError) -> Response<Body> {
+    match error {
+        InvokeError::Throttled { .. } => message(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded."),
+        InvokeError::NotFound(_) => message(StatusCode::NOT_FOUND, "Not Found"),
+        InvokeError::NotReady(why) | InvokeError::Unavailable(why) => message(StatusCode::SERVICE_UNAVAILABLE, why),
+    }
 }
 
 fn bad_gateway() -> Response<Body> {

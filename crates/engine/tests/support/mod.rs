@@ -129,6 +129,15 @@ pub struct World {
 
 impl World {
     pub fn new(driver: Arc<dyn sandbox::Driver>, scale: u32, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::with_components(driver, None, scale, adjust)
+    }
+
+    pub fn with_components(
+        driver: Arc<dyn sandbox::Driver>,
+        components: Option<Arc<dyn sandbox::Components>>,
+        scale: u32,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let blobs = Blobs::directory(&dir.path().join("blobs")).expect("blobs");
         let (shelf, memory) = (Arc::<Shelf>::default(), Arc::<Memory>::default());
@@ -137,7 +146,7 @@ impl World {
         let parts = Parts {
             catalog: shelf.clone(),
             driver,
-            components: None,
+            components,
             blobs: blobs.clone(),
             clock: RunningClock::scaled(scale),
             entropy: Arc::new(Seeded::new(SEEDS.fetch_add(1, Ordering::Relaxed))),
@@ -152,7 +161,7 @@ impl World {
     }
 
     /// Puts files into a package and gives it to the version.
-    pub async fn package(&self, files: &[(&str, &str)]) -> Package {
+    pub async fn package(&self, files: &[(&str, impl AsRef<[u8]>)]) -> Package {
         let zip = zip(files);
         let sha256 = {
             use sha2::Digest;
@@ -177,14 +186,14 @@ impl World {
     }
 }
 
-/// A zip of text files; `bootstrap` is executable.
-pub fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+/// A zip of files; `bootstrap` is executable.
+pub fn zip(files: &[(&str, impl AsRef<[u8]>)]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, text) in files {
+    for (name, contents) in files {
         let mode = if Path::new(name).ends_with("bootstrap") { 0o755 } else { 0o644 };
         let options = zip::write::SimpleFileOptions::default().unix_permissions(mode);
         writer.start_file(*name, options).expect("starts");
-        writer.write_all(text.as_bytes()).expect("writes");
+        writer.write_all(contents.as_ref()).expect("writes");
     }
     writer.finish().expect("finishes").into_inner()
 }

@@ -43,6 +43,11 @@ impl Archive {
         self.walk(dir, "", 0)
     }
 
+    /// Adds one file under this name.
+    pub fn add_file(&mut self, name: &str, file: &Path) {
+        self.files.insert(name.to_owned(), file.to_owned());
+    }
+
     /// From now on passes over this name at the top of a directory.
     pub fn leave_out(&mut self, name: &'static str) {
         self.left_out = Some(name);

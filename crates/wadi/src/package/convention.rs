@@ -1,4 +1,5 @@
-//! What a directory holds, found by convention: a Python or JavaScript handler or a `bootstrap` program.
+//! What a directory holds, found by convention: a Python or JavaScript handler, a `bootstrap` program or a
+//! `bootstrap.wasm`; or a file that is a WebAssembly component.
 
 use super::{Wishes, nodejs};
 use crate::error::{Error, Result, at};
@@ -25,14 +26,22 @@ pub enum Kind {
     },
     /// An executable that speaks the Lambda Runtime API.
     Bootstrap,
+    /// A WebAssembly component.
+    Component,
 }
+
+/// What a component is called in a package.
+pub const COMPONENT: &str = "bootstrap.wasm";
 
 /// What the directory holds, as far as the wishes leave it open.
 pub fn detect(dir: &Path, wishes: &Wishes) -> Result<Kind> {
+    if dir.is_file() {
+        return component(dir, wishes);
+    }
     if !dir.is_dir() {
         return Err(Error::usage(
-            format!("{} is not a directory", dir.display()),
-            "`wadi deploy DIR` takes the directory that holds the function's code",
+            format!("{} is neither a directory nor a .wasm file", dir.display()),
+            "`wadi deploy PATH` takes the directory that holds the function's code, or a WebAssembly component",
         ));
     }
     match wishes.runtime.as_deref() {
@@ -61,10 +70,30 @@ pub fn detect(dir: &Path, wishes: &Wishes) -> Result<Kind> {
     {
         return Ok(Kind::Node { handler });
     }
-    if wishes.runtime.is_none() && dir.join("bootstrap").exists() {
+    if wishes.runtime.is_none() && (dir.join("bootstrap").exists() || dir.join(COMPONENT).exists()) {
         return bootstrap(dir);
     }
     Err(nothing_found(dir))
+}
+
+/// A file by itself. The node says what is wrong with a component; what is not even WebAssembly is said here.
+fn component(file: &Path, wishes: &Wishes) -> Result<Kind> {
+    if let Some(runtime) = wishes.runtime.as_deref().filter(|runtime| !runtime.starts_with("provided.")) {
+        return Err(Error::usage(
+            format!("a WebAssembly component is not for {runtime}"),
+            "leave --runtime out, or say provided.al2023",
+        ));
+    }
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+    match read {
+        Ok(()) if magic == *b"\0asm" => Ok(Kind::Component),
+        Err(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => Err(at(file)(e)),
+        _ => Err(Error::usage(
+            format!("{} is not WebAssembly", file.display()),
+            "`wadi deploy PATH` takes the directory that holds the function's code, or a WebAssembly component",
+        )),
+    }
 }
 
 /// The first module that defines one of the handler names at its top level.
@@ -154,6 +183,7 @@ fn bootstrap(dir: &Path) -> Result<Kind> {
             format!("{} is not an executable file", path.display()),
             format!("chmod +x {}", path.display()),
         )),
+        Err(_) if dir.join(COMPONENT).is_file() => Ok(Kind::Component),
         Err(_) => Err(nothing_found(dir)),
     }
 }
@@ -269,10 +299,27 @@ mod tests {
     }
 
     #[test]
+    fn components() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let detect = |text: &[u8], runtime: Option<&str>| {
+            let file = dir.path().join("f.wasm");
+            fs::write(&file, text).expect("write");
+            super::detect(&file, &Wishes { runtime: runtime.map(Into::into), handler: None })
+        };
+        assert_eq!(detect(b"\0asm\x0d\0\x01\0", None).expect("one"), Kind::Component);
+        assert_eq!(detect(b"\0asm\x0d\0\x01\0", Some("provided.al2023")).expect("one"), Kind::Component);
+        for (text, runtime) in [(&b"\0asm\x0d\0\x01\0"[..], Some("python3.12")), (b"", None), (b"#!/bin/sh", None)] {
+            assert_eq!(detect(text, runtime).expect_err("none").exit_code(), 2);
+        }
+    }
+
+    #[test]
     fn programs() {
         check(&[("bootstrap", "#!/bin/sh")], None, None, Ok(Kind::Bootstrap));
         check(&[("bootstrap", "#!/bin/sh")], Some("provided.al2"), None, Ok(Kind::Bootstrap));
         check(&[("bootstrap", "text")], None, None, Err("chmod +x"));
+        check(&[("bootstrap.wasm", "\0asm")], None, None, Ok(Kind::Component));
+        check(&[("bootstrap.wasm", "\0asm"), ("bootstrap", "#!/bin/sh")], None, None, Ok(Kind::Bootstrap));
         check(&[("Cargo.toml", "")], None, None, Err("cargo build --release"));
         check(&[("package.json", "")], None, None, Err("export a function named handler"));
         check(&[], Some("java21"), None, Err("does not build for java21"));

@@ -1,4 +1,4 @@
-//! From a directory to a package: what it holds, what it needs, and the zip made of it.
+//! From a directory, or a component, to a package: what it holds, what it needs, and the zip made of it.
 
 pub mod archive;
 pub mod convention;
@@ -37,6 +37,10 @@ pub async fn build(dir: &Path, wishes: &Wishes) -> Result<Package> {
             let runtime = wishes.runtime.clone().unwrap_or_else(|| "provided.al2023".into());
             (runtime, wishes.handler.clone().unwrap_or_else(|| "bootstrap".into()), None)
         }
+        Kind::Component => {
+            let runtime = wishes.runtime.clone().unwrap_or_else(|| "provided.al2023".into());
+            (runtime, wishes.handler.clone().unwrap_or_else(|| convention::COMPONENT.into()), None)
+        }
         Kind::Python { handler } => {
             let requirements = dir.join("requirements.txt");
             let needs_pip = requirements.exists();
@@ -69,7 +73,11 @@ pub async fn build(dir: &Path, wishes: &Wishes) -> Result<Package> {
             archive.leave_out("node_modules");
         }
         // The project's own files win over what was installed.
-        archive.add_dir(&own)?;
+        if own.is_file() {
+            archive.add_file(convention::COMPONENT, &own);
+        } else {
+            archive.add_dir(&own)?;
+        }
         archive.finish()
     })
     .await

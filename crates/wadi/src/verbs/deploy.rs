@@ -1,4 +1,4 @@
-//! `wadi deploy`: a directory becomes a function that answers at a URL.
+//! `wadi deploy`: a directory, or a WebAssembly component, becomes a function that answers at a URL.
 
 use crate::client::{Client, lambda::Configuration};
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ Examples:
   wadi deploy . --name api --memory 512 --timeout 30 --env STAGE=test --env LEVEL=debug
   wadi deploy ./worker --no-url --runtime python3.12 --handler worker.run
   wadi deploy ./target/lambda/api         a directory with an executable named `bootstrap`
+  wadi deploy ./hello.wasm                a WebAssembly component (wasi:http/proxy or wasi:cli/command)
 
 By convention the handler is lambda_handler, handler or main in lambda_function.py, app.py, handler.py, main.py or
 index.py, or what index, app, handler or main (.mjs, .js or .cjs) exports as handler or lambdaHandler; the runtime is
@@ -28,9 +29,10 @@ open to everybody who can reach the node; --no-url makes none.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Deploy {
-    /// The directory with the code
+    /// The directory with the code, or a WebAssembly component
+    #[arg(value_name = "PATH")]
     dir: PathBuf,
-    /// The function's name [default: the directory's]
+    /// The function's name [default: the directory's, or the file's without .wasm]
     #[arg(long)]
     name: Option<String>,
     /// python3.9 to python3.14, nodejs20.x and newer, or provided.al2023 [default: by convention]
@@ -127,12 +129,13 @@ pub async fn run(deploy: Deploy, client: &Client, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The directory's own name, if a function may have it.
+/// The directory's or the component's own name, if a function may have it.
 fn name_of(dir: &Path) -> Result<String> {
     let whole = dir.canonicalize().map_err(|e| {
-        Error::usage(format!("{}: {e}", dir.display()), "`wadi deploy DIR` takes the directory with the code")
+        Error::usage(format!("{}: {e}", dir.display()), "`wadi deploy PATH` takes the directory with the code")
     })?;
-    let name = whole.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let name = if whole.is_file() { whole.file_stem() } else { whole.file_name() };
+    let name = name.and_then(|n| n.to_str()).unwrap_or_default();
     let fits =
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if fits {

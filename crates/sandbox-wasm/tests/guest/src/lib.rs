@@ -37,7 +37,7 @@ impl wasi::exports::http::incoming_handler::Guest for Guest {
             }
             "/stream" => answer(out, 200, |stream| {
                 for i in 0..3 {
-                    writeln!(stream, "piece {i}").and_then(|()| stream.flush()).expect("reads");
+                    stream.write_all(format!("piece {i}\n").as_bytes()).and_then(|()| stream.flush()).expect("reads");
                     std::thread::sleep(std::time::Duration::from_millis(100));
                 }
             }),
