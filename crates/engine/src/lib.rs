@@ -38,5 +38,5 @@ mod tests;
 pub mod version;
 
 pub use heart::{Config, Engine, Parts};
-pub use runner::{PrepareError, Runner, RuntimeReport};
+pub use runner::{PrepareError, Provisioned, Runner, RuntimeReport};
 pub use version::{Catalog, Package, Routed, Runtime, Version};

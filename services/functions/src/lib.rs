@@ -12,6 +12,7 @@ mod code;
 mod error;
 mod events;
 pub mod model;
+mod provision;
 mod records;
 mod store;
 mod url;
@@ -73,6 +74,8 @@ pub struct Functions {
     config: Config,
     /// Wakes the work that makes versions ready.
     pending: Notify,
+    /// Held while the engine is told what it is to keep ready, so that it hears things in the order in which they became so.
+    telling: tokio::sync::Mutex<()>,
     link_key: OnceLock<String>,
 }
 
@@ -89,6 +92,7 @@ impl Functions {
             identity,
             config,
             pending: Notify::new(),
+            telling: tokio::sync::Mutex::default(),
             link_key: OnceLock::new(),
         })
     }
