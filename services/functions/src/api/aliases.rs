@@ -87,7 +87,8 @@ pub async fn update_alias(
     Ok(shape(named, &record))
 }
 
-/// Deletes an alias with what hangs on it (policy, URL, event settings, provisioned concurrency). It is no error if it is not there, as on AWS.
+/// Deletes an alias with what hangs on it (policy, URL, event settings, provisioned concurrency). It is no error if it is not
+/// there, as on AWS.
 pub async fn delete_alias(room: Arc<Functions>, cx: Context, input: s::DeleteAliasRequest) -> Result<Empty> {
     let named = &name::unqualified(cx.scope(), &input.function_name)?;
     let alias = input.name.as_str();
