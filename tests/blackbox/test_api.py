@@ -30,7 +30,7 @@ def refused(expect, call, text="", **kw):
         call(**kw)
     error, status = e.value.response["Error"], e.value.response["ResponseMetadata"]["HTTPStatusCode"]
     statuses = {"ResourceNotFoundException": 404, "ResourceConflictException": 409, "PreconditionFailedException": 412,
-                "TooManyRequestsException": 429, "RequestTooLargeException": 413}
+                "ProvisionedConcurrencyConfigNotFoundException": 404, "TooManyRequestsException": 429, "RequestTooLargeException": 413}
     assert error["Code"] == expect and text in error["Message"], error
     assert status == statuses.get(expect, 400), status
     return error["Message"]

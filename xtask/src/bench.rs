@@ -5,7 +5,7 @@ use std::process::Command;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which benchmark, and its options: `aws [--seconds 3]`.
+    /// Which benchmark, and its options: `aws [--seconds 3]`, `keep-alive [--seed 1]`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
     bench: Vec<String>,
 }

@@ -1,14 +1,20 @@
 //! May a call run now? Concurrency limits, held by a [`Ticket`] for as long as the run lasts.
 
 use crate::Routed;
-use base::InvokeError;
+use base::{InvokeError, Scope};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Counts what is in flight, by account and region and, for functions with reserved concurrency, by function.
+/// Counts what is in flight, by account and region, for functions with reserved concurrency by function, and for versions
+/// with provisioned concurrency by version.
 pub(crate) struct Admission {
     account_max: u32,
+    /// What an account's functions without concurrency of their own may run, where less than all is left to them; by
+    /// account and region.
+    unreserved: Mutex<HashMap<String, u32>>,
+    /// Provisioned concurrency by function and version.
+    provisioned: Mutex<HashMap<String, Vec<(String, u32)>>>,
     in_flight: Arc<Mutex<HashMap<String, u32>>>,
 }
 
@@ -20,27 +26,65 @@ pub(crate) struct Ticket {
 
 impl Admission {
     pub(crate) fn new(account_max: u32) -> Self {
-        Self { account_max, in_flight: Arc::default() }
+        Self { account_max, unreserved: Mutex::default(), provisioned: Mutex::default(), in_flight: Arc::default() }
     }
 
-    /// As on AWS a function with reserved concurrency draws on that alone, the others share the account's.
+    pub(crate) fn limit(&self, scope: &Scope, unreserved: u32) {
+        self.unreserved.lock().insert(place(scope), unreserved);
+    }
+
+    pub(crate) fn provision(&self, arn: &str, versions: Vec<(String, u32)>) {
+        let mut provisioned = self.provisioned.lock();
+        if versions.is_empty() {
+            provisioned.remove(arn);
+        } else {
+            provisioned.insert(arn.to_owned(), versions);
+        }
+    }
+
+    /// As on AWS a version draws on its provisioned concurrency first; then a function with reserved concurrency on what
+    /// of that is not provisioned, the others on what the account has left for all.
     pub(crate) fn admit(&self, routed: &Routed) -> Result<Ticket, InvokeError> {
         let version = &routed.version;
+        let arn = version.arn.to_string();
+        let (own, others) = self.provisioned_for(&arn, &version.version);
+        if own > 0
+            && let Some(ticket) = self.take(format!("{arn}:{}", version.version), own)
+        {
+            return Ok(ticket);
+        }
         let (of, max, reason) = match routed.reserved {
-            Some(max) => (version.arn.to_string(), max, "ReservedFunctionConcurrentInvocationLimitExceeded"),
+            Some(max) => (arn, max.saturating_sub(own + others), "ReservedFunctionConcurrentInvocationLimitExceeded"),
             None => {
-                let scope = format!("{}/{}", version.scope.account, version.scope.region);
-                (scope, self.account_max, "ConcurrentInvocationLimitExceeded")
+                let place = place(&version.scope);
+                let max = self.unreserved.lock().get(&place).copied().unwrap_or(self.account_max);
+                (place, max, "ConcurrentInvocationLimitExceeded")
             }
         };
+        self.take(of, max).ok_or(InvokeError::Throttled { reason })
+    }
+
+    /// What is provisioned for this version, and for the function's others.
+    fn provisioned_for(&self, arn: &str, version: &str) -> (u32, u32) {
+        let provisioned = self.provisioned.lock();
+        let Some(versions) = provisioned.get(arn) else { return (0, 0) };
+        let own = versions.iter().filter(|(name, _)| name == version).map(|(_, n)| n).sum();
+        (own, versions.iter().map(|(_, n)| n).sum::<u32>() - own)
+    }
+
+    fn take(&self, of: String, max: u32) -> Option<Ticket> {
         let mut in_flight = self.in_flight.lock();
         let count = in_flight.get(&of).copied().unwrap_or(0);
         if count >= max {
-            return Err(InvokeError::Throttled { reason });
+            return None;
         }
         in_flight.insert(of.clone(), count + 1);
-        Ok(Ticket { of, in_flight: self.in_flight.clone() })
+        Some(Ticket { of, in_flight: self.in_flight.clone() })
     }
+}
+
+fn place(scope: &Scope) -> String {
+    format!("{}/{}", scope.account, scope.region)
 }
 
 impl Drop for Ticket {
@@ -81,5 +125,25 @@ mod tests {
         assert_eq!(reason(&plain), "admitted");
         drop((_second, _third));
         assert!(admission.in_flight.lock().is_empty());
+    }
+    #[test]
+    fn provisioned_concurrency_comes_first_and_counts_against_the_reserved() {
+        let admission = Admission::new(100);
+        let routed = testing::routed("f", Some(3));
+        let arn = routed.version.arn.to_string();
+        admission.provision(&arn, vec![("$LATEST".into(), 2), ("7".into(), 1)]);
+        let taken: Vec<_> = (0..2).map(|_| admission.admit(&routed).expect("its own")).collect();
+        assert!(admission.admit(&routed).is_err(), "all that is reserved is provisioned");
+        drop(taken);
+        admission.provision(&arn, vec![("$LATEST".into(), 2)]);
+        let taken: Vec<_> = (0..3).map(|_| admission.admit(&routed).expect("and one beyond")).collect();
+        assert!(admission.admit(&routed).is_err());
+        drop(taken);
+        admission.provision(&arn, Vec::new());
+        let plain = testing::routed("g", None);
+        admission.limit(&plain.version.scope, 1);
+        let _one = admission.admit(&plain).expect("one is left");
+        let reason = "ConcurrentInvocationLimitExceeded";
+        assert_eq!(admission.admit(&plain).err(), Some(InvokeError::Throttled { reason }));
     }
 }

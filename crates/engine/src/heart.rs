@@ -15,7 +15,7 @@ use crate::runner::Entrance;
 use crate::stats::Stats;
 use crate::template::Templates;
 use crate::wasm::{Wasm, entrance};
-use crate::{Catalog, PrepareError, Routed, Runner, RuntimeReport, Version};
+use crate::{Catalog, PrepareError, Provisioned, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
 use base::port::{Activity, Clock, Entropy, Headroom, Identity, LogSink, Meter};
 use base::{Arn, FunctionActivity, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
@@ -310,13 +310,27 @@ impl Runner for Engine {
     }
 
     async fn retire(&self, scope: &Scope, name: &str, version: &str, keep_revision: Option<&str>) {
-        let resource = format!("function:{name}");
-        let arn = Arn::new("lambda", scope.region.as_str(), scope.account.as_str(), resource).to_string();
+        let arn = arn(scope, name);
         self.forge.templates.retire(&arn, version, keep_revision);
         self.pools.retire(&arn, version, keep_revision);
         if let Some(wasm) = &self.wasm {
             wasm.retire(&arn, version, keep_revision);
         }
+    }
+
+    async fn provision(&self, scope: &Scope, name: &str, wanted: Vec<(Version, u32)>) {
+        let arn = arn(scope, name);
+        self.admission.provision(&arn, wanted.iter().map(|(v, n)| (v.version.clone(), *n)).collect());
+        let wanted = wanted.into_iter().map(|(version, n)| (Arc::new(version), n as usize)).collect();
+        self.pools.provision(&arn, wanted);
+    }
+
+    async fn provisioned(&self, scope: &Scope, name: &str, version: &str) -> Provisioned {
+        self.pools.provisioned(&arn(scope, name), version)
+    }
+
+    async fn limit(&self, scope: &Scope, unreserved: u32) {
+        self.admission.limit(scope, unreserved);
     }
 
     fn runtimes(&self) -> Vec<RuntimeReport> {
@@ -346,6 +360,10 @@ type Ran = Result<Outcome, InvokeError>;
 
 fn ended(ran: Result<Ran, JoinError>) -> Ran {
     ran.unwrap_or_else(|error| Err(InvokeError::Unavailable(format!("the run was cut off: {error}"))))
+}
+
+fn arn(scope: &Scope, name: &str) -> String {
+    Arn::new("lambda", scope.region.as_str(), scope.account.as_str(), format!("function:{name}")).to_string()
 }
 
 fn stopping() -> InvokeError {

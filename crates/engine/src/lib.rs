@@ -44,6 +44,6 @@ mod wasm;
 mod zygote;
 
 pub use heart::{Config, Engine, Parts};
-pub use runner::{Entrance, PrepareError, Runner, RuntimeReport, Served};
+pub use runner::{Entrance, PrepareError, Provisioned, Runner, RuntimeReport, Served};
 pub use sandbox::HttpBody;
 pub use version::{Catalog, Package, Routed, Runtime, Version};

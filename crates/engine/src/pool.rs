@@ -2,9 +2,10 @@
 //!
 //! A caller that finds none idle waits for whichever comes first, an instance that is freed or a new one. `raise` makes
 //! new ones, a bounded number at once, and shares the machine between functions; `upkeep` ends what need not be kept and
-//! keeps ready what should be; `state` holds what there is.
+//! keeps ready what should be, `provision` what has to be; `state` holds what there is.
 
 mod gauge;
+mod provision;
 mod raise;
 mod state;
 mod track;

@@ -32,6 +32,16 @@ pub trait Runner: Send + Sync {
     /// `keep_revision` ends all of them (the version was deleted).
     async fn retire(&self, scope: &Scope, name: &str, version: &str, keep_revision: Option<&str>);
 
+    /// Keeps so many instances of each of these versions of a function ready, and none of its others. Calls beyond are
+    /// served as all calls are.
+    async fn provision(&self, scope: &Scope, name: &str, wanted: Vec<(Version, u32)>);
+
+    /// How many instances of a version are ready always by now.
+    async fn provisioned(&self, scope: &Scope, name: &str, version: &str) -> Provisioned;
+
+    /// Calls at once of an account's functions that have neither reserved nor provisioned concurrency.
+    async fn limit(&self, scope: &Scope, unreserved: u32);
+
     /// The runtimes this node has, for `doctor` and for the error that names them.
     fn runtimes(&self) -> Vec<RuntimeReport>;
 }
@@ -45,6 +55,16 @@ pub trait Entrance: Send {
 
 /// A run's response, or its failure before it had one. A failure after that breaks the body off.
 pub type Served = Result<http::Response<HttpBody>, FunctionError>;
+
+/// Instances that are kept ready always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Provisioned {
+    /// Those that are there, and of them those that no call occupies.
+    pub allocated: u32,
+    pub idle: u32,
+    /// The last attempt to make one failed; it is tried again.
+    pub failing: bool,
+}
 
 /// Why a version cannot be made ready.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,6 +12,7 @@ mod layer_permissions;
 mod layers;
 mod options;
 mod permissions;
+mod provisioned;
 mod read;
 #[rustfmt::skip]
 pub mod shapes;
@@ -143,6 +144,7 @@ fn side_operations(t: Table<Functions>) -> Table<Functions> {
     let t = function_op!(t, "PutFunctionConcurrency", s::PutFunctionConcurrencyRequest, concurrency::put);
     let t = function_op!(t, "GetFunctionConcurrency", s::GetFunctionConcurrencyRequest, concurrency::get);
     let t = function_op!(t, "DeleteFunctionConcurrency", s::DeleteFunctionConcurrencyRequest, concurrency::delete);
+    let t = provisioned_operations(t);
     let t =
         function_op!(t, "PutFunctionEventInvokeConfig", s::PutFunctionEventInvokeConfigRequest, event_config::put, q);
     let t = function_op!(
@@ -170,6 +172,35 @@ fn side_operations(t: Table<Functions>) -> Table<Functions> {
             |_, _: &s::GetAccountSettingsRequest| everywhere("lambda:GetAccountSettings"),
             account::get_account_settings,
         )
+}
+
+/// An entry whose input names a version or an alias.
+macro_rules! qualified_op {
+    ($table:expr, $name:literal, $input:ty, $run:path) => {
+        $table.op($name, |cx, i: &$input| on(cx, concat!("lambda:", $name), &i.function_name, Some(&i.qualifier)), $run)
+    };
+}
+
+fn provisioned_operations(t: Table<Functions>) -> Table<Functions> {
+    let t = qualified_op!(
+        t,
+        "PutProvisionedConcurrencyConfig",
+        s::PutProvisionedConcurrencyConfigRequest,
+        provisioned::put
+    );
+    let t = qualified_op!(
+        t,
+        "GetProvisionedConcurrencyConfig",
+        s::GetProvisionedConcurrencyConfigRequest,
+        provisioned::get
+    );
+    let t = qualified_op!(
+        t,
+        "DeleteProvisionedConcurrencyConfig",
+        s::DeleteProvisionedConcurrencyConfigRequest,
+        provisioned::delete
+    );
+    function_op!(t, "ListProvisionedConcurrencyConfigs", s::ListProvisionedConcurrencyConfigsRequest, provisioned::list)
 }
 
 /// An entry whose input names a layer's version.

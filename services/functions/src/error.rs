@@ -12,6 +12,8 @@ pub enum Error {
     /// `ResourceNotFoundException`, with its whole text.
     #[error("{0}")]
     NotFound(String),
+    #[error("No Provisioned Concurrency Config found for this function")]
+    NoProvisionedConcurrency,
     /// `ResourceConflictException`: it is there already, or not in a state for this.
     #[error("{0}")]
     Conflict(String),
@@ -65,6 +67,7 @@ impl Error {
     fn face(&self) -> (&'static str, u16) {
         match self {
             Error::NotFound(_) => ("ResourceNotFoundException", 404),
+            Error::NoProvisionedConcurrency => ("ProvisionedConcurrencyConfigNotFoundException", 404),
             Error::Conflict(_) => ("ResourceConflictException", 409),
             Error::Invalid(_) => ("InvalidParameterValueException", 400),
             Error::Validation(_) => ("ValidationException", 400),

@@ -14,6 +14,7 @@ mod events;
 mod kept;
 pub mod model;
 mod prelude;
+mod provision;
 mod records;
 mod store;
 mod url;
@@ -75,6 +76,8 @@ pub struct Functions {
     config: Config,
     /// Wakes the work that makes versions ready.
     pending: Notify,
+    /// Held while the engine is told what it is to keep ready, so that it hears things in the order in which they became so.
+    telling: tokio::sync::Mutex<()>,
     link_key: OnceLock<String>,
 }
 
@@ -91,6 +94,7 @@ impl Functions {
             identity,
             config,
             pending: Notify::new(),
+            telling: tokio::sync::Mutex::default(),
             link_key: OnceLock::new(),
         })
     }

@@ -3,6 +3,7 @@
 pub mod alias;
 pub mod environment;
 pub mod name;
+pub mod provisioned;
 pub mod runtime;
 pub mod settings;
 pub mod statement;

@@ -24,6 +24,7 @@ versioned!(
     LayerVersion,
     Account,
     Pending,
+    Provisioned,
     Retry,
     Secret
 );
@@ -173,6 +174,16 @@ pub struct Account {
     pub code_bytes: u64,
     /// Sum of all reserved concurrency.
     pub reserved: u32,
+    /// Sum of the provisioned concurrency of functions without reserved concurrency.
+    #[serde(default)]
+    pub provisioned: u32,
+}
+
+/// Provisioned concurrency of a version or an alias.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioned {
+    pub wanted: u32,
+    pub modified: Timestamp,
 }
 
 /// A version that waits to be made ready.

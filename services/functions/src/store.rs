@@ -25,6 +25,8 @@ pub enum At<'a> {
     UrlId(&'a str),
     /// `functions/event-config/<place>/<name>/<qualifier>` → [`crate::records::EventConfig`]
     EventConfig(&'a Scope, &'a str, &'a str),
+    /// `functions/provisioned/<place>/<name>/<qualifier>` → [`crate::records::Provisioned`]
+    Provisioned(&'a Scope, &'a str, &'a str),
     /// `functions/layer/<place>/<layer>` → [`crate::records::Layer`]
     Layer(&'a Scope, &'a str),
     /// `functions/layer-version/<place>/<layer>/<number>` → [`crate::records::LayerVersion`]
@@ -48,8 +50,10 @@ pub enum Below {
     Policies,
     Urls,
     EventConfigs,
+    Provisioned,
     Layers,
     LayerVersions,
+    Accounts,
     Pending,
 }
 
@@ -62,8 +66,10 @@ impl Below {
             Below::Policies => "functions/policy",
             Below::Urls => "functions/url",
             Below::EventConfigs => "functions/event-config",
+            Below::Provisioned => "functions/provisioned",
             Below::Layers => "functions/layer",
             Below::LayerVersions => "functions/layer-version",
+            Below::Accounts => "functions/account",
             Below::Pending => "functions/pending",
         }
     }
@@ -94,9 +100,10 @@ impl At<'_> {
             At::Url(scope, name, qualifier) => Below::Urls.of(scope, name).text(qualifier),
             At::UrlId(id) => Key::of("functions/url-id").text(id),
             At::EventConfig(scope, name, qualifier) => Below::EventConfigs.of(scope, name).text(qualifier),
+            At::Provisioned(scope, name, qualifier) => Below::Provisioned.of(scope, name).text(qualifier),
             At::Layer(scope, layer) => Below::Layers.of(scope, layer),
             At::LayerVersion(scope, layer, number) => Below::LayerVersions.of(scope, layer).number(number),
-            At::Account(scope) => Key::of("functions/account").text(scope.account.as_str()).text(scope.region.as_str()),
+            At::Account(scope) => Below::Accounts.place(scope),
             At::Pending(scope, name, version) => Below::Pending.of(scope, name).text(version),
             At::Retry(event) => Key::of("functions/retry").text(event),
             At::Secret => Key::of("functions/secret"),

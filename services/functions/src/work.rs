@@ -9,7 +9,7 @@ use crate::records::{Function, LayerVersion, Pending, Published, Snapshot, State
 use crate::store::{At, Below, place_of};
 use ::store::record::{self, Record};
 use ::store::{BlobId, Key, sweep};
-use base::{Scope, Timestamp};
+use base::{FunctionRef, Scope, Timestamp};
 use engine::PrepareError;
 use futures::StreamExt;
 use std::collections::HashSet;
@@ -39,7 +39,18 @@ struct Waiting {
 impl Functions {
     /// Runs until `stop`. What was pending when the node went down is taken up again.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.keep_preparing(&stop), self.keep_sweeping(&stop));
+        tokio::join!(self.keep_told(&stop), self.keep_preparing(&stop), self.keep_sweeping(&stop));
+    }
+
+    /// Tells the engine, which has forgotten it, what it is to keep ready.
+    async fn keep_told(&self, stop: &CancellationToken) {
+        while let Err(error) = self.tell_all().await {
+            tracing::warn!(%error, "provisioned concurrency could not be read; trying again");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.clock.sleep(PAUSE) => {}
+            }
+        }
     }
 
     async fn keep_preparing(&self, stop: &CancellationToken) {
@@ -115,8 +126,12 @@ impl Functions {
         if let Err(error) = &outcome {
             tracing::warn!(function = %name, %version, code = error.code, "{}", error.message);
         }
-        if self.settle(&waiting, &outcome).await? && version == LATEST && outcome.is_ok() {
-            self.runner.retire(scope, name, LATEST, Some(revision)).await;
+        if self.settle(&waiting, &outcome).await? && outcome.is_ok() {
+            match version == LATEST {
+                true => self.runner.retire(scope, name, LATEST, Some(revision)).await,
+                // It may be provisioned already.
+                false => self.tell(&FunctionRef { scope: scope.clone(), name: name.clone(), qualifier: None }).await,
+            }
         }
         Ok(())
     }

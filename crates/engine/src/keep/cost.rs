@@ -36,7 +36,7 @@ pub struct Cost {
 
 impl Default for Cost {
     fn default() -> Self {
-        Self { ms_per_gb_s: 75.0, least: Duration::from_secs(5), most: Duration::from_secs(600) }
+        Self { ms_per_gb_s: 80.0, least: Duration::from_secs(2), most: Duration::from_secs(600) }
     }
 }
 

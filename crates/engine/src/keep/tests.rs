@@ -99,7 +99,7 @@ fn cost_keeps_the_dear_longer_than_the_cheap() {
     let cost = Cost::default();
     let some = history([3.0, 40.0, 1.0, 300.0, 9.0, 2.0, 700.0, 20.0]);
     let (cheap, dear) = (cost.plan(&some, &plain(5, 64)), cost.plan(&some, &plain(5_000, 64)));
-    assert!(cheap.instances == seconds(5.0), "{cheap:?}");
+    assert!(cheap.instances == seconds(2.0), "{cheap:?}");
     assert!(dear.instances > seconds(20.0) && dear.instances <= seconds(600.0), "{dear:?}");
     let (small, large) = (cost.plan(&some, &plain(300, 8)), cost.plan(&some, &plain(300, 800)));
     assert!(small.instances > large.instances, "{small:?} {large:?}");
@@ -121,7 +121,7 @@ fn cost_makes_again_in_time_what_is_called_by_the_clock() {
     for costs in [templated(500, 30), plain(500, 60)] {
         let plan = cost.plan(&every(900.0, 40), &costs);
         assert!(plan.spares.is_late() && plan.spares.contains(seconds(900.0)), "{plan:?}");
-        assert!(!plan.spares.contains(seconds(600.0)) && plan.instances == seconds(5.0), "{plan:?}");
+        assert!(!plan.spares.contains(seconds(600.0)) && plan.instances == seconds(2.0), "{plan:?}");
     }
     let irregular = history((0..40).map(|i| 60.0 * (1 + i * 17 % 29) as f64));
     assert!(!cost.plan(&irregular, &plain(500, 60)).spares.is_late());

@@ -274,7 +274,13 @@ impl<T: Member> State<T> {
         }
         let (closed, mut member) = (self.closed, member);
         match self.pools.get_mut(key) {
-            Some(pool) if !closed && !pool.retired && member.usable() => {
+            // As many may not be wanted any more as when it was begun.
+            Some(pool)
+                if !closed
+                    && !pool.retired
+                    && member.usable()
+                    && (kind == Kind::OnDemand || pool.provisioned.missing() > 0) =>
+            {
                 member.set_aside();
                 match kind {
                     Kind::Provisioned => pool.provisioned.idle.push(member),

@@ -296,6 +296,9 @@ impl<T: Member> State<T> {
         if keep_revision.is_none() {
             self.tracks.remove(&Function { arn: arn.to_owned(), version: version.to_owned() });
         }
+        let other =
+            |key: &Key| key.arn != arn || key.version != version || Some(key.revision.as_str()) == keep_revision;
+        self.provisioned.retain(other);
         self.held -= gone.len();
         self.pools.retain(|_, pool| !pool.is_unused());
         gone

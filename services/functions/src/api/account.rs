@@ -23,7 +23,7 @@ pub async fn get_account_settings(
             code_size_unzipped: Some(bytes(UNPACKED_BYTES_MAX)),
             code_size_zipped: Some(bytes(INLINE_ZIP_BYTES_MAX)),
             concurrent_executions: Some(number(most)),
-            unreserved_concurrent_executions: Some(number(most.saturating_sub(account.reserved))),
+            unreserved_concurrent_executions: Some(number(account.unreserved(most))),
         }),
         account_usage: Some(s::AccountUsage {
             total_code_size: Some(bytes(account.code_bytes)),

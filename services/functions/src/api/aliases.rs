@@ -1,9 +1,11 @@
 //! Aliases: create, get, update, delete, list.
 
+use super::provisioned::check_alias;
 use super::{page_size, shapes as s};
 use crate::Functions;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, alias, name};
+use crate::provision::{configured, remove};
 use crate::records::{Alias, Published, Url};
 use crate::store::{At, Below, function, page};
 use base::FunctionRef;
@@ -72,15 +74,21 @@ pub async fn update_alias(
                 record.weights = weights_of(input.routing_config.as_ref());
             }
             check(&tx, named, &record).await?;
+            let all = configured(&tx, &named.scope, &named.name).await?;
+            if all.contains_key(&record.name) {
+                check_alias(&record, &all.into_keys().collect::<Vec<_>>())?;
+            }
             record.revision_id.clone_from(revision_id);
             tx.put(key, &record)?;
             Ok::<_, Error>(record)
         })
         .await?;
+    room.tell(named).await;
     Ok(shape(named, &record))
 }
 
-/// Deletes an alias with what hangs on it (policy, URL, event settings). It is no error if it is not there, as on AWS.
+/// Deletes an alias with what hangs on it (policy, URL, event settings, provisioned concurrency). It is no error if it is not
+/// there, as on AWS.
 pub async fn delete_alias(room: Arc<Functions>, cx: Context, input: s::DeleteAliasRequest) -> Result<Empty> {
     let named = &name::unqualified(cx.scope(), &input.function_name)?;
     let alias = input.name.as_str();
@@ -93,6 +101,7 @@ pub async fn delete_alias(room: Arc<Functions>, cx: Context, input: s::DeleteAli
                 tx.delete(&At::UrlId(&url.id).key());
             }
             tx.delete(&url);
+            remove(&tx, scope, name, alias).await?;
             for at in
                 [At::Alias(scope, name, alias), At::Policy(scope, name, alias), At::EventConfig(scope, name, alias)]
             {
@@ -101,6 +110,7 @@ pub async fn delete_alias(room: Arc<Functions>, cx: Context, input: s::DeleteAli
             Ok::<_, Error>(())
         })
         .await?;
+    room.tell(named).await;
     Ok(Empty {})
 }
 

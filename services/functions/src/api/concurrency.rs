@@ -4,6 +4,7 @@ use super::{configuration::number, shapes as s};
 use crate::Functions;
 use crate::error::{Error, Result};
 use crate::model::{UNRESERVED_MIN, name};
+use crate::provision::{configured, total};
 use crate::records::{Account, Function};
 use crate::store::{At, function};
 use base::FunctionRef;
@@ -40,11 +41,20 @@ async fn reserve(room: &Functions, named: &FunctionRef, wanted: Option<u32>) -> 
     room.store
         .transact(|tx| async move {
             let mut record = function(&tx, named).await?;
+            let provisioned = total(&configured(&tx, scope, name).await?);
+            if let Some(wanted) = wanted.filter(|wanted| *wanted < provisioned) {
+                return Err(Error::Invalid(format!(
+                    "ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned \
+                     concurrency [{provisioned}]."
+                )));
+            }
             let mut account: Account = tx.get(account_key).await?.unwrap_or_default();
             let others = account.reserved.saturating_sub(record.reserved.unwrap_or(0));
             account.reserved = others.saturating_add(wanted.unwrap_or(0));
-            let most = room.config.concurrency_max.saturating_sub(UNRESERVED_MIN);
-            if wanted.is_some() && account.reserved > most {
+            // What is provisioned is part of what is reserved, or stands beside it.
+            let counted = |reserved: Option<u32>| if reserved.is_none() { provisioned } else { 0 };
+            account.provisioned = account.provisioned.saturating_sub(counted(record.reserved)) + counted(wanted);
+            if wanted.is_some() && account.unreserved(room.config.concurrency_max) < UNRESERVED_MIN {
                 return Err(Error::Invalid(format!(
                     "Specified ReservedConcurrentExecutions for function decreases account's \
                      UnreservedConcurrentExecution below its minimum value of [{UNRESERVED_MIN}]."
@@ -52,7 +62,9 @@ async fn reserve(room: &Functions, named: &FunctionRef, wanted: Option<u32>) -> 
             }
             record.reserved = wanted;
             tx.put(account_key, &account)?;
-            Ok(tx.put(function_key, &record)?)
+            Ok::<_, Error>(tx.put(function_key, &record)?)
         })
-        .await
+        .await?;
+    room.tell(named).await;
+    Ok(())
 }

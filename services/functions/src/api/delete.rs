@@ -6,6 +6,7 @@ use crate::change::charge;
 use crate::error::{Error, Result};
 use crate::model::LATEST;
 use crate::model::name::{self, Qualifier};
+use crate::provision::{configured, remove, total};
 use crate::records::{Account, Alias, Published, Url};
 use crate::store::{At, Below, all, clear, function};
 use base::FunctionRef;
@@ -33,6 +34,7 @@ pub async fn delete_function(
             return Err(Error::Invalid("Deletion of aliases is not currently supported.".into()));
         }
     };
+    room.tell(named).await;
     for version in gone {
         room.runner.retire(&named.scope, &named.name, &version, None).await;
     }
@@ -50,11 +52,22 @@ async fn delete_all(tx: &Tx, named: &FunctionRef) -> Result<Vec<String>> {
     account.functions = account.functions.saturating_sub(1);
     account.code_bytes = account.code_bytes.saturating_sub(code + record.latest.code.zip_bytes);
     account.reserved = account.reserved.saturating_sub(record.reserved.unwrap_or(0));
+    if record.reserved.is_none() {
+        account.provisioned = account.provisioned.saturating_sub(total(&configured(tx, scope, name).await?));
+    }
     tx.put(&At::Account(scope).key(), &account)?;
     for (_, url) in &urls {
         tx.delete(&At::UrlId(&url.id).key());
     }
-    for kind in [Below::Versions, Below::Aliases, Below::Policies, Below::Urls, Below::EventConfigs, Below::Pending] {
+    for kind in [
+        Below::Versions,
+        Below::Aliases,
+        Below::Policies,
+        Below::Urls,
+        Below::EventConfigs,
+        Below::Provisioned,
+        Below::Pending,
+    ] {
         clear(tx, &kind.of(scope, name)).await?;
     }
     tx.delete(&At::Function(scope, name).key());
@@ -83,6 +96,7 @@ async fn delete_version(room: &Functions, tx: &Tx, named: &FunctionRef, number: 
     }
     charge(room, tx, scope, version.snapshot.code.zip_bytes, 0).await?;
     tx.delete(&key);
+    remove(tx, scope, name, &number).await?;
     for at in
         [At::Policy(scope, name, &number), At::EventConfig(scope, name, &number), At::Pending(scope, name, &number)]
     {

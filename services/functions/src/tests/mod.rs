@@ -7,6 +7,7 @@ mod life;
 mod limits;
 mod lists;
 mod permissions;
+mod provisioned;
 mod recovery;
 mod rig;
 mod streaming;

@@ -11,7 +11,7 @@ use base::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use engine::{Catalog as _, PrepareError, Runner, RuntimeReport, Version};
+use engine::{Catalog as _, PrepareError, Provisioned, Runner, RuntimeReport, Version};
 use futures::stream::{self, StreamExt};
 use kit::{Keys, ManualClock, Seeded};
 use parking_lot::Mutex;
@@ -170,6 +170,10 @@ pub struct Script {
     pub prepared: Vec<Version>,
     pub retired: Vec<(String, Option<String>)>,
     pub cannot_prepare: Option<PrepareError>,
+    /// Versions to be ready, by function; all are at once, unless they cannot.
+    pub provisioned: BTreeMap<String, Vec<(String, u32)>>,
+    pub cannot_provision: bool,
+    pub unreserved: Option<u32>,
 }
 
 pub enum Answer {
@@ -254,6 +258,25 @@ impl Runner for FakeRunner {
 
     async fn retire(&self, _: &Scope, _: &str, version: &str, keep_revision: Option<&str>) {
         self.script.lock().retired.push((version.to_owned(), keep_revision.map(str::to_owned)));
+    }
+
+    async fn provision(&self, _: &Scope, name: &str, wanted: Vec<(Version, u32)>) {
+        let wanted = wanted.into_iter().map(|(version, n)| (version.version, n)).collect();
+        self.script.lock().provisioned.insert(name.to_owned(), wanted);
+    }
+
+    async fn provisioned(&self, _: &Scope, name: &str, version: &str) -> Provisioned {
+        let script = self.script.lock();
+        let wanted = script.provisioned.get(name).and_then(|all| all.iter().find(|(v, _)| v == version));
+        let allocated = wanted.map_or(0, |(_, n)| *n);
+        match script.cannot_provision {
+            true => Provisioned { failing: true, ..Provisioned::default() },
+            false => Provisioned { allocated, idle: allocated, failing: false },
+        }
+    }
+
+    async fn limit(&self, _: &Scope, unreserved: u32) {
+        self.script.lock().unreserved = Some(unreserved);
     }
 
     fn runtimes(&self) -> Vec<RuntimeReport> {

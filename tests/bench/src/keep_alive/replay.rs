@@ -5,8 +5,8 @@
 //! first out; a spare after what has run; a template let go of only when nothing of it is left. The machine is taken to
 //! be large enough, so that functions do not meet.
 
-use super::load::Function;
 use super::Starts;
+use super::load::Function;
 use engine::keep::{Costs, History, KeepAlive, Plan, TemplateCosts, Window};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -66,7 +66,14 @@ struct Running<'a> {
 }
 
 /// Replays a function's calls.
-pub fn replay(function: &Function, calls: &[(f64, f64)], policy: &dyn KeepAlive, starts: &Starts, tally: &mut Tally, end: f64) {
+pub fn replay(
+    function: &Function,
+    calls: &[(f64, f64)],
+    policy: &dyn KeepAlive,
+    starts: &Starts,
+    tally: &mut Tally,
+    end: f64,
+) {
     let bytes = |mb: f64| (mb * 1e6) as u64;
     let template = starts.templates.then(|| TemplateCosts {
         bytes: bytes(starts.template_mb(function.process_mb)),
@@ -82,8 +89,21 @@ pub fn replay(function: &Function, calls: &[(f64, f64)], policy: &dyn KeepAlive,
     let plan = policy.plan(&history, &costs);
     let init_s = costs.start.as_secs_f64();
     let (idle, busy) = (Vec::new(), BinaryHeap::new());
-    let mut running =
-        Running { policy, starts, tally, costs, init_s, history, plan, planned_at: 0, idle, busy, rested: f64::NEG_INFINITY, roused: 0.0, refilled: 0.0 };
+    let mut running = Running {
+        policy,
+        starts,
+        tally,
+        costs,
+        init_s,
+        history,
+        plan,
+        planned_at: 0,
+        idle,
+        busy,
+        rested: f64::NEG_INFINITY,
+        roused: 0.0,
+        refilled: 0.0,
+    };
     for &(at, run) in calls.iter().filter(|(at, _)| *at < end) {
         running.end_runs_until(at);
         running.call(at, run);
@@ -107,7 +127,8 @@ impl Running<'_> {
         }
         self.expire(at);
         // Under way it has what it has from the end of a call on.
-        let here = |window: Window| if calm { !unused && window.contains(idle) } else { window.contains(Duration::ZERO) };
+        let here =
+            |window: Window| if calm { !unused && window.contains(idle) } else { window.contains(Duration::ZERO) };
         let spare = here(self.plan.spares) && (self.starts.templates || self.plan.spares.is_late());
         let wait_us = if let Some(since) = self.idle.pop() {
             self.hold(at - since, self.costs.instance_bytes, |_| None);
@@ -145,7 +166,9 @@ impl Running<'_> {
                 let spare_s = if self.starts.templates { ended - self.roused } else { 0.0 };
                 self.hold_ready(spare_s, ended - self.roused);
             }
-            if self.busy.is_empty() && (self.history.count() > self.planned_at + self.planned_at / 16 || self.planned_at == 0) {
+            if self.busy.is_empty()
+                && (self.history.count() > self.planned_at + self.planned_at / 16 || self.planned_at == 0)
+            {
                 self.plan = self.policy.plan(&self.history, &self.costs);
                 self.planned_at = self.history.count();
             }

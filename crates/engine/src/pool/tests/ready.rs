@@ -1,6 +1,7 @@
 //! What is kept ready: spares, and what the keep-alive policy plans.
 
 use super::*;
+use crate::Provisioned;
 use crate::keep::{Costs, History, KeepAlive, Plan, Window};
 
 async fn settle() {
@@ -128,4 +129,53 @@ async fn a_new_revision_inherits_what_is_known_and_the_old_one_is_not_made_again
     settle().await;
     assert_eq!(pools.live(), 1);
     assert_eq!(pools.state.lock().tracks.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn provisioned_instances_are_there_before_calls_and_after_deaths() {
+    let (pools, counter) = pools(10);
+    let f = Arc::new(version("f"));
+    let arn = f.arn.to_string();
+    pools.provision(&arn, vec![(f.clone(), 2)]);
+    settle().await;
+    let ready = Provisioned { allocated: 2, idle: 2, failing: false };
+    assert_eq!(pools.provisioned(&arn, "$LATEST"), ready);
+    let (first, second) = (pools.acquire(&f).await.expect("one"), pools.acquire(&f).await.expect("two"));
+    assert!(first.set_aside && second.set_aside);
+    assert_eq!(pools.provisioned(&arn, "$LATEST"), Provisioned { idle: 0, ..ready });
+    let third = pools.acquire(&f).await.expect("beyond");
+    assert!(!third.set_aside);
+    third.give_back();
+    second.give_back();
+    drop(first);
+    settle().await;
+    assert_eq!((pools.provisioned(&arn, "$LATEST"), counter.made.load(Ordering::SeqCst)), (ready, 4));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    pools.sweep();
+    assert_eq!(pools.live(), 2, "idle time does not end them");
+    pools.provision(&arn, vec![(f.clone(), 1)]);
+    assert_eq!(pools.live(), 1);
+    pools.provision(&arn, Vec::new());
+    assert!(pools.live() == 0 && pools.state.lock().pools.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn provisioned_instances_that_fail_are_tried_again_at_a_distance() {
+    let (pools, counter) = pools(10);
+    counter.failing.store(true, Ordering::SeqCst);
+    let f = Arc::new(version("f"));
+    let arn = f.arn.to_string();
+    pools.provision(&arn, vec![(f.clone(), 1)]);
+    for _ in 0..120 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        pools.sweep();
+    }
+    let state = pools.provisioned(&arn, "$LATEST");
+    assert_eq!(state, Provisioned { allocated: 0, idle: 0, failing: true });
+    counter.failing.store(false, Ordering::SeqCst);
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        pools.sweep();
+    }
+    assert_eq!(pools.provisioned(&arn, "$LATEST"), Provisioned { allocated: 1, idle: 1, failing: false });
 }
