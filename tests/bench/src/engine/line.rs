@@ -55,7 +55,8 @@ impl Against {
     /// Medians of durations.
     pub fn p50(name: &str, ours: &Figures, theirs: &Figures) -> Self {
         let times = theirs.ms(0.5) / ours.ms(0.5);
-        let ratio = if times >= 1.0 { format!("{times:.1} × faster") } else { format!("{:.1} × slower", 1.0 / times) };
+        let ratio =
+            if times >= 1.0 { format!("{times:.1} × faster") } else { format!("{:.1} × slower", 1.0 / times) };
         Self { name: name.into(), figure: format!("{:.2} ms", theirs.ms(0.5)), ratio }
     }
 

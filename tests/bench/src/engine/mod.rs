@@ -10,8 +10,8 @@ mod nodejs;
 mod python;
 mod references;
 mod server;
-mod wasm;
 mod warm;
+mod wasm;
 
 use crate::floor::Echo;
 use crate::functions::{Function, invoke};
