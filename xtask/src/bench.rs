@@ -1,11 +1,12 @@
-//! `cargo xtask bench aws`: builds in release and runs the benchmarks of `tests/bench`.
+//! `cargo xtask bench aws | engine | chaos`: builds in release and runs the benchmarks of `tests/bench`.
 
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which benchmark, and its options: `aws [--seconds 3]`, `keep-alive [--seed 1]`.
+    /// Which benchmark, and its options: `aws [--seconds 3]`, `engine [--only warm,burst]`, `keep-alive [--seed 1]`,
+    /// `chaos [--seed 7]`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
     bench: Vec<String>,
 }

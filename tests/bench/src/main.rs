@@ -1,7 +1,8 @@
-//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | chaos`.
+//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | engine | chaos`.
 
 mod aws;
 mod chaos;
+mod engine;
 mod floor;
 mod functions;
 mod keep_alive;
@@ -31,6 +32,14 @@ enum Bench {
         #[arg(long, default_value_t = 3.0)]
         seconds: f64,
     },
+    /// What a start and a call cost, beside references of the same run.
+    Engine {
+        /// The binary under test.
+        #[arg(long, default_value = "target/release/wadi")]
+        wadi: PathBuf,
+        #[command(flatten)]
+        options: engine::Options,
+    },
     /// Instances and launchers killed, code replaced, from zero to many and back: no call is lost.
     Chaos {
         /// The binary under test.
@@ -49,6 +58,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match Arguments::parse().bench {
         Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
+        Bench::Engine { wadi, options } => runtime.block_on(engine::run(&wadi, options)),
         Bench::Chaos { wadi, options } => runtime.block_on(chaos::run(&wadi, options)),
         Bench::KeepAlive(args) => {
             keep_alive::run(&args);

@@ -69,9 +69,9 @@ impl Process {
 }
 
 impl Process {
-    async fn raise_once(&self, spec: Spec) -> Result<Raised, Error> {
-        let (id, listeners) = (spec.id.clone(), spec.listen.len());
-        let reply = self.shared.ask(&id, listeners, |seq| {
+    async fn raise_once(&self, id: &str, spec: Spec) -> Result<Raised, Error> {
+        spec.check()?;
+        let reply = self.shared.ask(id, spec.listen.len(), |seq| {
             protocol::packet(&protocol::Request::Raise { seq, spec }).map_err(Error::Invalid)
         })?;
         reply.await.map_err(|_| Error::LauncherGone)?
@@ -87,14 +87,19 @@ impl Drop for Process {
 #[async_trait]
 impl Driver for Process {
     async fn raise(&self, spec: Spec) -> Result<Raised, Error> {
-        spec.check()?;
-        for _ in 1..RAISES_MAX {
-            match self.raise_once(spec.clone()).await {
-                Err(error) if error.may_pass() && !self.shared.is_stopping() => {}
+        let id = spec.id.clone();
+        let mut tried = 1;
+        loop {
+            // What is left of the last try may still be on its way out under its id.
+            let spec = match tried {
+                1 => spec.clone(),
+                _ => Spec { id: format!("{id}-{tried}"), ..spec.clone() },
+            };
+            match self.raise_once(&id, spec).await {
+                Err(error) if tried < RAISES_MAX && error.may_pass() && !self.shared.is_stopping() => tried += 1,
                 other => return other,
             }
         }
-        self.raise_once(spec).await
     }
 
     fn promises(&self) -> Vec<Promise> {

@@ -92,7 +92,10 @@ async fn chaos(node: &mut Node, options: &Options, seed: u64) -> Result<()> {
     judge.verdict(&faults, options.connections)?;
     ensure!(held.1 <= held.0 + DESCRIPTORS_MORE, "the node's descriptors grew from {} to {}", held.0, held.1);
     before.compare(node, &faults.seen())?;
-    println!("left behind: nothing (processes, control groups, mounts, files in sandboxes/; {} → {} descriptors)", held.0, held.1);
+    println!(
+        "left behind: nothing (processes, control groups, mounts, files in sandboxes/; {} → {} descriptors)",
+        held.0, held.1
+    );
     Ok(())
 }
 
