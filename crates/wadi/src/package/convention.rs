@@ -308,7 +308,9 @@ mod tests {
         };
         assert_eq!(detect(b"\0asm\x0d\0\x01\0", None).expect("one"), Kind::Component);
         assert_eq!(detect(b"\0asm\x0d\0\x01\0", Some("provided.al2023")).expect("one"), Kind::Component);
-        for (text, runtime) in [(&b"\0asm\x0d\0\x01\0"[..], Some("python3.12")), (b"", None), (b"#!/bin/sh", None)] {
+        for (text, runtime) in
+            [(&b"\0asm\x0d\0\x01\0"[..], Some("python3.12")), (&b""[..], None), (&b"#!/bin/sh"[..], None)]
+        {
             assert_eq!(detect(text, runtime).expect_err("none").exit_code(), 2);
         }
     }
