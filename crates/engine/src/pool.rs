@@ -333,8 +333,9 @@ impl<M: Maker> Pools<M> {
             arn: key.arn.clone(),
             idle: pool.idle.len(),
             busy: pool.out,
+            parked: pool.spares.len(),
             making: pool.making,
-            waiting: pool.waiting.iter().filter(|waiter| !waiter.is_closed()).count(),
+            waiting: pool.waiting.iter().filter(|waiter| !waiter.sender.is_closed()).count(),
         };
         state.pools.iter().map(figures).collect()
     }
@@ -345,6 +346,7 @@ pub(crate) struct Pooled {
     pub arn: String,
     pub idle: usize,
     pub busy: usize,
+    pub parked: usize,
     pub making: usize,
     pub waiting: usize,
 }

@@ -97,6 +97,7 @@ impl Stats {
             function.idle += more(pool.idle);
             function.busy += more(pool.busy);
             function.starting += more(pool.making);
+            function.parked = Some(function.parked.unwrap_or(0) + more(pool.parked));
             function.waiting += more(pool.waiting);
         }
         all.into_iter().map(|(name, activity)| FunctionActivity { name, ..activity }).collect()

@@ -65,7 +65,7 @@ impl Running {
         let clocked = Clocked { start, started, init, duration: ended.saturating_sub(began) };
         let peak_mb = memory_peak.load(Ordering::Relaxed).div_ceil(1 << 20);
         let peak_mb = u32::try_from(peak_mb).unwrap_or(u32::MAX);
-        let run = Run::new(&loaded.version, &face.id, call, answer, clocked, peak_mb);
+        let run = Run::new(&loaded.version, &face.id, call, answer, 0, clocked, peak_mb);
         let now = loaded.forge.clock.now();
         let tail = log.finish(run.last_lines(now).into_iter().map(|message| LogLine { at: now, message }));
         run.with_tail(tail)
