@@ -16,7 +16,8 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
     }
     crate::tidy::run(root)?;
     step(root, "the target of WebAssembly functions", "rustup", &["target", "add", "wasm32-wasip2"])?;
-    step(root, "build", "cargo", &["build", "--package", "wadi", "--package", "rust-hello"])?;
+    // Everything that the tests need, and with the features that they have: each dependency is compiled once.
+    step(root, "build", "cargo", &["build", "--workspace", "--bins", "--tests"])?;
     step(root, "rust tests", "cargo", &["test", "--workspace", "--quiet"])?;
     if quick {
         return Ok(());

@@ -12,6 +12,8 @@ pub struct FunctionActivity {
     /// engine does not know.
     pub parked: Option<u32>,
     pub templates: Option<u32>,
+    /// Why instances are not copied from a template, if one that was to be could not.
+    pub not_copied: Option<String>,
     /// Calls that wait for an instance.
     pub waiting: u32,
     /// Of the last seconds.

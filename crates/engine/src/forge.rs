@@ -1,6 +1,6 @@
 //! Where instances are made: a template, keys, a log stream, a sandbox.
 
-use crate::base::Bases;
+use crate::bases::Bases;
 use crate::environment::{self, environment};
 use crate::failure::Failure;
 use crate::instance::Instance;

@@ -1,7 +1,7 @@
 //! The heart: the path of one call, and the life of the engine around it.
 
 use crate::admit::{Admission, Ticket};
-use crate::base::Bases;
+use crate::bases::Bases;
 use crate::cache::Cache;
 use crate::forge::Forge;
 use crate::keep::Policy;
@@ -141,7 +141,7 @@ impl Engine {
         let forge = Arc::new(Forge {
             driver: driver.clone(),
             templates: Templates::new(blobs, cache, pythons, nodejs),
-            bases: Bases::new(driver.clone()),
+            bases: Bases::new(driver.clone(), entropy.as_ref()),
             copies: config.copies,
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -344,7 +344,15 @@ impl Runner for Engine {
 
 impl Activity for Engine {
     fn of(&self, scope: &Scope) -> Vec<FunctionActivity> {
-        self.stats.activity(scope, self.pools.snapshot())
+        let mut all = self.stats.activity(scope, self.pools.snapshot());
+        for (name, zygote) in self.forge.templates.zygotes(scope) {
+            if let Some(function) = all.iter_mut().find(|function| function.name == name) {
+                let living = u32::from(zygote.is_ok());
+                function.templates = Some(function.templates.unwrap_or(0) + living);
+                function.not_copied = zygote.err().or(function.not_copied.take());
+            }
+        }
+        all
     }
 }
 

@@ -10,7 +10,7 @@
 extern crate self as engine;
 
 mod admit;
-mod base;
+mod bases;
 mod cache;
 mod environment;
 mod failure;

@@ -8,8 +8,9 @@ use crate::package::{self, PackageError};
 use crate::pool::Key;
 use crate::python::{self, Pythons};
 use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
-use crate::base::Kind;
+use crate::bases::Kind;
 use crate::zygote::Zygote;
+use base::{Arn, Scope};
 use parking_lot::Mutex;
 use sandbox::Mount;
 use sha2::{Digest, Sha256};
@@ -74,6 +75,24 @@ impl Templates {
             made.entry(Key::of(version)).or_default().clone()
         };
         cell.get_or_try_init(|| async { self.make(version).await.map(Arc::new) }).await.cloned()
+    }
+
+    /// The functions of this scope that have a zygote, and why others of them cannot have one; once for each version.
+    pub(crate) fn zygotes(&self, scope: &Scope) -> Vec<(String, Result<(), String>)> {
+        let made = self.made.lock();
+        let told = made.iter().filter_map(|(key, cell)| {
+            let arn: Arn = key.arn.parse().ok()?;
+            let ours = arn.account == scope.account.as_str() && arn.region == scope.region.as_str();
+            let name = arn.resource.strip_prefix("function:").filter(|_| ours)?;
+            // One that is being made is not there yet.
+            let zygote = match &*cell.get()?.zygote.try_lock().ok()? {
+                Zygote::Living(_) => Ok(()),
+                Zygote::Refused(reason) => Err(reason.clone()),
+                Zygote::Absent => return None,
+            };
+            Some((name.to_owned(), zygote))
+        });
+        told.collect()
     }
 
     /// The version's template, if it is there.

@@ -33,7 +33,7 @@ async fn python(world: &World, source: &str) -> Version {
     python_files(world, &[("app.py", source)], "app.handler").await
 }
 
-async fn python_files(world: &World, files: &[(&str, &str)], handler: &str) -> Version {
+pub async fn python_files(world: &World, files: &[(&str, &str)], handler: &str) -> Version {
     let (minor, _) = crate::python().expect("checked before");
     let code = world.package(files).await;
     let runtime = Runtime::Python { minor };

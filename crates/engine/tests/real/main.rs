@@ -2,6 +2,7 @@
 //! the tests count as ignored; needs one Python 3 and one Node.js, else those of the one that is missing do.
 
 mod bench;
+mod copies;
 mod functions;
 mod nodejs;
 #[path = "../support/mod.rs"]
@@ -85,7 +86,7 @@ fn main() {
         .with_ignored_flag(!root || !runnable)
     };
     let (has_python, has_node) = (python().is_some(), nodejs().is_some());
-    let pythons = functions::TESTS.iter().map(|(name, needs, test)| trial((name, !needs || has_python, *test)));
+    let pythons = functions::TESTS.iter().chain(copies::TESTS).map(|(name, needs, test)| trial((name, !needs || has_python, *test)));
     let mut trials: Vec<Trial> = pythons.collect();
     trials.extend(nodejs::TESTS.iter().map(|(name, test)| trial((name, has_node, *test))));
     trials.push(trial(("speed", has_python, bench::python)));

@@ -65,6 +65,9 @@ pub struct FunctionActivity {
     pub parked: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub templates: Option<u64>,
+    /// Why instances are not copied from a template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_copied: Option<String>,
     pub waiting: u64,
     pub calls_per_second: f64,
     pub calls: u64,

@@ -88,6 +88,7 @@ async fn get_activity(usage: Arc<Usage>, cx: Context, _: GetActivityRequest) -> 
         starting: number(f.starting),
         parked: f.parked.map(number),
         templates: f.templates.map(number),
+        not_copied: f.not_copied.clone(),
         waiting: number(f.waiting),
         calls_per_second: f.calls_per_second,
         calls: f.calls as i64,

@@ -3,6 +3,7 @@
 
 use crate::interpreters::Interpreter;
 use crate::python;
+use base::port::Entropy;
 use parking_lot::Mutex;
 use sandbox::{Driver, Handle, Limits, Network, Program, Role, Spec};
 use std::collections::HashMap;
@@ -28,8 +29,9 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    fn id(self, nth: u64) -> String {
-        format!("base-python3-{}{}-{nth}", self.minor, if self.boto3 { "-boto3" } else { "" })
+    /// The name of its sandbox; `tag` is the engine's, so that no two engines of a driver have one name.
+    fn id(self, tag: &str, nth: u64) -> String {
+        format!("base-{tag}-{nth}-python3-{}{}", self.minor, if self.boto3 { "-boto3" } else { "" })
     }
 }
 
@@ -49,13 +51,15 @@ impl Drop for Living {
 
 pub(crate) struct Bases {
     driver: Arc<dyn Driver>,
+    tag: String,
     made: Mutex<HashMap<Kind, Living>>,
     raised: Turn<u64>,
 }
 
 impl Bases {
-    pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
-        Self { driver, made: Mutex::default(), raised: Turn::new(0) }
+    pub(crate) fn new(driver: Arc<dyn Driver>, entropy: &dyn Entropy) -> Self {
+        let tag = format!("{:016x}", entropy.u64());
+        Self { driver, tag, made: Mutex::default(), raised: Turn::new(0) }
     }
 
     /// The sandbox of the base; `None` if it is not there (yet).
@@ -78,7 +82,7 @@ impl Bases {
             return Ok(());
         }
         *nth += 1;
-        let id = kind.id(*nth);
+        let id = kind.id(&self.tag, *nth);
         let raised = self.driver.raise(spec(&id, interpreter)).await?;
         let (tell, gone) = oneshot::channel();
         for pipe in [raised.output, raised.frames] {
