@@ -50,7 +50,8 @@ def test_a_crowd_and_two_places(shared, function):
     seen = eventually(lambda: len(set(r := ran(shared, name))) == 100 and r, seconds=60, every=0.5)
     assert len(seen) == 100, "each once"
     instances = {s["logStreamName"] for s in shared.client("logs").describe_log_streams(logGroupName="/aws/lambda/" + name)["logStreams"]}
-    assert len(instances) <= 2, instances
+    # Two at a time; a third may have been parked beside them.
+    assert len(instances) <= 3, instances
 
 
 def test_a_closed_function_keeps_its_events(shared, function):

@@ -41,7 +41,8 @@ def url(shared):
 
 def ask(shared, host, path, body=None, method=None, headers=None):
     c = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=30)
-    c.request(method or ("POST" if body is not None else "GET"), path, body, {"Host": host, **(headers or {})})
+    method, headers = method or ("POST" if body is not None else "GET"), {"Host": host, **(headers or {})}
+    c.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
     return c.getresponse()
 
 

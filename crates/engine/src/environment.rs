@@ -16,9 +16,11 @@ pub(crate) struct Instance<'a> {
     pub interpreter_bin: Option<&'a Path>,
 }
 
-/// The version as its provisioned instances see it: a variable says how they were initialised. Users cannot set it.
+/// The version as its provisioned instances see it: a variable says how they were initialised. Users cannot set it. They
+/// are not copied: an initialisation that looks at that variable must find theirs.
 pub(crate) fn provisioned(version: &Version) -> Version {
     let mut version = version.clone();
+    version.copies = Some(false);
     version.environment.insert("AWS_LAMBDA_INITIALIZATION_TYPE".into(), "provisioned-concurrency".into());
     version
 }

@@ -15,6 +15,7 @@ that cannot be, because the initialisation started threads, say, each instance i
 
 /// Look at a function
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Functions {
     #[command(subcommand)]
     verb: Verb,
