@@ -7,7 +7,7 @@ from conftest import ROOT, WADI
 
 
 def test_no_call_is_lost():
-    subprocess.run(["cargo", "build", "--quiet", "-p", "wadi-bench"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bins", "--tests"], cwd=ROOT, check=True)
     command = [str(ROOT / "target/debug/wadi-bench"), "chaos", "--wadi", str(WADI), "--requests", "10000", "--cycles", "50"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]

@@ -11,7 +11,7 @@ from conftest import ROLE, ROOT, RUNTIME, eventually, invoke, package
 
 
 def test_rust_lambda_runtime(shared, function):
-    subprocess.run(["cargo", "build", "--quiet", "-p", "rust-hello"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bins", "--tests"], cwd=ROOT, check=True)
     name = function(package(bootstrap=(ROOT / "target/debug/bootstrap").read_bytes()), Runtime="provided.al2023", Handler="bootstrap")
     lam = shared.client("lambda")
     got, response = invoke(lam, name, {"name": "Ada"})
