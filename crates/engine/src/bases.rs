@@ -109,7 +109,8 @@ impl Bases {
 }
 
 fn spec(id: &str, interpreter: &Interpreter) -> Spec {
-    let env = [("PYTHONPATH", "/var/runtime"), ("PATH", "/usr/bin:/bin"), ("TZ", ":UTC"), ("_LAMBDA_TELEMETRY_LOG_FD", "3")];
+    let env =
+        [("PYTHONPATH", "/var/runtime"), ("PATH", "/usr/bin:/bin"), ("TZ", ":UTC"), ("_LAMBDA_TELEMETRY_LOG_FD", "3")];
     let mut env: std::collections::BTreeMap<String, String> =
         env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     env.insert("LANG".to_owned(), crate::environment::language().to_owned());

@@ -162,7 +162,19 @@ impl Engine {
         Ok(Arc::new_cyclic(|this| {
             let this = this.clone();
             Self {
-                catalog, admission, pools, meter, entropy, clock, forge, stream_bytes_max, stats, wasm, runs, reaper, this,
+                catalog,
+                admission,
+                pools,
+                meter,
+                entropy,
+                clock,
+                forge,
+                stream_bytes_max,
+                stats,
+                wasm,
+                runs,
+                reaper,
+                this,
             }
         }))
     }

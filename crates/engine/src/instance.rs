@@ -91,7 +91,19 @@ impl Instance {
         let (live, stage, init) = (None, Stage::Unfinished, Some(Duration::ZERO));
         let (zygote, set_aside, memory_bytes) = (None, false, 0);
         let mut instance = Self {
-            forge, version, template, id, writer, place, live, zygote, stage, born, init, set_aside, memory_bytes,
+            forge,
+            version,
+            template,
+            id,
+            writer,
+            place,
+            live,
+            zygote,
+            stage,
+            born,
+            init,
+            set_aside,
+            memory_bytes,
         };
         instance.announce();
         let sandbox = instance.id.clone();
@@ -152,7 +164,12 @@ impl Instance {
 
     /// The version's zygote, made if there is none. `None` when this instance has become something itself on the way: an
     /// instance that is not copied, or one that failed.
-    async fn zygote(&mut self, base: String, sandbox: &str, limit: Duration) -> Result<Option<Arc<Living>>, InvokeError> {
+    async fn zygote(
+        &mut self,
+        base: String,
+        sandbox: &str,
+        limit: Duration,
+    ) -> Result<Option<Arc<Living>>, InvokeError> {
         let template = self.template.clone();
         let mut zygote = template.zygote.lock().await;
         let born = self.forge.clock.elapsed();

@@ -97,7 +97,16 @@ impl Session {
     pub(crate) fn new(log: Arc<Log>) -> (Arc<Self>, oneshot::Receiver<Init>) {
         let (told, init) = oneshot::channel();
         let state = Mutex::new(State::Starting { told });
-        (Arc::new(Self { state, offered: Notify::new(), log, refused: Mutex::default(), body_turn: Default::default() }), init)
+        (
+            Arc::new(Self {
+                state,
+                offered: Notify::new(),
+                log,
+                refused: Mutex::default(),
+                body_turn: Default::default(),
+            }),
+            init,
+        )
     }
 
     /// Puts a call where the next `next` finds it. The receiver errs if the session goes away.

@@ -278,7 +278,8 @@ mod tests {
             arn: format!("arn:aws:lambda:{region}:000000000000:function:f"),
             idle,
             busy,
-            parked: 0, making: 1,
+            parked: 0,
+            making: 1,
             waiting: 2,
         };
         let pools = vec![pool("us-east-1", 1, 2), pool("us-east-1", 3, 4), pool("eu-west-1", 50, 60)];

@@ -1,15 +1,15 @@
 //! Templates: everything about a version that can be done before a call comes: code and layers unpacked, the interpreter
 //! known, the mounts and the command line ready, and where it may be a zygote, an initialised process to copy.
 
+use crate::bases::Kind;
 use crate::cache::{Cache, Unpacked};
 use crate::interpreters::Interpreter;
 use crate::nodejs::{self, Nodejs};
 use crate::package::{self, PackageError};
 use crate::pool::Key;
 use crate::python::{self, Pythons};
-use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
-use crate::bases::Kind;
 use crate::zygote::Zygote;
+use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
 use base::{Arn, Scope};
 use parking_lot::Mutex;
 use sandbox::Mount;

@@ -104,7 +104,8 @@ def handler(event, context):
     python(&world, source).await;
     let answer = answer(&at_once(&world, 1, &json!({})).await[0]);
     let none = "0000000000000000";
-    let refused = json!({"unshare": 1, "mount": 1, "chroot": 1, "setns": 1, "sethostname": 1, "uid": 993, "caps": vec![none; 5]});
+    let refused =
+        json!({"unshare": 1, "mount": 1, "chroot": 1, "setns": 1, "sethostname": 1, "uid": 993, "caps": vec![none; 5]});
     assert_eq!(answer["copy"], refused);
     // The template may enter namespaces of its own (and only those); the rest is refused as everywhere.
     let template = &answer["template"];
@@ -112,7 +113,11 @@ def handler(event, context):
         assert_eq!(template[call], 1, "{call}: {template}");
     }
     assert_eq!((&template["hidden"], &template["uid"]), (&json!(13), &json!(993)), "{template}");
-    assert_eq!(answer["fds"], json!(["0", "1", "2", "3", "4", "5"]), "the log, the Runtime API, and the listing itself");
+    assert_eq!(
+        answer["fds"],
+        json!(["0", "1", "2", "3", "4", "5"]),
+        "the log, the Runtime API, and the listing itself"
+    );
 }
 
 async fn what_cannot_be_copied_says_why() {
@@ -163,7 +168,11 @@ def handler(event, context):
 async fn a_packages_own_modules_come_first() {
     let world = crate::world();
     let source = "import random, uuid, os\nimport logging\ndef handler(e, c): return [random.MINE, uuid.uuid4().version, logging.__file__ != '']";
-    let files = [("app.py", source), ("random.py", "MINE = 'the package\\'s'"), ("logging.py", "raise ImportError('not this one')")];
+    let files = [
+        ("app.py", source),
+        ("random.py", "MINE = 'the package\\'s'"),
+        ("logging.py", "raise ImportError('not this one')"),
+    ];
     let version = python_files(&world, &files, "app.handler").await;
     world.engine.prepare(&version).await.expect("prepares");
     assert_eq!(answer(&at_once(&world, 1, &json!({})).await[0]), json!(["the package's", 4, true]));

@@ -86,7 +86,10 @@ fn main() {
         .with_ignored_flag(!root || !runnable)
     };
     let (has_python, has_node) = (python().is_some(), nodejs().is_some());
-    let pythons = functions::TESTS.iter().chain(copies::TESTS).map(|(name, needs, test)| trial((name, !needs || has_python, *test)));
+    let pythons = functions::TESTS
+        .iter()
+        .chain(copies::TESTS)
+        .map(|(name, needs, test)| trial((name, !needs || has_python, *test)));
     let mut trials: Vec<Trial> = pythons.collect();
     trials.extend(nodejs::TESTS.iter().map(|(name, test)| trial((name, has_node, *test))));
     trials.push(trial(("speed", has_python, bench::python)));

@@ -42,12 +42,7 @@ pub struct Copied {
 
 /// Has the program behind `origin` copied into this sandbox. `user` is this sandbox's user namespace, for copies of a
 /// base; `doors` move the copy into this sandbox's groups.
-pub fn enter(
-    plan: &Plan<'_>,
-    origin: BorrowedFd<'_>,
-    namespaces: &Namespaces,
-    doors: &[OwnedFd],
-) -> Step<Copied> {
+pub fn enter(plan: &Plan<'_>, origin: BorrowedFd<'_>, namespaces: &Namespaces, doors: &[OwnedFd]) -> Step<Copied> {
     let (leash, its) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(step("make a leash"))?;
     let mut named = vec![("leash", its.as_fd()), ("output", plan.output), ("frames", plan.frames)];

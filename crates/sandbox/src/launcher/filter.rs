@@ -5,10 +5,10 @@
 //! foreign sockets). Denied calls answer EPERM, so that programs that merely try go on; calls of a foreign
 //! architecture or the x32 table kill, because the numbers below do not mean there what they mean here.
 
+use crate::Role;
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, sock_filter};
-use crate::Role;
 use std::collections::BTreeMap;
 
 /// Denied whatever the arguments.
@@ -123,12 +123,17 @@ impl Filters {
 
     /// Installs them on this process, for good; no_new_privs comes with it.
     pub fn apply(&self, role: Role) -> Result<(), String> {
-        self.of(role).iter().try_for_each(|program| seccompiler::apply_filter(program)).map_err(|error| error.to_string())
+        self.of(role)
+            .iter()
+            .try_for_each(|program| seccompiler::apply_filter(program))
+            .map_err(|error| error.to_string())
     }
 
     /// As the kernel takes them (`struct sock_filter[]`), for a process that has them from elsewhere.
     pub fn in_hex(&self, role: Role) -> Vec<String> {
-        let bytes = |one: &sock_filter| [one.code.to_ne_bytes(), [one.jt, one.jf]].concat().into_iter().chain(one.k.to_ne_bytes());
+        let bytes = |one: &sock_filter| {
+            [one.code.to_ne_bytes(), [one.jt, one.jf]].concat().into_iter().chain(one.k.to_ne_bytes())
+        };
         let hex = |program: &BpfProgram| program.iter().flat_map(bytes).map(|byte| format!("{byte:02x}")).collect();
         self.of(role).iter().map(hex).collect()
     }

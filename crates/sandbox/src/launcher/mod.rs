@@ -221,7 +221,8 @@ impl Launcher {
                 Some(origin.ok_or_else(|| Error::NoOrigin(of.clone()))?)
             }
         };
-        if origin.as_ref().is_some_and(|o| o.role == Role::Template) && (spec.role, spec.mounts.len()) != (Role::Instance, 0)
+        if origin.as_ref().is_some_and(|o| o.role == Role::Template)
+            && (spec.role, spec.mounts.len()) != (Role::Instance, 0)
         {
             return Err(Error::Invalid("role or mounts: a template's copy is an instance and has its mounts".into()));
         }

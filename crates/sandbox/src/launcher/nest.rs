@@ -28,7 +28,8 @@ pub fn order(init: BorrowedFd<'_>, spec: &Spec, with: &[BorrowedFd<'_>]) -> io::
 pub fn serve(plan: &Plan<'_>, program: &Copied) -> ! {
     let mut buffer = vec![0; protocol::PACKET_BYTES_MAX];
     loop {
-        let mut polled = [PollFd::new(&program.pidfd, PollFlags::IN), PollFd::from_borrowed_fd(plan.launcher, PollFlags::IN)];
+        let mut polled =
+            [PollFd::new(&program.pidfd, PollFlags::IN), PollFd::from_borrowed_fd(plan.launcher, PollFlags::IN)];
         if rustix::event::poll(&mut polled, None).is_err() {
             continue;
         }

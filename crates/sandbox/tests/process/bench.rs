@@ -1,6 +1,6 @@
 //! What the tests share: a driver of their own, a spec to vary, and a look at what is left behind.
 
-use sandbox::{Program, Role, Driver, Exit, Limits, Network, Process, ProcessConfig, Raised, Spec};
+use sandbox::{Driver, Exit, Limits, Network, Process, ProcessConfig, Program, Raised, Role, Spec};
 use std::fs;
 use std::future::Future;
 use std::io::Read;

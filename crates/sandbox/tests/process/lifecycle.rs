@@ -229,7 +229,8 @@ pub fn bad_messages_do_not_end_the_launcher() {
     nested.resize(100_000, b'[');
     assert!(ask(&socket, &nested).contains("Warning"));
     // What the node would have refused, the launcher refuses too: it trusts nobody.
-    for spec in [Spec { id: "../../x".into(), ..sh("true") }, Spec { program: Program::Exec(Vec::new()), ..sh("true") }] {
+    for spec in [Spec { id: "../../x".into(), ..sh("true") }, Spec { program: Program::Exec(Vec::new()), ..sh("true") }]
+    {
         let request = serde_json::json!({ "Raise": { "seq": 1, "spec": spec } });
         assert!(ask(&socket, request.to_string().as_bytes()).contains("invalid"));
     }

@@ -72,7 +72,8 @@ fn as_text(shown: &Shown) -> String {
     }
     if let Some(a) = &shown.activity {
         let parked = a.parked.unwrap_or(0);
-        lines.push(("instances", format!("{} idle, {} busy, {} starting, {parked} parked", a.idle, a.busy, a.starting)));
+        lines
+            .push(("instances", format!("{} idle, {} busy, {} starting, {parked} parked", a.idle, a.busy, a.starting)));
         let template = match (&a.not_copied, a.templates) {
             (Some(reason), _) => format!("none: {reason}; each instance is started by itself"),
             (None, Some(1..)) => "yes: instances are copied from it".to_owned(),
@@ -91,7 +92,8 @@ mod tests {
     #[test]
     fn a_function_that_cannot_be_copied_says_why() {
         let function = Configuration { function_name: "f".into(), ..Configuration::default() };
-        let activity = FunctionActivity { not_copied: Some("it started threads".into()), ..FunctionActivity::default() };
+        let activity =
+            FunctionActivity { not_copied: Some("it started threads".into()), ..FunctionActivity::default() };
         let text = as_text(&Shown { function, activity: Some(activity) });
         assert!(text.ends_with("template   none: it started threads; each instance is started by itself"), "{text}");
     }

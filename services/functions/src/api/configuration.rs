@@ -58,7 +58,9 @@ pub fn configuration(
         ephemeral_storage: Some(s::EphemeralStorage { size: number(settings.ephemeral_mb) }),
         snap_start: Some(s::SnapStartResponse {
             apply_on: Some(settings.snap_start.clone().unwrap_or_else(|| "None".into())),
-            optimization_status: Some(if settings.applies_snap_start() && version != LATEST { "On" } else { "Off" }.into()),
+            optimization_status: Some(
+                if settings.applies_snap_start() && version != LATEST { "On" } else { "Off" }.into(),
+            ),
         }),
         runtime_version_config: Some(s::RuntimeVersionConfig {
             runtime_version_arn: Some(runtime_version(scope, &settings.runtime)),
