@@ -40,7 +40,7 @@ const BASE_KEEPS: [CapabilitySet; 5] = [
 pub enum Word {
     /// It is in its user namespace: write its maps and answer with any packet.
     MapMe,
-    /// A template's init has forked this one; its pidfd comes with this.
+    /// A template's init has forked this one, whose pidfd comes with this.
     Here,
     /// The program runs; the listeners come with this.
     Started,

@@ -332,6 +332,9 @@ impl Launcher {
 
     fn started(&mut self, seq: u64, listeners: &[OwnedFd]) {
         let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return };
+        if sandbox.pidfd.is_none() {
+            return self.give_up(seq, "start", "it did not say who it is");
+        }
         let Some((output, frames)) = sandbox.pipes.take() else { return };
         sandbox.state = State::Running;
         let sandbox = &self.sandboxes[&seq];

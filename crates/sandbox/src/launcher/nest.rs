@@ -11,6 +11,7 @@ use super::{ground, root, sys};
 use crate::{Spec, protocol};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::PidfdFlags;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -45,7 +46,7 @@ pub fn serve(plan: &Plan<'_>, program: &Copied) -> ! {
     }
 }
 
-/// Forks one sandbox's init and tells the launcher, on that sandbox's own socket.
+/// Forks one sandbox's init, which tells the launcher itself; what fails before is told on that sandbox's own socket.
 fn take(filters: &Filters, packet: &[u8], with: Vec<OwnedFd>) {
     let mut with = with.into_iter();
     let (Some(launcher), Some(output), Some(frames), Some(tmp), Some(seed)) =
@@ -56,7 +57,7 @@ fn take(filters: &Filters, packet: &[u8], with: Vec<OwnedFd>) {
     let doors: Vec<OwnedFd> = with.collect();
     let made = serde_json::from_slice::<Spec>(packet).map_err(io::Error::other).and_then(|spec| {
         match sys::fork(ground::namespaces(&spec, true))? {
-            sys::Fork::Parent { pidfd, .. } => Ok(pidfd),
+            sys::Fork::Parent { .. } => Ok(()),
             sys::Fork::Child => {
                 let plan = Plan {
                     spec: &spec,
@@ -75,12 +76,9 @@ fn take(filters: &Filters, packet: &[u8], with: Vec<OwnedFd>) {
             }
         }
     });
-    match made {
-        Ok(pidfd) => inside::tell(launcher.as_fd(), &Word::Here, &[pidfd.as_fd()]),
-        Err(error) => {
-            let word = Word::Failed { step: "make the namespaces".into(), reason: error.to_string() };
-            inside::tell(launcher.as_fd(), &word, &[]);
-        }
+    if let Err(error) = made {
+        let word = Word::Failed { step: "make the namespaces".into(), reason: error.to_string() };
+        inside::tell(launcher.as_fd(), &word, &[]);
     }
 }
 
@@ -90,6 +88,11 @@ fn live(plan: &Plan<'_>, tmp: &OwnedFd, doors: &[OwnedFd]) -> ! {
     let mut kept: Vec<_> = kept.chain(doors.iter().map(AsFd::as_fd)).map(|fd| fd.as_raw_fd()).collect();
     kept.sort_unstable();
     sys::close_all_but(&kept);
+    // Its own first word, so that the launcher can hold it before it hears anything else of it.
+    match rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()) {
+        Ok(own) => inside::tell(plan.launcher, &Word::Here, &[own.as_fd()]),
+        Err(_) => sys::end(1),
+    }
     inside::go_on(plan, prepare(plan, tmp, doors))
 }
 
