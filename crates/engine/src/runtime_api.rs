@@ -1,7 +1,8 @@
 //! The Lambda Runtime API (2018-06-01), as one instance's runtime sees it on its own loopback.
 //!
 //! Restricted to that instance by construction: the listener is in its network. What is refused: extensions and telemetry,
-//! SnapStart's restore calls. [`streaming`] takes responses that come in pieces.
+//! SnapStart's restore calls. [`streaming`] takes responses that come in pieces. Ours alone is
+//! `init/template`, by which a runtime says whether it can be copied.
 
 mod streaming;
 
