@@ -1,6 +1,7 @@
 //! `cargo xtask bench aws | engine | chaos`: builds in release and runs the benchmarks of `tests/bench`.
 
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Command;
 
 #[derive(clap::Args)]
@@ -17,9 +18,29 @@ pub fn run(args: Args) -> Result<()> {
     if !cargo(&["build", "--release", "-p", "wadi", "-p", "wadi-bench"])?.success() {
         bail!("the build failed");
     }
-    let status = Command::new(root.join("target/release/wadi-bench")).args(args.bench).current_dir(root).status()?;
+    let mut bench = args.bench;
+    if bench.first().is_some_and(|name| name == "engine") && !bench.iter().any(|arg| arg.starts_with("--component")) {
+        bench.extend(["--component".to_owned(), component(root)?]);
+    }
+    let status = Command::new(root.join("target/release/wadi-bench")).args(bench).current_dir(root).status()?;
     if !status.success() {
         bail!("the benchmark failed ({status})");
     }
     Ok(())
+}
+
+/// The example's component, compiled.
+fn component(root: &Path) -> Result<String> {
+    let example = root.join("examples/wasm-hello");
+    let built = root.join("target/wasm32-wasip2/release/bootstrap.wasm");
+    let run = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).env("CARGO_TARGET_DIR", root.join("target")).current_dir(&example);
+        command.status().with_context(|| format!("cannot run {program}"))
+    };
+    let target = ["target", "add", "wasm32-wasip2"];
+    if !run("rustup", &target)?.success() || !run("cargo", &["build", "--release", "--target", target[2]])?.success() {
+        bail!("examples/wasm-hello could not be built (leave `wasm` out with --only)");
+    }
+    Ok(built.to_str().context("a path in UTF-8")?.to_owned())
 }

@@ -10,7 +10,7 @@ mod targets;
 
 pub use doctor::doctor;
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Settings};
+pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Settings, Starts};
 pub use usage::Check;
 
 use anyhow::{Context, Result, bail};
@@ -275,6 +275,7 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> en
     config.instances_max = machine.instances_max().0;
     config.raising_max = machine.raising_max();
     config.idle_ttl = Duration::from_secs(settings.idle_seconds);
+    config.copies = settings.starts == Starts::Template;
     config.keep_alive = match settings.keep_alive {
         KeepAlive::Fixed => engine::keep::Policy::Fixed,
         KeepAlive::Hybrid => engine::keep::Policy::Hybrid,

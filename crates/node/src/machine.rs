@@ -1,14 +1,12 @@
-//! How many instances this machine bears: by memory, descriptors and processes, whichever is least; and how much memory
-//! it has left while they run.
+//! How many instances this machine bears, by descriptors and processes, whichever is less; and how much memory it has
+//! left while they run. Memory bounds no count beforehand: an instance copied from a template has 2 MB of its own, one
+//! that starts by itself perhaps 60, so the engine goes by what is free and by what each function's were seen to hold.
 
 use base::port::Headroom;
 use rustix::process::{Resource, Rlimit};
 use std::fs;
 use std::path::Path;
 
-/// What one instance is reckoned at: a Python interpreter with boto3 loaded has 45 to 60 MB of its own. What a function
-/// may use at most is its memory size, which AWS's customers set far above what they use; the kernel holds each to it.
-const INSTANCE_BYTES: u64 = 64 << 20;
 /// Left for the node, its storage and the page cache.
 const RESERVE_BYTES: u64 = 256 << 20;
 /// In the node: pidfd, two pipes, two listeners, a connection of the Runtime API, and four connections to the platform
@@ -57,10 +55,9 @@ impl Machine {
         }
     }
 
-    fn bounds(&self) -> [(Option<u64>, &'static str); 3] {
+    fn bounds(&self) -> [(Option<u64>, &'static str); 2] {
         let fits = |have: Option<u64>, reserve: u64, each: u64| have.map(|have| have.saturating_sub(reserve) / each);
         [
-            (fits(self.memory_bytes, RESERVE_BYTES, INSTANCE_BYTES), "memory"),
             (fits(self.descriptors, RESERVE_DESCRIPTORS, INSTANCE_DESCRIPTORS), "open files"),
             (fits(self.processes, RESERVE_PROCESSES, INSTANCE_PROCESSES), "processes"),
         ]
@@ -88,7 +85,7 @@ impl Machine {
             self.processes.map(|n| format!("{n} processes")),
         ];
         let had: Vec<String> = had.into_iter().flatten().collect();
-        format!("{most} at once, bounded by {by} (at start: {})", had.join(", "))
+        format!("{most} at once, bounded by {by} and by the memory that is free (at start: {})", had.join(", "))
     }
 }
 
@@ -162,11 +159,10 @@ mod tests {
             let machine = Machine { memory_bytes: Some(memory_mb << 20), descriptors, processes };
             assert_eq!(machine.instances_max(), expect);
         };
-        check(256 + 640, Some(20_000), None, (10, "memory"));
-        check(64_000, Some(2_424), None, (100, "open files"));
+        check(64, Some(2_424), None, (100, "open files"));
         check(64_000, None, Some(656), (50, "processes"));
         check(1_000_000, None, None, (4000, "the sandbox launcher"));
-        check(16, Some(64), None, (1, "memory"));
+        check(16, Some(64), None, (1, "open files"));
         assert_eq!(Machine::default().instances_max().0, 4000);
     }
 

@@ -49,6 +49,16 @@ pub enum KeepAlive {
     Cost,
 }
 
+/// How instances start where their function does not say (SnapStart's ApplyOn).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Starts {
+    /// From what was initialised or begun beforehand, where that can be.
+    Template,
+    /// Each by itself.
+    Plain,
+}
+
 /// The settings of a node, complete.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -61,6 +71,7 @@ pub struct Settings {
     pub retry_time_scale: f64,
     /// Invocations at once over the whole account and region.
     pub account_concurrency: u32,
+    pub starts: Starts,
     pub keep_alive: KeepAlive,
     /// Seconds that an idle instance is kept, at most.
     pub idle_seconds: u64,
@@ -84,6 +95,7 @@ pub struct Flags {
     pub runtime_fallback: Option<Fallback>,
     pub retry_time_scale: Option<f64>,
     pub account_concurrency: Option<u32>,
+    pub starts: Option<Starts>,
     pub keep_alive: Option<KeepAlive>,
     pub idle_seconds: Option<u64>,
     pub drain_seconds: Option<u64>,
@@ -106,6 +118,7 @@ macro_rules! from_words {
 }
 from_words!(Credentials, "development" => Credentials::Development, "root" => Credentials::Root);
 from_words!(Network, "platform" => Network::Platform, "host" => Network::Host);
+from_words!(Starts, "template" => Starts::Template, "plain" => Starts::Plain);
 from_words!(KeepAlive, "fixed" => KeepAlive::Fixed, "hybrid" => KeepAlive::Hybrid, "cost" => KeepAlive::Cost);
 from_words!(Fallback, "none" => Fallback::None, "nearest" => Fallback::Nearest);
 
@@ -139,6 +152,7 @@ impl Settings {
             runtime_fallback: pick!(runtime_fallback).unwrap_or(Fallback::None),
             retry_time_scale: pick!(retry_time_scale).unwrap_or(1.0),
             account_concurrency: pick!(account_concurrency).unwrap_or(1000),
+            starts: pick!(starts).unwrap_or(Starts::Template),
             keep_alive: pick!(keep_alive).unwrap_or(KeepAlive::Cost),
             idle_seconds: pick!(idle_seconds).unwrap_or(600),
             drain_seconds: pick!(drain_seconds).unwrap_or(20),
@@ -189,6 +203,7 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         runtime_fallback: parse(env, "WADI_RUNTIME_FALLBACK")?,
         retry_time_scale: parse(env, "WADI_RETRY_TIME_SCALE")?,
         account_concurrency: parse(env, "WADI_ACCOUNT_CONCURRENCY")?,
+        starts: parse(env, "WADI_STARTS")?,
         keep_alive: parse(env, "WADI_KEEP_ALIVE")?,
         idle_seconds: parse(env, "WADI_IDLE_SECONDS")?,
         drain_seconds: parse(env, "WADI_DRAIN_SECONDS")?,

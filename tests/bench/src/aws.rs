@@ -1,6 +1,6 @@
 //! The AWS door under load: invocations, objects, asynchronous events, memory, start-up.
 
-use crate::floor::{self, Echo};
+use crate::floor::{self, Floor};
 use crate::functions::{self, Function};
 use crate::load::{self, Call, Connection, Figures};
 use crate::node::Node;
@@ -26,7 +26,7 @@ pub async fn run(wadi: &Path, seconds: f64) -> Result<()> {
 
     let python = node.newest_python().await?;
     echo_function("echo", &python)?.create(node.address).await?;
-    let echo = Echo::start()?;
+    let echo = Floor::echo()?;
     table::head();
     invokes(&node, &echo, &python, seconds).await?;
     objects(&node, &echo, scratch.path(), seconds).await?;
@@ -37,7 +37,7 @@ pub async fn run(wadi: &Path, seconds: f64) -> Result<()> {
 }
 
 /// Warm and first calls of a Python function that echoes its event.
-async fn invokes(node: &Node, echo: &Echo, python: &str, seconds: f64) -> Result<()> {
+async fn invokes(node: &Node, echo: &Floor, python: &str, seconds: f64) -> Result<()> {
     for connections in CONNECTIONS {
         let bare = echo.rate(connections, seconds / 2.0, 16).await?.per_second;
         let figures = load::run(node.address, connections, seconds, |_, _| invoke("echo", false)).await?;
@@ -60,7 +60,7 @@ async fn invokes(node: &Node, echo: &Echo, python: &str, seconds: f64) -> Result
 }
 
 /// Puts and gets of 1 KB and 1 MB.
-async fn objects(node: &Node, echo: &Echo, disk: &Path, seconds: f64) -> Result<()> {
+async fn objects(node: &Node, echo: &Floor, disk: &Path, seconds: f64) -> Result<()> {
     let mut connection = Connection::open(node.address).await?;
     connection.send(&s3(Method::PUT, "/bench", Bytes::new())).await?;
     for (what, bytes) in [("1 KB", 1024), ("1 MB", MEGABYTE)] {

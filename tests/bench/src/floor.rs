@@ -17,15 +17,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Key, Store};
 
-/// A bare hyper echo server in a process of its own, as the node is.
-pub struct Echo {
+/// A server that this program can be, in a process of its own, as the node is.
+pub struct Floor {
     pub address: SocketAddr,
     child: Child,
 }
 
-impl Echo {
-    pub fn start() -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg("echo").stdout(Stdio::piped()).spawn()?;
+impl Floor {
+    /// A bare hyper echo.
+    pub fn echo() -> Result<Self> {
+        Self::start(Command::new(std::env::current_exe()?).arg("echo"))
+    }
+
+    /// hyper and wasmtime and nothing else: a fresh instance of the component for each request.
+    pub fn embedded(component: &Path) -> Result<Self> {
+        Self::start(Command::new(std::env::current_exe()?).arg("embedded").arg(component))
+    }
+
+    fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         std::io::BufReader::new(child.stdout.take().context("stdout")?).read_line(&mut line)?;
         Ok(Self { address: line.trim().parse()?, child })
@@ -49,7 +59,7 @@ impl Echo {
     }
 }
 
-impl Drop for Echo {
+impl Drop for Floor {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

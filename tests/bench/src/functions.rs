@@ -50,6 +50,21 @@ impl Function {
         settled(&mut connection, &self.name).await
     }
 
+    /// Gives it a URL that anyone may call; the host of that.
+    pub async fn url(&self, node: SocketAddr) -> Result<String> {
+        let mut connection = Connection::open(node).await?;
+        let permission = json!({
+            "StatementId": "anyone", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE",
+        });
+        let path = format!("/2015-03-31/functions/{}/policy", self.name);
+        connection.send(&json_call(Method::POST, path, &permission)).await?;
+        let path = format!("/2021-10-31/functions/{}/url", self.name);
+        let made = connection.send(&json_call(Method::POST, path, &json!({ "AuthType": "NONE" }))).await?;
+        let made: Value = serde_json::from_slice(&made)?;
+        let url = made["FunctionUrl"].as_str().context("a URL")?;
+        Ok(url.trim_start_matches("http://").trim_end_matches('/').to_owned())
+    }
+
     /// Gives it other code and waits until that is in use.
     pub async fn update(&self, node: SocketAddr, zip: &str) -> Result<()> {
         let mut connection = Connection::open(node).await?;

@@ -30,6 +30,17 @@ impl Call {
     pub fn get(path: impl Into<String>, service: &'static str) -> Self {
         Self::new(Method::GET, path, service, Bytes::new())
     }
+
+    /// Unsigned.
+    pub fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self::new(Method::POST, path, "", body)
+    }
+
+    /// With one more header, or in the place of the usual `host`.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
 }
 
 /// Latencies of one run, sorted.

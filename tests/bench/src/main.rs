@@ -2,6 +2,7 @@
 
 mod aws;
 mod chaos;
+mod embedded;
 mod engine;
 mod floor;
 mod functions;
@@ -52,11 +53,18 @@ enum Bench {
     KeepAlive(keep_alive::Args),
     /// A bare hyper server that answers `ok`: the ceiling of anything behind HTTP. Used by the other benchmarks.
     Echo,
+    /// A bare hyper server that runs a component with wasmtime, a fresh instance for each request, in one thread: what
+    /// Wasm behind HTTP costs without a platform. Used by the other benchmarks.
+    Embedded { component: PathBuf },
 }
 
 fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Bench::Embedded { component } = &arguments.bench {
+        return embedded::serve(component).map_err(|error| anyhow::anyhow!("{error:#}"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    match Arguments::parse().bench {
+    match arguments.bench {
         Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
         Bench::Engine { wadi, options } => runtime.block_on(engine::run(&wadi, options)),
         Bench::Chaos { wadi, options } => runtime.block_on(chaos::run(&wadi, options)),
@@ -65,5 +73,6 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Bench::Echo => runtime.block_on(floor::serve_echo()),
+        Bench::Embedded { .. } => unreachable!("it has a runtime of its own"),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::values::pair;
-use node::{Credentials, Fallback, Flags, KeepAlive, Network, Node, Settings};
+use node::{Credentials, Fallback, Flags, KeepAlive, Network, Node, Settings, Starts};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -46,6 +46,10 @@ pub struct Up {
     /// Invocations at once over the account [default: 1000]
     #[arg(long, value_name = "N")]
     account_concurrency: Option<u32>,
+    /// How instances start where their function does not say (SnapStart): `template` (from what was initialised or begun
+    /// beforehand, where that can be) or `plain` (each by itself) [default: template]
+    #[arg(long, value_name = "HOW")]
+    starts: Option<Starts>,
     /// How long what is idle is kept: `cost` (by what a start costs against the memory held, and by when calls come),
     /// `hybrid` (by a histogram of each function's idle times) or `fixed` (--idle-seconds) [default: cost]
     #[arg(long, value_name = "POLICY")]
@@ -72,6 +76,7 @@ impl From<Up> for Flags {
             runtime_fallback: up.runtime_fallback,
             retry_time_scale: up.retry_time_scale,
             account_concurrency: up.account_concurrency,
+            starts: up.starts,
             keep_alive: up.keep_alive,
             idle_seconds: up.idle_seconds,
             drain_seconds: up.drain_seconds,

@@ -13,7 +13,7 @@ mod server;
 mod warm;
 mod wasm;
 
-use crate::floor::Echo;
+use crate::floor::Floor;
 use crate::functions::{Function, invoke};
 use crate::load::{Connection, Figures};
 use crate::node::Node;
@@ -148,7 +148,7 @@ impl Bench {
 
     /// Requests a second of a bare hyper echo at so many connections.
     async fn ceiling(&self, connections: usize) -> Result<Figures> {
-        Echo::start()?.rate(connections, self.options.seconds / 2.0, 16).await
+        Floor::echo()?.rate(connections, self.options.seconds / 2.0, 16).await
     }
 }
 

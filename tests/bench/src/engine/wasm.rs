@@ -2,9 +2,9 @@
 
 use super::line::{Against, Line, Starts, note, print};
 use super::{Bench, right};
-use crate::floor::Echo;
+use crate::floor::Floor;
 use crate::functions::{self, Function, invoke};
-use crate::load::{self, Connection};
+use crate::load::{self, Call, Connection, Figures};
 use crate::node::Node;
 use crate::{processes, table};
 use anyhow::{Context, Result};
@@ -21,35 +21,49 @@ pub async fn run(bench: &Bench) -> Result<()> {
     let zip = functions::package_bytes(&[("bootstrap.wasm", &bytes)])?;
     let function = Function::new("component", "provided.al2023", zip);
     function.create(node.address).await?;
+    let host = function.url(node.address).await?;
+    let url = move |_, _| Call::post("/", "hello").with("host", &host);
     let mut connection = Connection::open(node.address).await?;
+    let (head, body) = connection.exchange(&url(0, 0)).await?;
+    right(&head, &body).context("the node does not run the component")?;
     let (head, body) = connection.exchange(&invoke(&function.name, "{}")).await?;
     right(&head, &body).context("the node does not run the component")?;
 
-    pinned(bench, &node).await?;
-    let since = table::now_ms();
-    let figures = load::run(node.address, CONNECTIONS, bench.options.seconds, call()).await?;
-    let starts = Starts::of(&node, "component", since).await?;
+    pinned(bench, &node, url.clone()).await?;
+    let (starts, figures) = loaded(bench, &node, url).await?;
+    let bare = Floor::embedded(component)?.rate(CONNECTIONS, bench.options.seconds, 16).await?;
     let against = vec![
         bench.served("wasmtime serve", &figures, CONNECTIONS, bench.references.wasmtime(component).await).await,
         bench.served("workerd, warm isolate", &figures, CONNECTIONS, bench.references.workerd().await).await,
+        Against::rate("wasmtime embedded bare, 1 thread", &figures, &bare),
         Against::rate("bare hyper echo", &figures, &bench.ceiling(CONNECTIONS).await?),
     ];
-    let (what, goal) = ("Wasm, fresh instance".to_owned(), "≥ 3 × wasmtime serve, ≥ 2 × workerd");
+    let goal = "≥ 3 × wasmtime serve, ≥ 2 × workerd, ≥ 0.7 × embedded";
+    let what = "Wasm, fresh instance, function URL".to_owned();
     print(&Line { what, starts, connections: CONNECTIONS, figures, against, goal });
+    let (starts, figures) = loaded(bench, &node, |_, _| invoke("component", "{}")).await?;
+    let what = "Wasm, fresh instance, signed API".to_owned();
+    print(&Line { what, starts, connections: CONNECTIONS, figures, against: Vec::new(), goal: "" });
     Ok(())
 }
 
-fn call() -> impl Fn(usize, u64) -> load::Call + Clone + Send + Sync + 'static {
-    |_, _| invoke("component", "{}")
+async fn loaded(
+    bench: &Bench,
+    node: &Node,
+    call: impl Fn(usize, u64) -> Call + Send + Sync + 'static,
+) -> Result<(Starts, Figures)> {
+    let since = table::now_ms();
+    let figures = load::run(node.address, CONNECTIONS, bench.options.seconds, call).await?;
+    Ok((Starts::of(node, "component", since).await?, figures))
 }
 
 /// One connection, client and server on one core: on two, an idle core's wake-up is most of what is measured.
-async fn pinned(bench: &Bench, node: &Node) -> Result<()> {
-    let echo = Echo::start()?;
+async fn pinned(bench: &Bench, node: &Node, call: impl Fn(usize, u64) -> Call + Send + Sync + 'static) -> Result<()> {
+    let echo = Floor::echo()?;
     let (own, server) = (std::process::id(), node.pid()?);
     [own, server, echo.pid()].into_iter().for_each(|pid| processes::pin(pid, Some(0)));
     let since = table::now_ms();
-    let figures = load::run(node.address, 1, bench.options.seconds, call()).await;
+    let figures = load::run(node.address, 1, bench.options.seconds, call).await;
     let floor = echo.rate(1, bench.options.seconds, 16).await;
     [own, server].into_iter().for_each(|pid| processes::pin(pid, None));
     let (figures, floor) = (figures?, floor?);
