@@ -144,15 +144,38 @@ impl Group {
         self.unified.is_some() || self.pids.is_some()
     }
 
-    /// Moves the calling process in.
-    pub fn join(&self) -> io::Result<()> {
-        self.directories().try_for_each(|dir| fs::write(dir.join("cgroup.procs"), "0"))
+    /// Takes the limits on memory and processes away: for one whose processes do nothing by themselves any more, and in
+    /// which others' begin before they move into groups of their own. What the kernel holds for those (page tables,
+    /// namespaces) stays charged here.
+    pub fn open_up(&self) -> io::Result<()> {
+        if let Some(dir) = &self.unified {
+            fs::write(dir.join("memory.max"), "max")?;
+            fs::write(dir.join("pids.max"), "max")?;
+        }
+        if let Some(dir) = &self.memory {
+            // Never below the other; absent where swap is not accounted.
+            let _ = fs::write(dir.join("memory.memsw.limit_in_bytes"), "-1");
+            fs::write(dir.join("memory.limit_in_bytes"), "-1")?;
+        }
+        self.pids.iter().try_for_each(|dir| fs::write(dir.join("pids.max"), "max"))
     }
 
-    /// Files by which a process that has none of our rights moves itself in: it writes `0`.
+    /// Moves the calling process, which has one thread, in.
+    pub fn join(&self) -> io::Result<()> {
+        self.entrances().try_for_each(|entrance| fs::write(entrance, "0"))
+    }
+
+    /// Files by which a process of one thread that has none of our rights moves itself in: it writes `0`.
     pub fn doors(&self) -> io::Result<Vec<OwnedFd>> {
-        let open = |dir: &PathBuf| File::options().write(true).open(dir.join("cgroup.procs")).map(OwnedFd::from);
-        self.directories().map(open).collect()
+        let open = |entrance| File::options().write(true).open(entrance).map(OwnedFd::from);
+        self.entrances().map(open).collect()
+    }
+
+    /// In v1 by the thread: moving whole processes takes a lock over all of the machine's processes, for which the kernel
+    /// waits until every processor has passed a quiescent state, some 10 ms.
+    fn entrances(&self) -> impl Iterator<Item = PathBuf> {
+        let v1 = [&self.memory, &self.pids, &self.cpu, &self.cpuacct].into_iter().flatten().map(|dir| dir.join("tasks"));
+        self.unified.iter().map(|dir| dir.join("cgroup.procs")).chain(v1)
     }
 
     /// Becomes readable when the group passes its memory limit. v1 only, where the kernel would kill one process and

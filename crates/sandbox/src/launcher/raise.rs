@@ -8,6 +8,7 @@ use crate::protocol::Meter;
 use crate::{Error, Exit, Role, Spec, Status};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,6 +51,8 @@ pub struct Sandbox {
     pub memory: Option<OwnedFd>,
     pub memory_ran_out: bool,
     pub group: Group,
+    /// Its group has been opened up.
+    open: Cell<bool>,
     tmp: PathBuf,
     /// Read ends for the node: output, frames. Gone once handed over.
     pub pipes: Option<(OwnedFd, OwnedFd)>,
@@ -171,6 +174,7 @@ impl Sandbox {
             memory,
             memory_ran_out: false,
             group,
+            open: Cell::new(false),
             tmp,
             pipes: Some((output.0, frames.0)),
             status: None,
@@ -180,6 +184,10 @@ impl Sandbox {
     /// As what its program is copied; `None` when it is not up to it.
     pub fn origin(&self) -> Option<Origin<'_>> {
         let seed = self.seed.as_ref().filter(|_| self.state == State::Running && !self.killed)?;
+        if self.role == Role::Template && !self.open.replace(true) {
+            // It has initialised its function. With the limits it would bear fewer copies, no more.
+            let _ = self.group.open_up();
+        }
         Some(Origin { role: self.role, slot: self.slot, init: self.inside.as_fd(), seed: seed.as_fd() })
     }
 
