@@ -9,7 +9,8 @@ use sandbox::{Driver, Handle, Limits, Network, Program, Role, Spec};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Mutex as Turn, oneshot};
 
@@ -18,6 +19,8 @@ const MEMORY_BYTES: u64 = 1 << 30;
 const PROCESSES_MAX: u64 = 4096;
 /// Two for each process that was copied from it and lives.
 const OPEN_FILES_MAX: u64 = 16 * 1024;
+/// How long is waited for a base to have imported all.
+const READY_MAX: Duration = Duration::from_secs(10);
 
 /// Which base a function is copied from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +78,7 @@ impl Bases {
         }
     }
 
-    /// Raises the base unless it is there. It takes its first copy when it has imported all, a second or so later.
+    /// Raises the base unless it is there, and waits until it has imported all, half a second or so.
     pub(crate) async fn raise(&self, kind: Kind, interpreter: &Interpreter) -> Result<(), sandbox::Error> {
         let mut nth = self.raised.lock().await;
         if self.get(kind).is_some() {
@@ -85,11 +88,7 @@ impl Bases {
         let id = kind.id(&self.tag, *nth);
         let raised = self.driver.raise(spec(&id, interpreter)).await?;
         let (tell, gone) = oneshot::channel();
-        for pipe in [raised.output, raised.frames] {
-            if let Err(error) = listen(&id, pipe) {
-                tracing::warn!(base = %id, %error, "cannot hear what a base writes");
-            }
-        }
+        let ready = listen(&id, raised.output).and_then(|()| Receiver::from_owned_fd(raised.frames));
         let exit = raised.exit;
         let name = id.clone();
         tokio::spawn(async move {
@@ -98,7 +97,12 @@ impl Bases {
             }
             let _ = tell.send(());
         });
-        self.made.lock().insert(kind, Living { id, handle: raised.handle, gone });
+        self.made.lock().insert(kind, Living { id: id.clone(), handle: raised.handle, gone });
+        // Its one word. A copy that is asked for before is made when it comes to that.
+        match ready {
+            Ok(mut ready) => drop(tokio::time::timeout(READY_MAX, ready.read(&mut [0; 8])).await),
+            Err(error) => tracing::warn!(base = %id, %error, "cannot hear what a base writes"),
+        }
         Ok(())
     }
 

@@ -32,6 +32,8 @@ pub(crate) const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long it waits for an instance at all: a place, a package to unpack, a runtime to fetch, a sandbox, the
 /// initialisation.
 const WAIT_MAX: Duration = Duration::from_secs(120);
+/// A call that was given a spare has the processor to itself first; then another spare is made.
+const SPARE_LATER: Duration = Duration::from_millis(10);
 /// What an instance is reckoned to hold before it has been measured: a Python interpreter with boto3 has 45 to 60 MB.
 const INSTANCE_BYTES: u64 = 64 << 20;
 
@@ -237,6 +239,7 @@ impl<M: Maker> Pools<M> {
         let busy = Busy::new(track, self.clock.clone());
         let ended = unusable.len();
         if was_spare || ended > 0 {
+            pool.spare_not_before = pool.spare_not_before.max(now + SPARE_LATER);
             state.wishes.insert(key.clone());
         }
         let taken = match ready {
@@ -248,7 +251,11 @@ impl<M: Maker> Pools<M> {
         drop(state);
         drop(unusable);
         if refill {
-            self.raise();
+            let pools = self.clone();
+            self.tasks.spawn(async move {
+                pools.clock.sleep(SPARE_LATER).await;
+                pools.raise();
+            });
         }
         Ok((taken, busy))
     }

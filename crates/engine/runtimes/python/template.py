@@ -19,6 +19,7 @@ import stat
 import sys
 import time
 
+FRAMES = 3
 SEED = 4
 PACKET_BYTES_MAX = 128 * 1024
 DESCRIPTORS_MAX = 24
@@ -30,6 +31,8 @@ NEW_USER = 0x10000000
 TEMPLATE_KEEPS = (8, 18, 21)
 # Descriptors of a template: one for each copy's end, and one for its leash.
 TEMPLATE_FILES = 16 * 1024
+# Where descriptors about copies begin.
+CHILDREN = 2048
 
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 28, 38
 SECCOMP_MODE_FILTER = 2
@@ -91,6 +94,7 @@ def base(kept):
     if "botocore.session" in sys.modules:
         warm_botocore()
     preloaded = set(sys.modules) - there
+    os.write(FRAMES, b"ready")
     ask = serve()
     sys.argv[1:] = []
     os.environ.clear()
@@ -172,6 +176,8 @@ def serve():
     seed = socket.socket(fileno=SEED)
     poll = select.epoll()
     poll.register(SEED, select.EPOLLIN)
+    # What is kept of the copies lies beyond all else, so that each copy closes what it has of it at one stroke.
+    first = beyond = min(CHILDREN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
     children = {}
     while True:
         for fd, _ in poll.poll():
@@ -188,9 +194,7 @@ def serve():
             if pid == 0:
                 seed.detach()
                 poll.close()
-                for pidfd, (_, leash) in children.items():
-                    os.close(pidfd)
-                    os.close(leash)
+                os.closerange(first, beyond)
                 enter(ask, named)
                 return ask
             for name, fd in named:
@@ -199,9 +203,16 @@ def serve():
             if pid is None:
                 os.close(descriptors[0])
             else:
-                pidfd = os.pidfd_open(pid)
-                children[pidfd] = (pid, descriptors[0])
+                pidfd, leash = put_beyond(first, os.pidfd_open(pid)), put_beyond(first, descriptors[0])
+                beyond = max(beyond, pidfd + 1, leash + 1)
+                children[pidfd] = (pid, leash)
                 poll.register(pidfd, select.EPOLLIN)
+
+
+def put_beyond(first, fd):
+    there = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first)
+    os.close(fd)
+    return there
 
 
 def fork_into(namespace, leash):

@@ -111,15 +111,23 @@ impl<M: Maker> Pools<M> {
         await_once(state, Step::AwaitPlace)
     }
 
-    /// A spare for a version that should have one, if there is room for it without asking anybody to go.
+    /// A spare for a version that should have one, if nothing is being made that somebody may wait for, and there is room
+    /// without asking anybody to go.
     fn spare(&self, state: &mut State<M::Made>, now: Duration) -> Step<M::Made> {
-        while let Some(key) = state.wishes.iter().next().cloned() {
+        if state.raising > 0 {
+            return Step::Rest;
+        }
+        let due = |state: &State<M::Made>| {
+            let due = |key: &&Key| state.pools.get(*key).is_none_or(|pool| pool.spare_not_before <= now);
+            state.wishes.iter().find(due).cloned()
+        };
+        while let Some(key) = due(state) {
             state.wishes.remove(&key);
             let Some(pool) = state.pools.get(&key) else { continue };
             let upkeep = self.maker.upkeep(&pool.version);
             let wanted = pool.track.lock().spares_wanted(upkeep.spares, pool.idle.len(), now);
             let missing = wanted.saturating_sub(pool.spares.len() + pool.making_spares);
-            if missing == 0 || pool.retired || now < pool.spare_not_before || !self.fits(state, &key, 2, now) {
+            if missing == 0 || pool.retired || !self.fits(state, &key, 2, now) {
                 continue;
             }
             if let Some(step) = self.grant(state, key.clone(), Purpose::Spare) {
