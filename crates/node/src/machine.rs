@@ -19,7 +19,7 @@ const INSTANCE_PROCESSES: u64 = 8;
 const RESERVE_PROCESSES: u64 = 256;
 /// Instances being made at once for each core: while one waits for the disk or the launcher another gets on. More would
 /// only make all of them later.
-const RAISING_PER_CORE: usize = 4;
+const RAISING_PER_CORE: usize = 2;
 /// The launcher bears 4,096, ending ones included.
 const INSTANCES_MAX: u64 = 4000;
 
