@@ -19,6 +19,7 @@ pub const TESTS: &[(&str, bool, Test)] = &[
     ("hooks_run_before_and_after", true, |tokio| tokio.block_on(hooks_run_before_and_after())),
     ("a_packages_own_modules_come_first", true, |tokio| tokio.block_on(a_packages_own_modules_come_first())),
     ("ends_of_copies_are_told_exactly", true, |tokio| tokio.block_on(ends_of_copies_are_told_exactly())),
+    ("a_template_bears_many_copies", true, |tokio| tokio.block_on(a_template_bears_many_copies())),
     ("copying_can_be_turned_off", true, |tokio| tokio.block_on(copying_can_be_turned_off())),
 ];
 
@@ -202,4 +203,14 @@ async fn copying_can_be_turned_off() {
     world.shelf.put(Version { copies: Some(false), ..version }, None);
     let answers: Vec<Value> = at_once(&world, 3, &json!({})).await.iter().map(answer).collect();
     assert_eq!(distinct(&answers, "born"), 3, "{answers:?}");
+}
+
+/// What the kernel holds for copies (page tables, namespaces) is charged to the template, whose own limit is the
+/// function's: 100 of these exceed it.
+async fn a_template_bears_many_copies() {
+    let world = crate::world();
+    let version = python(&world, "import time\ndef handler(e, c):\n    time.sleep(e['sleep'])\n    return 1").await;
+    world.shelf.put(Version { memory_mb: 64, ..version }, None);
+    let answers: Vec<Value> = at_once(&world, 100, &json!({"sleep": 4})).await.iter().map(answer).collect();
+    assert_eq!(answers, vec![json!(1); 100]);
 }
