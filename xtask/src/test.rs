@@ -28,6 +28,31 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
     ])?;
     step(root, "black-box tests", python.to_str().context("a path in UTF-8")?, &[
         "-m", "pytest", "tests/blackbox", "-q", "--durations=10", "-p", "no:cacheprovider",
+    ])?;
+    attacks(root, &python)
+}
+
+/// A suite that can be run alone.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Suite {
+    /// What functions try to break out, and what stops them (`tests/attacks`).
+    Attacks,
+}
+
+/// Builds and runs one suite.
+pub fn only(root: &Path, suite: Suite) -> Result<()> {
+    step(root, "build", "cargo", &["build", "--workspace", "--bins", "--tests"])?;
+    let python = venv(root)?;
+    match suite {
+        Suite::Attacks => attacks(root, &python),
+    }
+}
+
+/// The attacks, inside their guard: its own namespaces and control groups, so that what gets through does no harm.
+fn attacks(root: &Path, python: &Path) -> Result<()> {
+    let python = python.to_str().context("a path in UTF-8")?;
+    step(root, "attacks", python, &[
+        "tests/attacks/guard.py", python, "-m", "pytest", "tests/attacks", "-q", "--durations=5", "-p", "no:cacheprovider",
     ])
 }
 
