@@ -103,7 +103,7 @@ return 'nothing' if not found else 'GOT %s' % found""")
 # --- functions: others' code, environment, /tmp, memory ---------------------------------------------------------------
 
 case("others-code", "functions", {"nothing"}, """
-found = [p for p in ('/var/task/../', '/var') for n in os.listdir(p) if n not in ('task', 'runtime', 'lang')]
+found = [p for p in ('/var/task/../', '/var') for n in os.listdir(p) if n not in ('task', 'runtime', 'lang', 'empty')]
 return 'nothing' if not found and b'in-memory' not in open('/var/task/app.py', 'rb').read() else 'GOT %s' % found""")
 case("others-environment", "functions", {"nothing"}, """
 found = []

@@ -1,10 +1,12 @@
 //! The seccomp filters: what a function has no business asking the kernel for.
 //!
-//! A list of what is denied, for now: everything by which a process changes what it is isolated from, reaches another
-//! process or the machine, or that has been a door out of sandboxes more than once (io_uring, userfaultfd, keyrings,
-//! foreign sockets). Denied calls answer EPERM, so that programs that merely try go on; calls of a foreign
-//! architecture or the x32 table kill, because the numbers below do not mean there what they mean here.
+//! A list of what passes (`allowed`), and before it a list of what is denied in so many words: everything by which a
+//! process changes what it is isolated from, reaches another process or the machine, or that has been a door out of
+//! sandboxes more than once (io_uring, userfaultfd, keyrings, foreign sockets). Denied calls answer EPERM, so that
+//! programs that merely try go on; those on neither list ENOSYS; calls of a foreign architecture or the x32 table kill,
+//! because the numbers below do not mean there what they mean here.
 
+use super::allowed;
 use crate::Role;
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
@@ -141,14 +143,11 @@ impl Filters {
 
 fn programs(role: Role) -> Result<Vec<BpfProgram>, String> {
     let mut rules = denied()?;
-    if role == Role::Template {
-        // Its copies enter the sandboxes made for them; its rights reach into no others.
-        rules.remove(&libc::SYS_setns);
-    }
-    let denied = program(rules, libc::EPERM)?;
-    // clone3 hides its flags behind a pointer, so no filter can judge it: with ENOSYS the C library uses clone.
-    let absent = program([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)?;
-    let mut programs = vec![denied, absent];
+    // A template's copies enter the sandboxes made for them; its rights reach into no others.
+    let more: &[libc::c_long] = if role == Role::Template { &[libc::SYS_setns] } else { &[] };
+    more.iter().for_each(|call| drop(rules.remove(&i64::from(*call))));
+    // Of two errors the kernel answers that of the filter installed last.
+    let mut programs = vec![allowed::program(more), program(rules, libc::EPERM)?];
     if cfg!(target_arch = "x86_64") {
         programs.push(no_x32());
     }
