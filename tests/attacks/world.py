@@ -237,7 +237,7 @@ class World:
         """What a program says that runs as this function; the error's type, where it ended otherwise."""
         answer, response = self.invoke(name, {"program": program, "given": self.given})
         if response.get("FunctionError"):
-            return [answer["errorType"] if answer["errorType"].startswith(("Runtime.", "Sandbox.")) else str(answer)]
+            return [answer["errorType"] if answer["errorType"].startswith(("Runtime.", "Sandbox.", "Function.")) else str(answer)]
         return answer
 
     def own(self, program, name="own", **config):
