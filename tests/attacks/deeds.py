@@ -239,7 +239,7 @@ import urllib.error, urllib.request
 def get(path):
     try: return 'GOT %d' % urllib.request.urlopen(os.environ['AWS_ENDPOINT_URL'] + path, timeout=5).status
     except urllib.error.HTTPError as e: return str(e.code)
-return [get('/2015-03-31/functions/'), get('/_wadi/functions'), get('/2015-03-31/functions/neighbour'), get('/bucket/key')]""")
+return [get('/2015-03-31/functions/'), get('/_wadi/api/usage'), get('/2015-03-31/functions/neighbour'), get('/bucket/key')]""")
 case("keys-elsewhere-in-the-environment", "keys", {"own"}, """
 wrong = [n for n in os.environ if ('SECRET' in n or 'KEY' in n) and n not in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY')]
 return 'own' if not wrong and os.environ['AWS_ACCESS_KEY_ID'].startswith('ASIA') and os.environ['AWS_SESSION_TOKEN'] else 'GOT %s' % wrong""")

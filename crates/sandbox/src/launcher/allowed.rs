@@ -2,9 +2,10 @@
 //!
 //! A call that is not here answers `ENOSYS`, as on a kernel that has not got it: libraries then do without. That is right
 //! for calls that are newer than this list, and for `clone3`, whose flags lie behind a pointer where no filter sees them.
-//! What is known and refused answers `EPERM` (`filter`), which goes before.
+//! What is known and refused answers `EPERM` (`filter`). The x32 table kills.
 
 use seccompiler::{BpfProgram, sock_filter};
+use std::collections::BTreeMap;
 
 /// Calls of every architecture.
 #[rustfmt::skip]
@@ -102,59 +103,90 @@ const IO_PGETEVENTS: libc::c_long = 333;
 #[cfg(not(target_arch = "x86_64"))]
 const IO_PGETEVENTS: libc::c_long = 292;
 
-/// The filter: these calls and those of `more` pass, all others answer `ENOSYS`. The numbers lie close together, so it
-/// asks for ranges: the kernel runs it once for each number and remembers what passes whatever its arguments.
-pub fn program(more: &[libc::c_long]) -> BpfProgram {
-    let mut numbers: Vec<u32> = ALLOWED.iter().chain(ALLOWED_HERE).chain(more).map(|call| *call as u32).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let step = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
-    let absent = step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
-    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
-    for range in numbers.chunk_by(|one, next| one + 1 == *next) {
-        program.extend([
-            step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, range[0]),
-            absent.clone(),
-            step(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 1, 0, range[range.len() - 1]),
-            step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ]);
+/// The x32 table is x86-64's under other numbers, and would walk around the lists.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// The filter: the calls listed here and those of `more` pass, those of `denied` answer `EPERM`, all others `ENOSYS`.
+///
+/// The kernel runs it once for every number when it is installed, to remember what passes whatever its arguments, and
+/// each start of a sandbox waits for that. So it is a tree: eight questions for any number, not one for each on a list.
+pub fn program(denied: &[libc::c_long], more: &[libc::c_long]) -> BpfProgram {
+    let errno = |errno: libc::c_int| libc::SECCOMP_RET_ERRNO | errno as u32;
+    let mut answers = BTreeMap::new();
+    let mut answer = |calls: &[libc::c_long], with| answers.extend(calls.iter().map(|call| (*call as u32, with)));
+    answer(denied, errno(libc::EPERM));
+    [ALLOWED, ALLOWED_HERE, more].iter().for_each(|calls| answer(calls, libc::SECCOMP_RET_ALLOW));
+    // From which number on which answer.
+    let mut from = vec![(0, errno(libc::ENOSYS))];
+    for (call, with) in answers {
+        from.extend([(call, with), (call + 1, errno(libc::ENOSYS))]);
     }
-    program.push(absent);
+    if cfg!(target_arch = "x86_64") {
+        from.push((X32_BIT, libc::SECCOMP_RET_KILL_PROCESS));
+    }
+    // Of two for the same number the later counts, and one that changes nothing goes.
+    from.reverse();
+    from.dedup_by_key(|(number, _)| *number);
+    from.reverse();
+    from.dedup_by_key(|(_, answer)| *answer);
+    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    program.extend(tree(&from));
     program
+}
+
+fn step(code: u32, jt: u8, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt, jf: 0, k }
+}
+
+fn tree(from: &[(u32, u32)]) -> BpfProgram {
+    let [_, _, ..] = from else {
+        return vec![step(libc::BPF_RET | libc::BPF_K, 0, from[0].1)];
+    };
+    let (below, above) = from.split_at(from.len() / 2);
+    let below = tree(below);
+    // The lists would have to be four times as long for this not to fit.
+    let jump = u8::try_from(below.len()).expect("a jump over half of the tree");
+    let mut all = vec![step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, jump, above[0].0)];
+    all.extend(below);
+    all.extend(tree(above));
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the filter answers to a call, by its steps.
-    fn answer(program: &BpfProgram, call: libc::c_long) -> u32 {
-        let mut at = 1;
+    /// What the filter answers to a call, and after how many steps.
+    fn answer(program: &BpfProgram, call: u32) -> (u32, usize) {
+        let (mut at, mut steps) = (1, 1);
         loop {
             let step = &program[at];
-            let jumps = match u32::from(step.code) & 0xf0 {
-                libc::BPF_JGE if call as u32 >= step.k => step.jt,
-                libc::BPF_JGT if call as u32 > step.k => step.jt,
-                libc::BPF_JGE | libc::BPF_JGT => step.jf,
-                _ => return step.k,
-            };
-            at += 1 + usize::from(jumps);
+            if u32::from(step.code) == libc::BPF_RET | libc::BPF_K {
+                return (step.k, steps);
+            }
+            at += 1 + usize::from(if call >= step.k { step.jt } else { step.jf });
+            steps += 1;
         }
     }
 
     #[test]
     fn lets_through_what_is_listed_and_nothing_else() {
-        let filter = program(&[libc::SYS_setns]);
-        assert!(filter.len() < 400, "{} steps", filter.len());
-        let listed =
-            |call: libc::c_long| ALLOWED.contains(&call) || ALLOWED_HERE.contains(&call) || call == libc::SYS_setns;
-        let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        let denied = [libc::SYS_mount, libc::SYS_bpf, libc::SYS_keyctl];
+        let filter = program(&denied, &[libc::SYS_setns]);
         for call in 0..1000 {
-            let expect = if listed(call) { libc::SECCOMP_RET_ALLOW } else { absent };
-            assert_eq!(answer(&filter, call), expect, "{call}");
+            let number = libc::c_long::from(call);
+            let listed = [ALLOWED, ALLOWED_HERE].concat().contains(&number) || number == libc::SYS_setns;
+            let expect = match denied.contains(&number) {
+                true => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+                false if listed => libc::SECCOMP_RET_ALLOW,
+                false => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+            };
+            let (answer, steps) = answer(&filter, call);
+            assert!(answer == expect && steps < 12, "{call}: {answer:x} after {steps}");
         }
-        for refused in [libc::SYS_clone3, libc::SYS_mount, libc::SYS_bpf, libc::SYS_io_uring_setup, libc::SYS_keyctl] {
-            assert!(!listed(refused));
+        assert!(![ALLOWED, ALLOWED_HERE].concat().contains(&libc::SYS_clone3));
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!(answer(&filter, X32_BIT + 39).0, libc::SECCOMP_RET_KILL_PROCESS);
         }
     }
 }
