@@ -386,6 +386,10 @@ def fill():
         kept.append(fd)
         for _ in range(100): os.write(fd, b'x' * (1 << 20))
 return refused(fill)""", Timeout=40)
+case("allocate-at-once", "disk", {"EOPNOTSUPP", "ENOTSUP"}, """
+fd = os.open('/tmp/a', os.O_CREAT | os.O_WRONLY)
+try: return [refused(call, 285, 47, fd, mode, 0, 100 << 20) for mode in (0, 1, 16)]
+finally: os.unlink('/tmp/a')""")
 exhaust("tmp-allocated", "disk", {"ENOSPC", "EDQUOT", "EFBIG", ENDED}, """
 def fill():
     for n in range(8):

@@ -88,6 +88,9 @@ fn missing() -> Vec<&'static str> {
     if !runs("cc", "--version") {
         out.push("a C compiler (cc)");
     }
+    if !runs("ip", "-Version") {
+        out.push("the ip command (Debian: iproute2)");
+    }
     if !runs("rustup", "--version") {
         out.push("rustup (it brings the target wasm32-wasip2)");
     }

@@ -15,7 +15,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_pwrite64, libc::SYS_readv, libc::SYS_writev, libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_preadv2,
     libc::SYS_pwritev2, libc::SYS_dup, libc::SYS_dup3, libc::SYS_fcntl, libc::SYS_ioctl, libc::SYS_flock,
     libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync, libc::SYS_syncfs, libc::SYS_sync_file_range,
-    libc::SYS_truncate, libc::SYS_ftruncate, libc::SYS_fallocate, libc::SYS_fadvise64, libc::SYS_readahead,
+    libc::SYS_truncate, libc::SYS_ftruncate, libc::SYS_fadvise64, libc::SYS_readahead,
     libc::SYS_getdents64, libc::SYS_getcwd, libc::SYS_chdir, libc::SYS_fchdir, libc::SYS_fchmod, libc::SYS_fchmodat,
     libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_umask, libc::SYS_statfs, libc::SYS_fstatfs, libc::SYS_statx,
     libc::SYS_newfstatat, libc::SYS_openat, libc::SYS_openat2, libc::SYS_mkdirat, libc::SYS_mknodat,
@@ -115,6 +115,8 @@ pub fn program(denied: &[libc::c_long], more: &[libc::c_long]) -> BpfProgram {
     let mut answers = BTreeMap::new();
     let mut answer = |calls: &[libc::c_long], with| answers.extend(calls.iter().map(|call| (*call as u32, with)));
     answer(denied, errno(libc::EPERM));
+    // It takes a whole disk in no time. As on file systems that have it not, libraries write zeros instead.
+    answer(&[libc::SYS_fallocate], errno(libc::EOPNOTSUPP));
     [ALLOWED, ALLOWED_HERE, more].iter().for_each(|calls| answer(calls, libc::SECCOMP_RET_ALLOW));
     // From which number on which answer.
     let mut from = vec![(0, errno(libc::ENOSYS))];
@@ -179,6 +181,7 @@ mod tests {
             let expect = match denied.contains(&number) {
                 true => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
                 false if listed => libc::SECCOMP_RET_ALLOW,
+                false if number == libc::SYS_fallocate => libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32,
                 false => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
             };
             let (answer, steps) = answer(&filter, call);
