@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import threading
+import warnings
 import zipfile
 
 import boto3
@@ -29,7 +30,9 @@ def deed(name, promise, *refusals):
 def zipped(*entries):
     """A zip of (name, content) or (name, content, Unix mode), in this order and with all that is wrong with them."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as z:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as z:
+        # Of names that are there twice.
+        warnings.simplefilter("ignore")
         for name, content, *mode in [("app.py", ATTACKER), *entries]:
             info = zipfile.ZipInfo(name)
             info.create_system = 3

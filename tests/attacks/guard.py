@@ -39,19 +39,34 @@ def own_groups():
     return found
 
 
+def hand_down(group):
+    for controller in ("memory", "pids", "cpu"):
+        if controller in (group / "cgroup.controllers").read_text().split():
+            (group / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
+def unified_group(own, name):
+    """A group of v2 with controllers: below this process's own, which it refuses where that has processes, or else the topmost."""
+    for parent in (own, CGROUPS):
+        with contextlib.suppress(OSError):
+            hand_down(parent)
+            (parent / name).mkdir()
+            return parent / name
+    sys.exit("guard: no group with controllers to be had: run this from a cgroup without processes (systemd-run --scope -p Delegate=yes)")
+
+
 def make_groups(name):
     """The guard's groups, and the one directory in which the node is to be; both limited."""
     memory = min(MEMORY_BYTES_MAX, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 6 // 10)
     own, made = own_groups(), {}
     unified = own.pop("", None)
     if unified and {"memory", "pids"} <= set((unified / "cgroup.controllers").read_text().split()):
-        (unified / "cgroup.subtree_control").write_text("+memory +pids +cpu")
-        top = unified / name
-        for group in (top, top / "tests", top / "node"):
-            group.mkdir()
+        top = unified_group(unified, name)
         (top / "memory.max").write_text(str(memory))
         (top / "pids.max").write_text(str(PIDS_MAX))
-        (top / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+        hand_down(top)
+        for group in (top / "tests", top / "node"):
+            group.mkdir()
         return {"": top}
     for controller in V1:
         if controller in own:
