@@ -20,11 +20,13 @@ enum Task {
     Codegen(codegen::Args),
     /// Check the rules that would otherwise be review remarks.
     Tidy,
-    /// Run all tests.
+    /// Run all tests, or one suite.
     Test {
         /// Only what needs no network and no node.
         #[arg(long)]
         quick: bool,
+        /// This suite alone.
+        suite: Option<test::Suite>,
     },
     /// Run the benchmarks.
     Bench(bench::Args),
@@ -34,7 +36,8 @@ fn main() -> std::process::ExitCode {
     let done = match Cli::parse().task {
         Task::Codegen(args) => codegen::run(args),
         Task::Tidy => tidy::run(root()),
-        Task::Test { quick } => test::run(root(), quick),
+        Task::Test { suite: Some(suite), .. } => test::only(root(), suite),
+        Task::Test { quick, suite: None } => test::run(root(), quick),
         Task::Bench(args) => bench::run(args),
     };
     match done {

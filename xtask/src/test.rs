@@ -23,12 +23,56 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
         return Ok(());
     }
     let python = venv(root)?;
-    step(root, "generated files are current", "cargo", &[
-        "xtask", "codegen", "--check", "--python", python.to_str().context("a path in UTF-8")?,
-    ])?;
-    step(root, "black-box tests", python.to_str().context("a path in UTF-8")?, &[
-        "-m", "pytest", "tests/blackbox", "-q", "--durations=10", "-p", "no:cacheprovider",
-    ])
+    step(
+        root,
+        "generated files are current",
+        "cargo",
+        &["xtask", "codegen", "--check", "--python", python.to_str().context("a path in UTF-8")?],
+    )?;
+    step(
+        root,
+        "black-box tests",
+        python.to_str().context("a path in UTF-8")?,
+        &["-m", "pytest", "tests/blackbox", "-q", "--durations=10", "-p", "no:cacheprovider"],
+    )?;
+    attacks(root, &python)
+}
+
+/// A suite that can be run alone.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Suite {
+    /// What functions try to break out, and what stops them (`tests/attacks`).
+    Attacks,
+}
+
+/// Builds and runs one suite.
+pub fn only(root: &Path, suite: Suite) -> Result<()> {
+    step(root, "build", "cargo", &["build", "--workspace", "--bins", "--tests"])?;
+    let python = venv(root)?;
+    match suite {
+        Suite::Attacks => attacks(root, &python),
+    }
+}
+
+/// The attacks, inside their guard: its own namespaces and control groups, so that what gets through does no harm.
+fn attacks(root: &Path, python: &Path) -> Result<()> {
+    let python = python.to_str().context("a path in UTF-8")?;
+    step(
+        root,
+        "attacks",
+        python,
+        &[
+            "tests/attacks/guard.py",
+            python,
+            "-m",
+            "pytest",
+            "tests/attacks",
+            "-q",
+            "--durations=5",
+            "-p",
+            "no:cacheprovider",
+        ],
+    )
 }
 
 /// Programs that must be there, in words a person can act on.
@@ -37,11 +81,15 @@ fn missing() -> Vec<&'static str> {
     let mut out = Vec::new();
     if !runs("python3", "--version") {
         out.push("Python 3.9 or newer (python3)");
-    } else if !Command::new("python3").args(["-c", "import venv, ensurepip"]).output().is_ok_and(|o| o.status.success()) {
+    } else if !Command::new("python3").args(["-c", "import venv, ensurepip"]).output().is_ok_and(|o| o.status.success())
+    {
         out.push("Python's venv module (Debian: python3-venv)");
     }
     if !runs("cc", "--version") {
         out.push("a C compiler (cc)");
+    }
+    if !runs("ip", "-Version") {
+        out.push("the ip command (Debian: iproute2)");
     }
     if !runs("rustup", "--version") {
         out.push("rustup (it brings the target wasm32-wasip2)");
@@ -63,16 +111,20 @@ pub fn venv(root: &Path) -> Result<PathBuf> {
     let _ = std::fs::remove_dir_all(&dir);
     step(root, "venv", "python3", &["-m", "venv", dir.to_str().context("a path in UTF-8")?])?;
     let requirements = requirements.to_str().context("a path in UTF-8")?.to_owned();
-    step(root, "pip install", python.to_str().context("a path in UTF-8")?, &[
-        "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", &requirements,
-    ])?;
+    step(
+        root,
+        "pip install",
+        python.to_str().context("a path in UTF-8")?,
+        &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", &requirements],
+    )?;
     std::fs::write(&stamp, wanted)?;
     Ok(python)
 }
 
 fn step(root: &Path, what: &str, program: &str, args: &[&str]) -> Result<()> {
     println!("xtask: {what}");
-    let status = Command::new(program).args(args).current_dir(root).status().with_context(|| format!("cannot run {program}"))?;
+    let status =
+        Command::new(program).args(args).current_dir(root).status().with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
         bail!("{what} failed ({status})");
     }

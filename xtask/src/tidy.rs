@@ -153,7 +153,9 @@ fn check_links(root: &Path, findings: &mut Vec<String>) -> Result<()> {
     let mut documents = vec![root.join("ARCHITECTURE.md"), root.join("README.md")];
     for dir in ["docs", "docs/services", "docs/decisions"] {
         if let Ok(entries) = std::fs::read_dir(root.join(dir)) {
-            documents.extend(entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "md")));
+            documents.extend(
+                entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "md")),
+            );
         }
     }
     for document in documents {

@@ -39,7 +39,8 @@ fn structure(out: &mut String, model: &Model, name: &str, shape: &Shape, (read, 
     let read = if read { ", Deserialize" } else { "" };
     let write = if write { ", Serialize" } else { "" };
     // A stream can neither be copied nor compared.
-    let traits = if event_stream(model, shape).is_some() { "Debug, Default" } else { "Clone, Debug, Default, PartialEq" };
+    let traits =
+        if event_stream(model, shape).is_some() { "Debug, Default" } else { "Clone, Debug, Default, PartialEq" };
     let _ = writeln!(out, "\n#[derive({traits}{read}{write})]\npub struct {name} {{");
     for (member_name, member) in &shape.members {
         let required = shape.required.contains(member_name);

@@ -24,7 +24,7 @@ SEED = 4
 PACKET_BYTES_MAX = 128 * 1024
 DESCRIPTORS_MAX = 24
 NEW_PID = 0x20000000
-NAMESPACES = {"mnt": 0x20000, "net": 0x40000000, "ipc": 0x8000000, "uts": 0x4000000, "cgroup": 0x2000000}
+NAMESPACES = {"mnt": 0x20000, "net": 0x40000000, "ipc": 0x8000000, "uts": 0x4000000, "cgroup": 0x2000000, "time": 0x80}
 NEW_USER = 0x10000000
 # A template keeps, in its own user namespace, what entering needs (CAP_SYS_CHROOT and CAP_SYS_ADMIN), and what a copy
 # needs to give these up for good (CAP_SETPCAP).
@@ -36,6 +36,7 @@ CHILDREN = 2048
 
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 28, 38
 SECCOMP_MODE_FILTER = 2
+LANDLOCK_RESTRICT_SELF = 446
 # Root is nobody special and no ambient capability can be raised, for good.
 SECURE_BITS = 0b11000011
 CAPABILITY_VERSION = 0x20080522
@@ -277,6 +278,8 @@ def move_in(ask, named):
     if "user" in by_name:
         set_namespace(by_name["user"], NEW_USER)
         become(ask["user"], TEMPLATE_KEEPS if is_template else ())
+        if "landlock" in by_name:
+            check(libc.syscall(LANDLOCK_RESTRICT_SELF, by_name["landlock"], 0), "enter the landlock domain")
         for steps in ask["filters"]:
             install(bytes.fromhex(steps))
     else:

@@ -120,6 +120,7 @@ impl Group {
             // Absent where the machine has no swap or cpu is not delegated.
             let _ = fs::write(dir.join("memory.swap.max"), "0");
             let _ = fs::write(dir.join("cpu.weight"), weight(limits.cpu_weight).to_string());
+            let _ = fs::write(dir.join("cpu.max"), format!("{} {CPU_PERIOD_US}", cpu_us_max(limits.cpu_weight)));
         }
         if let Some(dir) = &self.memory {
             fs::write(dir.join("memory.limit_in_bytes"), &memory)?;
@@ -132,6 +133,8 @@ impl Group {
         }
         if let Some(dir) = &self.cpu {
             fs::write(dir.join("cpu.shares"), limits.cpu_weight.clamp(2, 262_144).to_string())?;
+            // Absent where the kernel has no bandwidth control. The period is the kernel's own unless somebody changed it.
+            let _ = fs::write(dir.join("cpu.cfs_quota_us"), cpu_us_max(limits.cpu_weight).to_string());
         }
         Ok(())
     }
@@ -158,6 +161,14 @@ impl Group {
             fs::write(dir.join("memory.limit_in_bytes"), "-1")?;
         }
         self.pids.iter().try_for_each(|dir| fs::write(dir.join("pids.max"), "max"))
+    }
+
+    /// Its processes now, as far as a group tells.
+    pub fn pids(&self) -> Vec<i32> {
+        let Some(dir) = self.directories().next() else { return Vec::new() };
+        let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
     }
 
     /// Moves the calling process, which has one thread, in.
@@ -226,6 +237,15 @@ fn make(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// What the kernel has where nobody says otherwise.
+const CPU_PERIOD_US: u64 = 100_000;
+
+/// Processor time in a period, at most: whole cores, and as many as the share begins. Less than one would stall what
+/// runs alone for most of each period; among those that want it too, the share decides.
+fn cpu_us_max(shares: u64) -> u64 {
+    shares.div_ceil(1024).saturating_mul(CPU_PERIOD_US)
 }
 
 /// v1's shares (1,024 is usual) in v2's weight (100 is usual).
@@ -378,5 +398,6 @@ mod tests {
         assert!(own.starts_with(&format!("wadi-{}-", std::process::id())));
         assert_eq!(launcher_name(-1), None);
         assert_eq!((weight(1024), weight(1), weight(u64::MAX)), (100, 1, 10_000));
+        assert_eq!((cpu_us_max(1), cpu_us_max(1024), cpu_us_max(1025)), (100_000, 100_000, 200_000));
     }
 }

@@ -8,6 +8,7 @@
 //! harms its own copies alone. In particular the end is seen by the child's pidfd.
 
 use super::inside::{Plan, Step, USER, step};
+use super::landlock;
 use crate::{Network, Role, protocol};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -51,6 +52,9 @@ pub fn enter(plan: &Plan<'_>, origin: BorrowedFd<'_>, namespaces: &Namespaces, d
     named.extend(plan.seed.map(|seed| ("seed", seed)));
     let spec = plan.spec;
     let is_from_base = namespaces.0.iter().any(|(name, _)| *name == "user");
+    // As with the filters, a template's copies have theirs already.
+    let domain = if is_from_base { landlock::domain() } else { None };
+    named.extend(domain.as_ref().map(|domain| ("landlock", domain.as_fd())));
     let ask = Ask {
         role: spec.role,
         env: &spec.env,
@@ -105,12 +109,14 @@ impl Copied {
 pub struct Namespaces(Vec<(&'static str, OwnedFd)>);
 
 impl Namespaces {
-    /// With `user` for a copy of a base, which is in the host's.
-    pub fn open(network: Network, user: bool) -> io::Result<Self> {
+    /// With `user` for a copy of a base, which is in the host's; with `clock` where this sandbox has one of its own.
+    pub fn open(network: Network, user: bool, clock: bool) -> io::Result<Self> {
         let net = (network == Network::Platform).then_some("net");
         let user = user.then_some("user");
         let names = ["pid", "mnt", "ipc", "uts", "cgroup"].into_iter().chain(net).chain(user);
-        let open = |name| Ok((name, std::fs::File::open(format!("/proc/self/ns/{name}"))?.into()));
-        Ok(Self(names.map(open).collect::<io::Result<_>>()?))
+        let open = |name, file| Ok((name, std::fs::File::open(format!("/proc/self/ns/{file}"))?.into()));
+        // This process itself stays in its maker's time; those it forks are in the new one.
+        let clock = clock.then(|| open("time", "time_for_children"));
+        Ok(Self(names.map(|name| open(name, name)).chain(clock).collect::<io::Result<_>>()?))
     }
 }

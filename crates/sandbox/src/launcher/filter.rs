@@ -1,10 +1,12 @@
 //! The seccomp filters: what a function has no business asking the kernel for.
 //!
-//! A list of what is denied, for now: everything by which a process changes what it is isolated from, reaches another
-//! process or the machine, or that has been a door out of sandboxes more than once (io_uring, userfaultfd, keyrings,
-//! foreign sockets). Denied calls answer EPERM, so that programs that merely try go on; calls of a foreign
-//! architecture or the x32 table kill, because the numbers below do not mean there what they mean here.
+//! A list of what passes (`allowed`), and before it a list of what is denied in so many words: everything by which a
+//! process changes what it is isolated from, reaches another process or the machine, or that has been a door out of
+//! sandboxes more than once (io_uring, userfaultfd, keyrings, foreign sockets). Denied calls answer EPERM, so that
+//! programs that merely try go on; those on neither list ENOSYS; calls of a foreign architecture or the x32 table kill,
+//! because the numbers below do not mean there what they mean here.
 
+use super::allowed;
 use crate::Role;
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
@@ -140,23 +142,16 @@ impl Filters {
 }
 
 fn programs(role: Role) -> Result<Vec<BpfProgram>, String> {
-    let mut rules = denied()?;
-    if role == Role::Template {
-        // Its copies enter the sandboxes made for them; its rights reach into no others.
-        rules.remove(&libc::SYS_setns);
-    }
-    let denied = program(rules, libc::EPERM)?;
-    // clone3 hides its flags behind a pointer, so no filter can judge it: with ENOSYS the C library uses clone.
-    let absent = program([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)?;
-    let mut programs = vec![denied, absent];
-    if cfg!(target_arch = "x86_64") {
-        programs.push(no_x32());
-    }
-    Ok(programs)
+    let mut denied = [DENIED, DENIED_HERE].concat();
+    // A template's copies enter the sandboxes made for them; its rights reach into no others.
+    let more: &[libc::c_long] = if role == Role::Template { &[libc::SYS_setns] } else { &[] };
+    denied.retain(|call| !more.contains(call));
+    Ok(vec![allowed::program(&denied, more), program(by_arguments()?)?])
 }
 
-fn denied() -> Result<Rules, String> {
-    let mut rules: Rules = DENIED.iter().chain(DENIED_HERE).map(|call| (*call, Vec::new())).collect();
+/// Denied for what they are given.
+fn by_arguments() -> Result<Rules, String> {
+    let mut rules = Rules::new();
     let fails = |error: seccompiler::BackendError| error.to_string();
     let mut deny_if = |call: libc::c_long, argument, length, operator, value: u64| {
         let condition = SeccompCondition::new(argument, length, operator, value).map_err(fails)?;
@@ -180,21 +175,9 @@ fn denied() -> Result<Rules, String> {
     Ok(rules)
 }
 
-fn program(rules: Rules, errno: libc::c_int) -> Result<BpfProgram, String> {
+fn program(rules: Rules) -> Result<BpfProgram, String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| error.to_string())?;
-    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch)
+    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32), arch)
         .and_then(BpfProgram::try_from)
         .map_err(|error| error.to_string())
-}
-
-/// The x32 table is x86-64's under other numbers, so it would walk around the lists above.
-fn no_x32() -> BpfProgram {
-    const X32_BIT: u32 = 0x4000_0000;
-    let step = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
-    vec![
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32_BIT),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ]
 }

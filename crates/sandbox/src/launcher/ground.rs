@@ -1,7 +1,7 @@
 //! What this machine lets us promise: tried, not guessed, once at the launcher's start.
 
 use super::cgroup::Hierarchy;
-use super::sys;
+use super::{landlock, sys};
 use crate::{Kept, Network, Promise, Role, Spec};
 
 /// The namespaces of every sandbox. Its network is per spec, its cgroup namespace is made once it has joined.
@@ -27,6 +27,11 @@ fn try_namespaces(root: bool) -> std::io::Result<()> {
             _ => Err(std::io::Error::from_raw_os_error(libc::EPERM)),
         },
     }
+}
+
+/// Whether sandboxes have clocks of their own: without root that right comes with their user namespace.
+fn has_clocks() -> bool {
+    std::fs::exists("/proc/self/ns/time_for_children").unwrap_or(false)
 }
 
 /// The promises, strongest first.
@@ -61,13 +66,23 @@ pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
         promise("process limit", kept(hierarchy.limits_pids(), Kept::Weaker("per user namespace".into())), delegate),
         promise(
             "processor share",
-            kept(hierarchy.shares_cpu(), Kept::Weaker("the same for all, whatever their memory".into())),
+            kept(hierarchy.shares_cpu(), Kept::Weaker("the same for all, whatever their memory, of all cores".into())),
             delegate,
         ),
         promise(
             "/tmp of bounded size",
-            Kept::Weaker("one file is bounded, all of them together are not".into()),
-            "keep the data directory on a file system of its own",
+            kept(root, Kept::Weaker("files that have been removed while they are open are not counted".into())),
+            "run as root",
+        ),
+        promise(
+            "a landlock domain",
+            kept(landlock::is_whole(), Kept::Weaker("the kernel has no Landlock of version 6 or above".into())),
+            "use Linux 6.12 or above with CONFIG_SECURITY_LANDLOCK, and landlock in its lsm= list",
+        ),
+        promise(
+            "time of its own",
+            kept(has_clocks(), Kept::Weaker("the host's uptime is seen".into())),
+            "use a kernel with CONFIG_TIME_NS",
         ),
     ]
 }

@@ -6,12 +6,12 @@
 
 use super::enter::{self, Copied, Namespaces};
 use super::filter::Filters;
-use super::{cgroup::Group, nest, root, sys};
+use super::{cgroup::Group, clock, landlock, limits, nest, root, sys};
 use crate::protocol;
 use crate::{Network, Role, Spec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -140,6 +140,8 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
     let _ = sys::unshare(libc::CLONE_NEWCGROUP);
     // When the machine itself runs out, functions go before the node does.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    // A base has the host's: what it knows of the time is its copies' too, whichever they enter.
+    let has_clock = spec.role != Role::Base && clock::start().is_ok();
     rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(step("set the host name"))?;
     let listeners = listen(spec).map_err(step("listen"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -154,7 +156,7 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
         sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;
         map_user(plan)?;
     }
-    limit(plan).map_err(step("set the resource limits"))?;
+    limits::set(plan).map_err(step("set the resource limits"))?;
     let program = match plan.origin {
         None => {
             match spec.role {
@@ -164,7 +166,7 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
             Program::Child(start(plan)?)
         }
         Some(base) => {
-            let namespaces = Namespaces::open(spec.network, true).map_err(step("open the namespaces"))?;
+            let namespaces = Namespaces::open(spec.network, true, has_clock).map_err(step("open the namespaces"))?;
             match spec.role {
                 // It makes the sandboxes of the copies: nothing of the function's runs in it.
                 Role::Template => be_the_user(plan).and_then(|()| be_alone()),
@@ -204,26 +206,6 @@ pub fn listen(spec: &Spec) -> io::Result<Vec<TcpListener>> {
     spec.listen.iter().map(listen_on).collect()
 }
 
-fn limit(plan: &Plan<'_>) -> rustix::io::Result<()> {
-    let limits = &plan.spec.limits;
-    let set = |resource, to: u64| {
-        // Never above what the launcher itself may have; that would need a right given up by now.
-        let to = rustix::process::getrlimit(resource).maximum.map_or(to, |most| most.min(to));
-        rustix::process::setrlimit(resource, Rlimit { current: Some(to), maximum: Some(to) })
-    };
-    set(Resource::Core, 0)?;
-    set(Resource::Nofile, limits.open_files)?;
-    set(Resource::Fsize, limits.file_bytes)?;
-    // Poor substitutes where no cgroup counts. Data, not address space: interpreters reserve far more than they use.
-    if plan.group.is_some_and(|group| !group.limits_memory()) {
-        set(Resource::Data, limits.memory_bytes)?;
-    }
-    if plan.group.is_some_and(|group| !group.limits_pids()) {
-        set(Resource::Nproc, limits.pids)?;
-    }
-    Ok(())
-}
-
 /// Gives up every right, for good, and lets the filters watch what is left.
 pub fn renounce(plan: &Plan<'_>) -> Step<()> {
     use rustix::thread as own;
@@ -236,6 +218,9 @@ pub fn renounce(plan: &Plan<'_>) -> Step<()> {
         .map_err(step("drop the capabilities"))?;
     own::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
     be_alone()?;
+    if let Some(domain) = landlock::domain() {
+        sys::landlock_enter(domain).map_err(step("enter the landlock domain"))?;
+    }
     plan.filters.apply(Role::Instance).map_err(|reason| ("install the filters".to_owned(), io::Error::other(reason)))
 }
 

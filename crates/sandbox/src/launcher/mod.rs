@@ -4,11 +4,16 @@
 //! out. Raising never blocks it: each sandbox makes itself in its own process (`inside`). When the node's socket ends,
 //! or the thread of the node that started us does, we end with all that we raised.
 
+mod allowed;
+mod census;
 mod cgroup;
+mod clock;
 mod enter;
 mod filter;
 mod ground;
 mod inside;
+mod landlock;
+mod limits;
 mod nest;
 mod raise;
 mod root;
@@ -17,6 +22,7 @@ mod sys;
 
 use crate::protocol::{self, PACKET_BYTES_MAX, Reply, Request};
 use crate::{Error, Program, Role, Spec, Status};
+use census::{Census, Counted, TICK_MS};
 use cgroup::Hierarchy;
 use filter::Filters;
 use inside::Word;
@@ -43,6 +49,7 @@ const END_RETRY_MS: u64 = 2;
 
 const NODE: u64 = u64::MAX;
 const REMOVER: u64 = u64::MAX - 1;
+const CENSUS: u64 = u64::MAX - 2;
 
 /// What of a sandbox became readable; in the low bits of an epoll token.
 const INSIDE: u64 = 0;
@@ -82,6 +89,7 @@ struct Launcher {
     poll: OwnedFd,
     ground: Ground,
     places: Places,
+    census: Census,
     sandboxes: BTreeMap<u64, Sandbox>,
     slots: BTreeSet<u32>,
     slot_next: u32,
@@ -111,7 +119,8 @@ impl Launcher {
                 let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
                 watch(&poll, &node, NODE)?;
                 let (sandboxes, slots) = (BTreeMap::new(), BTreeSet::new());
-                Ok(Self { node, poll, ground, places, sandboxes, slots, slot_next: 0, stopping: false })
+                let census = Census::new(&places.tmp);
+                Ok(Self { node, poll, ground, places, census, sandboxes, slots, slot_next: 0, stopping: false })
             }
             Err(error) => {
                 tell(&Reply::Unfit(format!("{}: {error}", state_dir.display())))?;
@@ -145,10 +154,12 @@ impl Launcher {
                 match token {
                     NODE => self.hear_node(&mut buffer)?,
                     REMOVER => self.removed(),
+                    CENSUS => self.counted(),
                     _ => self.hear_sandbox(token >> 2, token & 3, &mut buffer),
                 }
             }
             self.pass_deadlines();
+            self.count();
         }
         self.ground.hierarchy.remove();
         Ok(())
@@ -159,8 +170,8 @@ impl Launcher {
         if self.sandboxes.values().any(|s| matches!(s.state, State::Ending { .. })) {
             return Some(milliseconds(END_RETRY_MS));
         }
-        let raising = self.sandboxes.values().any(|s| matches!(s.state, State::Raising { .. }));
-        raising.then(|| milliseconds(500))
+        // Short enough for the deadlines of those that are being raised, too.
+        (!self.sandboxes.is_empty()).then(|| milliseconds(TICK_MS))
     }
 
     fn tell(&self, reply: &Reply, descriptors: &[BorrowedFd<'_>]) {
@@ -206,8 +217,7 @@ impl Launcher {
 
     fn raise(&mut self, seq: u64, spec: &Spec) -> Result<(), Error> {
         spec.check()?;
-        if seq >= REMOVER >> 2 || self.sandboxes.contains_key(&seq) || self.sandboxes.values().any(|s| s.id == spec.id)
-        {
+        if seq >= CENSUS >> 2 || self.sandboxes.contains_key(&seq) || self.sandboxes.values().any(|s| s.id == spec.id) {
             return Err(Error::Invalid(format!("id: {} lives already", spec.id)));
         }
         if self.sandboxes.len() >= SANDBOXES_MAX {
@@ -406,6 +416,28 @@ impl Launcher {
             match self.sandboxes[&seq].state {
                 State::Ending { .. } => self.clear(seq),
                 _ => self.give_up(seq, "start", &format!("not done after {RAISE_MS_MAX} ms")),
+            }
+        }
+    }
+
+    /// Has somebody count what the sandboxes have in /tmp, if the disk has filled.
+    fn count(&mut self) {
+        if self.stopping || self.sandboxes.is_empty() || !self.census.is_due(now_ms()) {
+            return;
+        }
+        let counted: Vec<Counted> = self.sandboxes.iter().filter_map(|(seq, s)| s.counted(*seq)).collect();
+        let watched = self.census.begin(&counted).and_then(|counting| watch(&self.poll, counting, CENSUS));
+        if let Err(error) = watched {
+            self.warn(format!("what is in /tmp cannot be counted: {error}"));
+        }
+    }
+
+    fn counted(&mut self) {
+        for seq in self.census.end() {
+            if let Some(sandbox) = self.sandboxes.get_mut(&seq) {
+                sandbox.kill();
+                let text = format!("{}: ended, for more in its /tmp than its EphemeralStorage", sandbox.id);
+                self.warn(text);
             }
         }
     }

@@ -105,7 +105,7 @@ fn prepare(plan: &Plan<'_>, tmp: &OwnedFd, doors: &[OwnedFd]) -> Step<(Vec<TcpLi
     let _ = sys::unshare(libc::CLONE_NEWCGROUP);
     let listeners = inside::listen(plan.spec).map_err(step("listen"))?;
     root::nest(tmp)?;
-    let namespaces = Namespaces::open(plan.spec.network, false).map_err(step("open the namespaces"))?;
+    let namespaces = Namespaces::open(plan.spec.network, false, false).map_err(step("open the namespaces"))?;
     inside::renounce(plan)?;
     let origin = plan.origin.ok_or_else(|| ("find the template".to_owned(), io::ErrorKind::NotFound.into()))?;
     let copied = enter::enter(plan, origin, &namespaces, doors)?;

@@ -1,5 +1,6 @@
 //! One sandbox as the launcher sees it: made, mapped, metered and cleared away.
 
+use super::census::Counted;
 use super::cgroup::Group;
 use super::inside::{self, Plan, USER};
 use super::sweep::Places;
@@ -54,6 +55,7 @@ pub struct Sandbox {
     /// Its group has been opened up.
     open: Cell<bool>,
     tmp: PathBuf,
+    tmp_bytes_max: u64,
     /// Read ends for the node: output, frames. Gone once handed over.
     pub pipes: Option<(OwnedFd, OwnedFd)>,
     /// What its init said of the program's end.
@@ -176,6 +178,7 @@ impl Sandbox {
             group,
             open: Cell::new(false),
             tmp,
+            tmp_bytes_max: spec.limits.file_bytes,
             pipes: Some((output.0, frames.0)),
             status: None,
         })
@@ -246,6 +249,12 @@ impl Sandbox {
             meter.memory_peak = program.map(|program| format!("/proc/{program}/status").into());
         }
         meter
+    }
+
+    /// What there is to count of it, while it runs. A base has no code to fear.
+    pub fn counted(&self, seq: u64) -> Option<Counted> {
+        let counts = self.state == State::Running && self.role != Role::Base && !self.killed;
+        counts.then(|| Counted { seq, tmp: self.tmp.clone(), bytes_max: self.tmp_bytes_max, pids: self.group.pids() })
     }
 
     /// Takes its /tmp out of sight.

@@ -43,7 +43,7 @@ const MADE: [(&str, &str); 4] = [
     ("etc/hosts", "127.0.0.1 localhost wadi\n::1 localhost\n"),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"),
 ];
-const MADE_DIRS: [&str; 7] = ["etc", "dev", "proc", "tmp", "opt", "var/task", "var/runtime"];
+const MADE_DIRS: [&str; 8] = ["etc", "dev", "proc", "tmp", "opt", "var/task", "var/runtime", "var/empty"];
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "dev/fd"),
@@ -52,17 +52,23 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "dev/stderr"),
 ];
 /// Of /proc: what tells of the host or its kernel and no program needs.
-const MASKED: [&str; 14] = [
+const MASKED: [&str; 20] = [
     "acpi",
     "asound",
     "bus",
+    "cmdline",
     "config.gz",
+    "diskstats",
     "fs",
+    "interrupts",
     "irq",
     "kallsyms",
     "kcore",
+    "key-users",
     "keys",
     "kmsg",
+    "modules",
+    "partitions",
     "scsi",
     "sched_debug",
     "sysrq-trigger",
@@ -213,7 +219,7 @@ impl Root {
             let target = Path::new("proc").join(name);
             let over = match fs::metadata(self.0.join(&target)) {
                 Err(_) => continue,
-                Ok(found) if found.is_dir() => self.0.join("var/runtime"),
+                Ok(found) if found.is_dir() => self.0.join("var/empty"),
                 Ok(_) => self.0.join("dev/null"),
             };
             self.bind(&over, &target, DEVICE).map_err(|(_, error)| error)?;

@@ -1,0 +1,260 @@
+"""What the attacks are tried in: a node, a neighbour with secrets, and a host that plays every address beyond loopback."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import pathlib
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+_found = importlib.util.spec_from_file_location("blackbox", ROOT / "tests/blackbox/conftest.py")
+blackbox = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(blackbox)
+MARK = "WADI_ATTACKS_GUARD"
+
+# A neighbour is slow only beyond this, whatever its usual time is: machines are shared.
+FLOOR_MS = 60
+# Every attacker runs what it is sent, with this before it.
+PRELUDE = '''
+import ctypes, errno, json, os, platform, signal, socket, stat, subprocess, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+X86 = platform.machine() == "x86_64"
+
+def refused(attempt, *arguments):
+    """What an attempt is refused with, by name; what it got, if it was not."""
+    try:
+        got = attempt(*arguments)
+    except OSError as e:
+        return errno.errorcode.get(e.errno, str(e))
+    return "GOT %r" % (got,)
+
+def call(x86, other, *arguments):
+    """A system call by its number here; a failure raises."""
+    ctypes.set_errno(0)
+    plain = [ctypes.c_void_p(a) if isinstance(a, int) else a for a in arguments]
+    got = libc.syscall(ctypes.c_long(x86 if X86 else other), *plain)
+    if got < 0:
+        raise OSError(ctypes.get_errno(), "system call %d" % x86)
+    return got
+
+def reach(address, port, kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as s:
+        s.settimeout(2)
+        s.connect((address, port))
+        s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        return s.recv(100)
+
+def ended(act):
+    """How a child ends that acts: a signal's name, or what it returned."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(tell, str(act()).encode()[:500])
+        finally:
+            os._exit(0)
+    os.close(tell)
+    text = os.read(told, 1000).decode()
+    os.close(told)
+    _, status = os.waitpid(pid, 0)
+    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else text
+'''
+ATTACKER = PRELUDE + '''
+def handler(event, context):
+    scope = dict(globals(), given=event["given"], context=context)
+    exec("def attack():\\n" + "".join("    " + line + "\\n" for line in event["program"].splitlines()), scope)
+    return scope["attack"]()
+'''
+NEIGHBOUR = '''
+import ctypes, os, socket
+SECRET = os.environ["SECRET"] + "-in-memory"
+kept = []
+def handler(event, context):
+    if event == "hide":
+        open("/tmp/secret", "w").write(SECRET)
+        libc = ctypes.CDLL(None)
+        kept.append(libc.shmget(0x77616469, 4096, 0o1666))
+        for name in ("\\0neighbour", "/tmp/socket"):
+            kept.append(socket.socket(socket.AF_UNIX))
+            kept[-1].bind(name)
+            kept[-1].listen()
+    return event
+'''
+# Plays every address beyond loopback, in a network of its own.
+TEST_HOST = '''
+import socket, sys, threading
+print("here", flush=True)
+sys.stdin.readline()
+tcp = socket.create_server(("0.0.0.0", 80))
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("0.0.0.0", 53))
+def echo():
+    while True:
+        text, who = udp.recvfrom(100)
+        udp.sendto(b"reached", who)
+threading.Thread(target=echo, daemon=True).start()
+print("ready", flush=True)
+while True:
+    s, _ = tcp.accept()
+    s.sendall(b"reached")
+    s.close()
+'''
+METADATA, PRIVATE, INTERNET = "169.254.169.254", "10.99.0.2", "192.0.2.1"
+
+
+@contextlib.contextmanager
+def test_host():
+    run = lambda *words: subprocess.run(words, check=True)
+    process = subprocess.Popen(["unshare", "--net", sys.executable, "-c", TEST_HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        its = ("nsenter", "-t", str(process.pid), "-n", "ip")
+        run("ip", "link", "add", "beyond", "type", "veth", "peer", "name", "here", "netns", str(process.pid))
+        run("ip", "addr", "add", "10.99.0.1/24", "dev", "beyond")
+        run("ip", "link", "set", "beyond", "up")
+        run(*its, "link", "set", "lo", "up")
+        run(*its, "addr", "add", f"{PRIVATE}/24", "dev", "here")
+        for address in (METADATA, INTERNET):
+            run(*its, "addr", "add", f"{address}/32", "dev", "lo")
+        run(*its, "link", "set", "here", "up")
+        run("ip", "route", "add", "default", "via", PRIVATE)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Neighbour:
+    """Asks the neighbour again and again, and knows how long it takes."""
+
+    def __init__(self, world):
+        self.lam, self.name = world.node.client("lambda", read_timeout=60), world.neighbour
+        self.times, self.calm, self.stop = [], [], threading.Event()
+
+    def ask(self):
+        began = time.monotonic()
+        answer, _ = blackbox.invoke(self.lam, self.name, len(self.times))
+        assert answer == len(self.times), answer
+        self.times.append((time.monotonic() - began) * 1000)
+
+    def usual(self, calls=5):
+        """Asked while nobody attacks; of the last forty such calls."""
+        for _ in range(calls):
+            self.ask()
+        self.calm = (self.calm + self.times[-calls:])[-40:]
+        return statistics.median(self.calm)
+
+    def go_on(self):
+        while not self.stop.is_set():
+            self.ask()
+            self.stop.wait(0.02)
+
+    @contextlib.contextmanager
+    def watched(self, usual_ms):
+        """While the block runs, and for a few calls after it, at least half of the answers take no more than twice the usual."""
+        failures = []
+
+        def work():
+            try:
+                self.go_on()
+            except Exception as e:
+                failures.append(e)
+
+        first = len(self.times)
+        self.stop.clear()
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stop.set()
+            thread.join(60)
+        assert not failures, f"the neighbour does not answer: {failures[0]}"
+        while len(self.times) - first < 5:
+            self.ask()
+        took = statistics.median(self.times[first:])
+        allowed = 2 * max(usual_ms, FLOOR_MS / 2)
+        assert took <= allowed, f"the neighbour took {took:.0f} ms, and {allowed:.0f} would be twice its usual time"
+
+
+class World:
+    """All of it, for one node."""
+
+    def __init__(self, directory):
+        self.canary = f"canary-{secrets.token_hex(8)}"
+        self.node = blackbox.Node(directory / "data")
+        self.neighbour = "neighbour"
+        self.pids = set()
+
+    def start(self):
+        self.node.start()
+        self.lam = self.node.client("lambda", read_timeout=120)
+        self.make(self.neighbour, NEIGHBOUR, MemorySize=1769, Timeout=30, Environment={"Variables": {"SECRET": self.canary}})
+        assert self.invoke(self.neighbour, "hide")[0] == "hide"
+        self.make("copied", ATTACKER, MemorySize=512, Timeout=20)
+        # Variables that change how an interpreter starts are none that a copy could have.
+        self.make("plain", ATTACKER, MemorySize=512, Timeout=20, Environment={"Variables": {"PYTHONNOUSERSITE": "1"}})
+        self.hosts_own()
+
+    def hosts_own(self):
+        """The host's secrets and listeners, each of which an attack looks for."""
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.unix = socket.socket(socket.AF_UNIX)
+        self.unix.bind("/run/canary.sock")
+        self.unix.listen()
+        self.abstract = socket.socket(socket.AF_UNIX)
+        self.abstract.bind("\0canary")
+        self.abstract.listen()
+        (self.node.data_dir.parent / "host-secret").write_text(self.canary)
+        self.given = {
+            "canary": self.canary, "data_dir": str(self.node.data_dir), "host_secret": str(self.node.data_dir.parent / "host-secret"),
+            "host_port": self.server.getsockname()[1], "node_port": self.node.port, "node_pid": self.node.process.pid,
+            "uid": os.getuid(), "metadata": METADATA, "private": PRIVATE, "internet": INTERNET,
+        }
+
+    def make(self, name, code, wait=True, **config):
+        config = {"Runtime": blackbox.RUNTIME, "Handler": "app.handler", "Role": blackbox.ROLE, **config}
+        code = blackbox.package(app=code) if isinstance(code, str) else code
+        self.lam.create_function(FunctionName=name, Code={"ZipFile": code}, **config)
+        if wait:
+            self.lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        return name
+
+    def invoke(self, name, payload, **kw):
+        return blackbox.invoke(self.lam, name, payload, **kw)
+
+    def run(self, name, program):
+        """What a program says that runs as this function; the error's type, where it ended otherwise."""
+        answer, response = self.invoke(name, {"program": program, "given": self.given})
+        if response.get("FunctionError"):
+            return [answer["errorType"] if answer["errorType"].startswith(("Runtime.", "Sandbox.", "Function.")) else str(answer)]
+        return answer
+
+    def own(self, program, name="own", **config):
+        """The same for a function of its own, which is gone afterwards."""
+        self.make(name, ATTACKER, **{"MemorySize": 256, "Timeout": 3, **config})
+        try:
+            return self.run(name, program)
+        finally:
+            self.pids.update(blackbox.process_tree(self.node.process.pid))
+            self.lam.delete_function(FunctionName=name)
+
+
+def named(mark):
+    """The processes of the whole guard, whoever's they are, that have this name."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == mark:
+                found.append(int(pid))
+    return found
