@@ -1,8 +1,9 @@
 //! The Lambda Runtime API (2018-06-01), as one instance's runtime sees it on its own loopback.
 //!
 //! Restricted to that instance by construction: the listener is in its network. What is refused: extensions and telemetry,
-//! SnapStart's restore calls. [`streaming`] takes responses that come in pieces. Ours alone is
-//! `init/template`, by which a runtime says whether it can be copied.
+//! SnapStart's restore calls. [`streaming`] takes responses that come in pieces. Ours alone are
+//! `init/template`, by which a runtime says whether it can be copied, and `init/cell`, by which one that was started ahead
+//! asks what it runs.
 
 mod streaming;
 
@@ -74,6 +75,10 @@ async fn handle(session: &Session, request: Request<Incoming>) -> Reply {
         (&Method::POST, ["runtime", "invocation", id, "error"]) => error(session, id, request).await,
         (&Method::POST, ["runtime", "init", "error"]) => init_error(session, request).await,
         (&Method::POST, ["runtime", "init", "template"]) => template(session, request).await,
+        (&Method::GET, ["runtime", "init", "cell"]) => match session.calling() {
+            Some(calling) => Response::new(Full::from(calling)),
+            None => elsewhere(&path),
+        },
         (&Method::GET, ["ping"]) => Response::new(Full::from("pong")),
         (_, ["runtime", "restore", ..]) => {
             say(StatusCode::NOT_IMPLEMENTED, "Runtime.Unsupported", "SnapStart is not offered here")

@@ -88,13 +88,15 @@ pub(crate) struct Session {
     log: Arc<Log>,
     /// Why it cannot be copied, where it was to be.
     refused: Mutex<Option<String>>,
+    /// What a cell is told that it runs, until it has asked.
+    calling: Mutex<Option<Bytes>>,
     /// Held while the body of a response or of an error is read.
     pub body_turn: tokio::sync::Mutex<()>,
 }
 
 impl Session {
     /// The receiver tells how the initialisation came out; it errs if the session goes away before.
-    pub(crate) fn new(log: Arc<Log>) -> (Arc<Self>, oneshot::Receiver<Init>) {
+    pub(crate) fn new(log: Arc<Log>, calling: Option<Bytes>) -> (Arc<Self>, oneshot::Receiver<Init>) {
         let (told, init) = oneshot::channel();
         let state = Mutex::new(State::Starting { told });
         (
@@ -103,6 +105,7 @@ impl Session {
                 offered: Notify::new(),
                 log,
                 refused: Mutex::default(),
+                calling: Mutex::new(calling),
                 body_turn: Default::default(),
             }),
             init,
@@ -229,6 +232,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// `GET init/cell`: what a runtime that was started ahead is to run; told once.
+    pub(crate) fn calling(&self) -> Option<Bytes> {
+        self.calling.lock().take()
     }
 
     /// Why it cannot be copied, if it said so.

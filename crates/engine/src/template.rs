@@ -3,10 +3,11 @@
 
 use crate::bases::Kind;
 use crate::cache::{Cache, Unpacked};
+use crate::cells::Class;
 use crate::interpreters::Interpreter;
 use crate::nodejs::{self, Nodejs};
 use crate::package::{self, PackageError};
-use crate::pool::Key;
+use crate::pool::{INSTANCE_BYTES, Key};
 use crate::python::{self, Pythons};
 use crate::zygote::Zygote;
 use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
@@ -19,6 +20,7 @@ use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use store::Blobs;
 use tokio::sync::{Mutex as Turn, OnceCell};
 
@@ -29,6 +31,7 @@ const TEMPLATES_MAX: usize = 4096;
 /// A version made ready.
 pub(crate) struct Template {
     pub argv: Vec<String>,
+    /// Beyond the interpreter's own: the SDK, the code, the layers.
     pub mounts: Vec<Mount>,
     pub interpreter: Option<Arc<Interpreter>>,
     /// What AWS's INIT_START line calls the runtime's version.
@@ -41,8 +44,28 @@ pub(crate) struct Template {
     pub base: Option<Kind>,
     /// The version's initialised process. Held while one is made: others wait for it.
     pub zygote: Turn<Zygote>,
+    /// What an instance holds when it is initialised, as last seen; 0 before.
+    pub initialised_bytes: AtomicU64,
+    /// The cells that its instances can be made of; else why they cannot, where there are cells of its runtime.
+    pub class: Result<Class, Option<String>>,
     /// Keeps the unpacked code in the cache.
     _code: Vec<Arc<Unpacked>>,
+}
+
+impl Template {
+    /// What an instance that has not run yet is reckoned to hold.
+    pub(crate) fn instance_bytes(&self) -> u64 {
+        match self.initialised_bytes.load(Ordering::Relaxed) {
+            0 => INSTANCE_BYTES,
+            seen => seen,
+        }
+    }
+
+    /// All that a sandbox shows of it.
+    pub(crate) fn all_mounts(&self) -> Vec<Mount> {
+        let own = self.interpreter.as_ref().map(|interpreter| interpreter.mounts()).unwrap_or_default();
+        own.into_iter().chain(self.mounts.iter().cloned()).collect()
+    }
 }
 
 pub(crate) struct Templates {
@@ -122,7 +145,7 @@ impl Templates {
         refuse_extensions(opt_path)?;
         let mut template = match &version.runtime {
             Runtime::Python { minor } => self.python(version, *minor, &task.path, opt_path).await?,
-            Runtime::Node { major } => self.node(*major, version.memory_mb, &task.path, opt_path).await?,
+            Runtime::Node { major } => self.node(version, *major, &task.path, opt_path).await?,
             Runtime::Provided(name) => provided(name, &task.path, opt_path),
         };
         template.mounts.push(read_only(&task.path, "/var/task"));
@@ -148,30 +171,44 @@ impl Templates {
         }
         Ok(Template {
             argv: python::command(&interpreter, false),
-            mounts: interpreter.mounts(),
+            mounts: Vec::new(),
             runtime_version: format!("python:{}", interpreter.version),
             note: self.pythons.here.stand_in_note(minor, &interpreter),
             base: (!python::needs_own_start(&version.environment)).then_some(Kind { minor: chosen, boto3 }),
             interpreter: Some(interpreter),
             broken: None,
             zygote: Turn::default(),
+            initialised_bytes: AtomicU64::new(0),
+            class: Err(None),
             _code: Vec::new(),
         })
     }
 
-    async fn node(&self, major: u8, memory_mb: u32, task: &Path, opt: Option<&Path>) -> Result<Template, PrepareError> {
+    async fn node(
+        &self,
+        version: &Version,
+        major: u8,
+        task: &Path,
+        opt: Option<&Path>,
+    ) -> Result<Template, PrepareError> {
         let interpreter = self.nodejs.interpreter(self.nodejs.here.choose(major)?).await?;
         let needed = {
             let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
             blocking(move || nodejs::sdk_packages(&task, opt.as_deref(), major)).await?
         };
         let needed = needed.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))?;
-        let mut mounts = interpreter.mounts();
+        let mut mounts = Vec::new();
         if !needed.is_empty() {
             let sdk = self.nodejs.sdk(&interpreter, &needed).await?;
             mounts.push(read_only(&sdk, "/var/runtime/node_modules"));
         }
         let program = interpreter.program.display().to_string();
+        let (memory_mb, ephemeral_mb) = (version.memory_mb, version.ephemeral_mb);
+        let class = Class { named: major, interpreter: interpreter.number, memory_mb, ephemeral_mb };
+        let class = match nodejs::read_at_start(&version.environment) {
+            None => Ok(class),
+            Some(name) => Err(Some(format!("{name}, which it sets, is read when an interpreter starts"))),
+        };
         Ok(Template {
             argv: [program]
                 .into_iter()
@@ -185,6 +222,8 @@ impl Templates {
             broken: None,
             base: None,
             zygote: Turn::default(),
+            initialised_bytes: AtomicU64::new(0),
+            class,
             _code: Vec::new(),
         })
     }
@@ -241,6 +280,8 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         broken,
         base: None,
         zygote: Turn::default(),
+        initialised_bytes: AtomicU64::new(0),
+        class: Err(None),
         _code: Vec::new(),
     }
 }

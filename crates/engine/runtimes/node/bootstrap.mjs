@@ -125,14 +125,23 @@ class Api {
 
   /** The next call: `{headers, body}`. */
   async next() {
-    const reply = await (this.#next ?? this.#ask());
+    const reply = this.#next ?? this.#ask("invocation/next");
     this.#next = undefined;
+    return this.#found(await reply);
+  }
+
+  /** What a process that was started ahead is to run. */
+  async calling() {
+    return JSON.parse(this.#found(await this.#ask("init/cell")).body);
+  }
+
+  #found(reply) {
     if (reply.status !== 200) throw new Error(`the Runtime API answered ${reply.status}: ${reply.body}`);
     return reply;
   }
 
-  #ask() {
-    return this.#send("GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: runtime\r\n\r\n");
+  #ask(what) {
+    return this.#send(`GET /2018-06-01/runtime/${what} HTTP/1.1\r\nHost: runtime\r\n\r\n`);
   }
 
   /** Posts an answer. With `thenNext` the request for the next call travels with it: one packet and one wait less. */
@@ -144,7 +153,7 @@ class Api {
     const bytes = Buffer.from(body);
     this.#socket.cork();
     const posted = this.#send(`${head}Content-Length: ${bytes.length}\r\n\r\n`, bytes);
-    if (thenNext && bytes.length <= JOIN_BYTES_MAX) this.#next = this.#ask();
+    if (thenNext && bytes.length <= JOIN_BYTES_MAX) this.#next = this.#ask("invocation/next");
     this.#socket.uncork();
     await this.#taken(posted);
   }
@@ -471,6 +480,24 @@ function takeCall() {
   });
 }
 
+// --- a process that is started ahead ------------------------------------------------------------------------------
+
+/** Has loaded what every function's start needs of Node.js, and leaves no trace of it that the function could find. */
+async function warmUp() {
+  require("/var/runtime/nothing.cjs");
+  delete require.cache["/var/runtime/nothing.cjs"];
+  await import("/var/runtime/streaming.mjs");
+  format("%s %o", "x", {});
+}
+
+/** Becomes the process that would have been started for the function with this environment. */
+function become({ env, cwd }) {
+  for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
+  for (const [name, value] of Object.entries(env)) if (process.env[name] !== value) process.env[name] = value;
+  delete process.env._LAMBDA_TELEMETRY_LOG_FD;
+  process.chdir(cwd);
+}
+
 // --- the process --------------------------------------------------------------------------------------------------
 
 /** Tells the platform, whatever the function was doing, and ends. */
@@ -499,6 +526,10 @@ process.on("unhandledRejection", (reason, promise) => {
 process.on("beforeExit", () => whenIdle());
 
 try {
+  if (process.env._WADI_CELL) {
+    await warmUp();
+    become(await api.calling());
+  }
   handler = await findHandler(process.cwd(), process.env._HANDLER);
   if (handler[STREAMING]) {
     const { streamingCalls } = await import("/var/runtime/streaming.mjs");
