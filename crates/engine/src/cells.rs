@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Classes with a cell at once; those used last have one.
 const CLASSES_MAX: usize = 4;
@@ -48,6 +49,9 @@ impl Drop for Cell {
 struct Waiting {
     cell: Option<Cell>,
     raising: bool,
+    /// Somebody waits for the one that is being raised.
+    promised: bool,
+    raised: Arc<Notify>,
     used: Duration,
 }
 
@@ -76,12 +80,23 @@ impl Cells {
         Self { driver, tag: format!("{:016x}", entropy.u64()), state: Mutex::default() }
     }
 
-    /// The cell of this class that waits. The class is in use from now on.
-    pub(crate) fn take(&self, class: Class, now: Duration) -> Option<Cell> {
-        let mut state = self.state.lock();
-        let waiting = state.classes.get_mut(&class)?;
-        waiting.used = now;
-        waiting.cell.take().filter(Cell::is_alive)
+    /// The cell of this class that waits, or that is being raised and nobody else is to have: it is ahead of whatever is
+    /// started now.
+    pub(crate) async fn take(&self, class: Class, now: Duration) -> Option<Cell> {
+        let raised = {
+            let mut state = self.state.lock();
+            let waiting = state.classes.get_mut(&class)?;
+            waiting.used = now;
+            if let Some(cell) = waiting.cell.take().filter(Cell::is_alive) {
+                return Some(cell);
+            }
+            if !waiting.raising || std::mem::replace(&mut waiting.promised, true) {
+                return None;
+            }
+            waiting.raised.clone()
+        };
+        raised.notified().await;
+        self.state.lock().classes.get_mut(&class)?.cell.take().filter(Cell::is_alive)
     }
 
     /// Whether one waits, or will in a moment.
@@ -177,6 +192,9 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(waiting) = self.cells.state.lock().classes.get_mut(&self.class) {
             waiting.raising = false;
+            if std::mem::take(&mut waiting.promised) {
+                waiting.raised.notify_one();
+            }
         }
     }
 }

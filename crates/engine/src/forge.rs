@@ -112,13 +112,7 @@ impl Maker for Arc<Forge> {
             Some(living) => {
                 Upkeep { spares: 1, spare_bytes: COPY_BYTES, template_bytes: Some(u64::from(living.memory_mb) << 20) }
             }
-            None => match template.as_ref().and_then(|template| self.class(version, template)) {
-                Some(class) if self.cells.has(class) => {
-                    let spare_bytes = template.as_ref().map_or(CELL_BYTES, |template| template.instance_bytes());
-                    Upkeep { spares: 1, spare_bytes, template_bytes: Some(CELL_BYTES) }
-                }
-                _ => Upkeep::default(),
-            },
+            None => self.upkeep_of_cells(version, template.as_deref()).unwrap_or_default(),
         }
     }
 
@@ -151,6 +145,14 @@ impl Forge {
     /// The cells that the version's instances can be made of.
     pub(crate) fn class(&self, version: &Version, template: &Template) -> Option<Class> {
         template.class.as_ref().ok().filter(|_| self.may_be_copied(version)).copied()
+    }
+
+    /// One loaded instance is kept ready where cells make that cheap, once the version is known to initialise well.
+    fn upkeep_of_cells(&self, version: &Version, template: Option<&Template>) -> Option<Upkeep> {
+        let template = template?;
+        let spare_bytes = template.initialised_bytes()?;
+        let has_cell = self.cells.has(self.class(version, template)?);
+        has_cell.then_some(Upkeep { spares: 1, spare_bytes, template_bytes: Some(CELL_BYTES) })
     }
 
     /// Has a cell of the version's class there for its next instance. `in_use`: there was one already, or a call for one.

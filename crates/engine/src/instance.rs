@@ -14,7 +14,6 @@ use base::{Invocation, InvokeError, Start};
 use sandbox::{Exit, Program, Role};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -120,7 +119,7 @@ impl Instance {
             },
         );
         if let (Stage::Ready, Some(live)) = (&instance.stage, &instance.live) {
-            instance.template.initialised_bytes.store(live.handle.memory_bytes_peak(), Ordering::Relaxed);
+            instance.template.initialised(live.handle.memory_bytes_peak());
         }
         if let Some(status) = status {
             instance.writer.0.line(format!("INIT_REPORT Init Duration: {took} ms\tPhase: init\t{status}\n"));
@@ -144,7 +143,9 @@ impl Instance {
         let template = self.template.clone();
         let now = self.forge.clock.elapsed();
         let class = self.forge.class(&self.version, &template);
-        if let Some(cell) = class.and_then(|class| self.forge.cells.take(class, now)) {
+        if let Some(class) = class
+            && let Some(cell) = self.forge.cells.take(class, now).await
+        {
             let made = self.forge.specialise(&self.version, &template, cell, &self.writer, &self.place).await;
             match made {
                 Ok(live) => {

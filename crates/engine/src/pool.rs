@@ -33,7 +33,7 @@ pub(crate) const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// initialisation.
 const WAIT_MAX: Duration = Duration::from_secs(120);
 /// What an instance is reckoned to hold before it has been measured: a Python interpreter with boto3 has 45 to 60 MB.
-pub(crate) const INSTANCE_BYTES: u64 = 64 << 20;
+const INSTANCE_BYTES: u64 = 64 << 20;
 
 /// What pools hold.
 pub(crate) trait Member: Send + 'static {

@@ -7,7 +7,7 @@ use crate::cells::Class;
 use crate::interpreters::Interpreter;
 use crate::nodejs::{self, Nodejs};
 use crate::package::{self, PackageError};
-use crate::pool::{INSTANCE_BYTES, Key};
+use crate::pool::Key;
 use crate::python::{self, Pythons};
 use crate::zygote::Zygote;
 use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
@@ -45,7 +45,7 @@ pub(crate) struct Template {
     /// The version's initialised process. Held while one is made: others wait for it.
     pub zygote: Turn<Zygote>,
     /// What an instance holds when it is initialised, as last seen; 0 before.
-    pub initialised_bytes: AtomicU64,
+    initialised_bytes: AtomicU64,
     /// The cells that its instances can be made of; else why they cannot, where there are cells of its runtime.
     pub class: Result<Class, Option<String>>,
     /// Keeps the unpacked code in the cache.
@@ -53,12 +53,14 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// What an instance that has not run yet is reckoned to hold.
-    pub(crate) fn instance_bytes(&self) -> u64 {
-        match self.initialised_bytes.load(Ordering::Relaxed) {
-            0 => INSTANCE_BYTES,
-            seen => seen,
-        }
+    /// An instance has been initialised and holds so much.
+    pub(crate) fn initialised(&self, bytes: u64) {
+        self.initialised_bytes.store(bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// What an instance holds that has been initialised and has not run; `None` while none has been seen.
+    pub(crate) fn initialised_bytes(&self) -> Option<u64> {
+        Some(self.initialised_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
     /// All that a sandbox shows of it.
