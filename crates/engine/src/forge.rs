@@ -12,8 +12,8 @@ use crate::relay::Platform;
 use crate::template::{Template, Templates};
 use crate::zygote::Zygote;
 use crate::{PrepareError, Version};
-use base::InvokeError;
 use base::port::{Clock, Entropy, Identity, LogSink, TemporaryKeys};
+use base::{InvokeError, Scope};
 use bytes::Bytes;
 use sandbox::{Driver, Limits, Network, Program, Raised, Role, Spec};
 use std::collections::BTreeMap;
@@ -85,11 +85,11 @@ impl Maker for Arc<Forge> {
         place: OwnedSemaphorePermit,
         purpose: Purpose,
     ) -> Result<Instance, InvokeError> {
+        let template = self.templates.get(&version).await.map_err(not_ready)?;
         let version = match purpose {
             Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
             Purpose::Call | Purpose::Spare => version,
         };
-        let template = self.templates.get(&version).await.map_err(not_ready)?;
         if template.base.is_some() && self.base(&template).is_none() {
             // Not waited for: this instance starts by itself, those after it are copied.
             let (forge, template) = (self.clone(), template.clone());
@@ -145,6 +145,12 @@ impl Forge {
     /// The cells that the version's instances can be made of.
     pub(crate) fn class(&self, version: &Version, template: &Template) -> Option<Class> {
         template.class.as_ref().ok().filter(|_| self.may_be_copied(version)).copied()
+    }
+
+    /// The functions of this scope whose instances are made of a zygote or a cell that is there, and why those of others
+    /// cannot be; once for each version.
+    pub(crate) fn made_ahead(&self, scope: &Scope) -> Vec<(String, Result<(), String>)> {
+        self.templates.made_ahead(scope, |class, copies| copies.unwrap_or(self.copies) && self.cells.has(class))
     }
 
     /// One loaded instance is kept ready where cells make that cheap, once the version is known to initialise well.

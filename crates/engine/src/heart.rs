@@ -362,11 +362,11 @@ impl Runner for Engine {
 impl Activity for Engine {
     fn of(&self, scope: &Scope) -> Vec<FunctionActivity> {
         let mut all = self.stats.activity(scope, self.pools.snapshot());
-        for (name, zygote) in self.forge.templates.zygotes(scope) {
+        for (name, ahead) in self.forge.made_ahead(scope) {
             if let Some(function) = all.iter_mut().find(|function| function.name == name) {
-                let living = u32::from(zygote.is_ok());
+                let living = u32::from(ahead.is_ok());
                 function.templates = Some(function.templates.unwrap_or(0) + living);
-                function.not_copied = zygote.err().or(function.not_copied.take());
+                function.not_copied = ahead.err().or(function.not_copied.take());
             }
         }
         all

@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, what streaming handlers add to it, what cells practise on, and the hooks by which ES modules find packages through
+/// Our side of the Runtime API, what streaming handlers add to it, what cells rehearse with, and the hooks by which ES modules find packages through
 /// NODE_PATH.
 const FILES: [(&str, &str); 4] = [
     ("index.mjs", include_str!("../runtimes/node/bootstrap.mjs")),
     ("streaming.mjs", include_str!("../runtimes/node/streaming.mjs")),
-    ("nothing.cjs", include_str!("../runtimes/node/nothing.cjs")),
+    ("rehearsal.cjs", include_str!("../runtimes/node/rehearsal.cjs")),
     ("resolve.mjs", include_str!("../runtimes/node/resolve.mjs")),
 ];
 const NODEJS: Language = Language { name: "Node.js", prefix: "nodejs", suffix: ".x", stand_ins: &[20, 22, 24, 26] };

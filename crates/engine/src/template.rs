@@ -44,6 +44,8 @@ pub(crate) struct Template {
     pub base: Option<Kind>,
     /// The version's initialised process. Held while one is made: others wait for it.
     pub zygote: Turn<Zygote>,
+    /// Whether instances may be copied or made of cells, as the version says.
+    copies: Option<bool>,
     /// What an instance holds when it is initialised, as last seen; 0 before.
     initialised_bytes: AtomicU64,
     /// The cells that its instances can be made of; else why they cannot, where there are cells of its runtime.
@@ -102,20 +104,27 @@ impl Templates {
         cell.get_or_try_init(|| async { self.make(version).await.map(Arc::new) }).await.cloned()
     }
 
-    /// The functions of this scope that have a zygote, and why others of them cannot have one; once for each version.
-    pub(crate) fn zygotes(&self, scope: &Scope) -> Vec<(String, Result<(), String>)> {
+    /// The functions of this scope that have a zygote, or a cell as `has_cell` says, and why others of them cannot have one;
+    /// once for each version.
+    pub(crate) fn made_ahead(
+        &self,
+        scope: &Scope,
+        has_cell: impl Fn(Class, Option<bool>) -> bool,
+    ) -> Vec<(String, Result<(), String>)> {
         let made = self.made.lock();
         let told = made.iter().filter_map(|(key, cell)| {
             let arn: Arn = key.arn.parse().ok()?;
             let ours = arn.account == scope.account.as_str() && arn.region == scope.region.as_str();
             let name = arn.resource.strip_prefix("function:").filter(|_| ours)?;
+            let template = cell.get()?;
             // One that is being made is not there yet.
-            let zygote = match &*cell.get()?.zygote.try_lock().ok()? {
-                Zygote::Living(_) => Ok(()),
-                Zygote::Refused(reason) => Err(reason.clone()),
-                Zygote::Absent => return None,
+            let ahead = match (&*template.zygote.try_lock().ok()?, &template.class) {
+                (Zygote::Living(_), _) => Ok(()),
+                (Zygote::Refused(reason), _) | (_, Err(Some(reason))) => Err(reason.clone()),
+                (_, Ok(class)) if has_cell(*class, template.copies) => Ok(()),
+                (Zygote::Absent, _) => return None,
             };
-            Some((name.to_owned(), zygote))
+            Some((name.to_owned(), ahead))
         });
         told.collect()
     }
@@ -152,6 +161,7 @@ impl Templates {
         };
         template.mounts.push(read_only(&task.path, "/var/task"));
         template.mounts.extend(opt_path.map(|path| read_only(path, "/opt")));
+        template.copies = version.copies;
         template._code = std::iter::once(task).chain(opt).collect();
         Ok(template)
     }
@@ -180,6 +190,7 @@ impl Templates {
             interpreter: Some(interpreter),
             broken: None,
             zygote: Turn::default(),
+            copies: None,
             initialised_bytes: AtomicU64::new(0),
             class: Err(None),
             _code: Vec::new(),
@@ -224,6 +235,7 @@ impl Templates {
             broken: None,
             base: None,
             zygote: Turn::default(),
+            copies: None,
             initialised_bytes: AtomicU64::new(0),
             class,
             _code: Vec::new(),
@@ -282,6 +294,7 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         broken,
         base: None,
         zygote: Turn::default(),
+        copies: None,
         initialised_bytes: AtomicU64::new(0),
         class: Err(None),
         _code: Vec::new(),

@@ -322,8 +322,8 @@ let ending = false;
 class Call {
   answered = false;
 
-  constructor(id) {
-    this.id = id;
+  constructor(id, { to = api, next = takeCall } = {}) {
+    Object.assign(this, { id, to, next });
   }
 
   /** The first answer counts. */
@@ -347,14 +347,14 @@ class Call {
   }
 
   respond(body) {
-    this.#once(() => this.#post("response", body).then(takeCall));
+    this.#once(() => this.#post("response", body).then(this.next));
   }
 
   fail(error) {
     this.#once(() => {
       logError("Invoke Error", error);
       const document = errorDocument(error);
-      this.#post("error", JSON.stringify(document), document.errorType).then(takeCall);
+      this.#post("error", JSON.stringify(document), document.errorType).then(this.next);
     });
   }
 
@@ -366,7 +366,7 @@ class Call {
   }
 
   #post(how, body, errorType) {
-    return api.post(`invocation/${this.id}/${how}`, body, { errorType, thenNext: true });
+    return this.to.post(`invocation/${this.id}/${how}`, body, { errorType, thenNext: true });
   }
 }
 
@@ -482,12 +482,17 @@ function takeCall() {
 
 // --- a process that is started ahead ------------------------------------------------------------------------------
 
-/** Has loaded what every function's start needs of Node.js, and leaves no trace of it that the function could find. */
-async function warmUp() {
-  require("/var/runtime/nothing.cjs");
-  delete require.cache["/var/runtime/nothing.cjs"];
+/**
+ * Goes through the start of a function and a call of it once, with a function of ours: so what Node.js loads and compiles for
+ * that is there before the function is known. Nothing of it is left that the function could find.
+ */
+async function rehearse() {
+  const handler = await findHandler("/var/runtime", "rehearsal.handler");
+  delete require.cache["/var/runtime/rehearsal.cjs"];
   await import("/var/runtime/streaming.mjs");
-  format("%s %o", "x", {});
+  const to = { post: async () => {} };
+  await new Promise((next) => (ASYNC_ONLY ? runAsync : runWithCallback)(handler, new Call("", { to, next }), () => JSON.parse("{}"), {}));
+  whenIdle = () => {};
 }
 
 /** Becomes the process that would have been started for the function with this environment. */
@@ -527,7 +532,7 @@ process.on("beforeExit", () => whenIdle());
 
 try {
   if (process.env._WADI_CELL) {
-    await warmUp();
+    await rehearse();
     become(await api.calling());
   }
   handler = await findHandler(process.cwd(), process.env._HANDLER);

@@ -104,7 +104,7 @@ exports.handler = async (event, context) => ({
 async fn serve_one_function_each() {
     let world = world();
     let source = format!(
-        "globalThis.seen ??= []; exports.handler = async (name) => {{ seen.push(name); return [seen, {IS_CELL}]; }};"
+        "globalThis.seen ??= []; exports.handler = async (name) => {{ seen.push(name); await new Promise((r) => setTimeout(r, 200)); return [seen, {IS_CELL}]; }};"
     );
     let f = with_cell(&world, &source, |version| version.memory_mb = MARKED_MB[0]).await;
     world.shelf.put(Version { name: "g".into(), arn: version("g").arn, ..f.clone() }, None);
@@ -204,34 +204,48 @@ async fn end_with_the_engine() {
     until("nothing", || processes(MARKS[2]).is_empty()).await;
 }
 
-/// Prints what first calls take: plain, of a cell, parked.
+/// Prints what first calls take: plain, of a cell, parked. With `WADI_TEST_NODE_PACKAGE`, a directory with an `app.js` that
+/// waits for `event.sleep` milliseconds, also of that.
 async fn speed() {
     let package = tree(Path::new(&std::env::var("WADI_TEST_NODE_PACKAGE").unwrap_or_default()));
-    let small = vec![("app.js".to_owned(), b"exports.handler = async (event) => event;".to_vec())];
+    let sleeps = "exports.handler = (event) => new Promise((answer) => setTimeout(answer, event.sleep ?? 0, event));";
+    let small = vec![("app.js".to_owned(), sleeps.as_bytes().to_vec())];
     for (name, files) in [("small", small), ("WADI_TEST_NODE_PACKAGE", package)] {
         if files.is_empty() {
             continue;
         }
-        for copies in [false, true] {
-            let world = world_with(|config| config.copies = copies);
+        for (how, start) in [("plain", Start::Cold), ("of a cell", Start::Cold), ("parked", Start::Parked)] {
+            let world = world_with(|config| config.copies = how != "plain");
             let code = world.package(&files.iter().map(|(name, text)| (name.as_str(), text)).collect::<Vec<_>>()).await;
             let (major, _) = nodejs().expect("checked before");
             let version =
                 Version { runtime: Runtime::Node { major }, code, memory_mb: 512, timeout_s: 30, ..version("f") };
             world.shelf.put(version.clone(), None);
-            world.engine.prepare(&version).await.expect("prepares");
             let mut times = Vec::new();
             for _ in 0..15 {
-                tokio::time::sleep(Duration::from_millis(400)).await;
-                let began = Instant::now();
-                let outcome = invoke(&world, "{}").await;
-                times.push(began.elapsed());
-                assert_eq!(outcome.start, Start::Cold);
-                outcome.result.expect("answers");
+                world.engine.prepare(&version).await.expect("prepares");
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                // With an instance of its own at work, the next call gets the one that is parked.
+                let busy = (start == Start::Parked).then(|| world.engine.invoke(world.call("f", r#"{"sleep": 1500}"#)));
+                let busy = async {
+                    if let Some(busy) = busy {
+                        drop(busy.await)
+                    }
+                };
+                let measured = async {
+                    if start == Start::Parked {
+                        tokio::time::sleep(Duration::from_millis(1200)).await;
+                    }
+                    let began = Instant::now();
+                    let outcome = invoke(&world, "{}").await;
+                    times.push(began.elapsed());
+                    assert_eq!(outcome.start, start, "{how}");
+                    outcome.result.expect("answers");
+                };
+                tokio::join!(busy, measured);
                 world.engine.retire(&version.scope, "f", "$LATEST", None).await;
             }
             times.sort_unstable();
-            let how = if copies { "of a cell" } else { "plain" };
             println!("{name}, {how}: p50 {:?}  max {:?}", times[times.len() / 2], times[times.len() - 1]);
         }
     }
