@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, what streaming handlers add to it, what cells rehearse with, and the hooks by which ES modules find packages through
-/// NODE_PATH.
+/// Our side of the Runtime API, what streaming handlers add to it, what cells rehearse with, and the hooks by which ES
+/// modules find packages through NODE_PATH.
 const FILES: [(&str, &str); 4] = [
     ("index.mjs", include_str!("../runtimes/node/bootstrap.mjs")),
     ("streaming.mjs", include_str!("../runtimes/node/streaming.mjs")),
