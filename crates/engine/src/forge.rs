@@ -254,8 +254,10 @@ impl Forge {
     ) -> Result<Live, RaiseError> {
         let own = cell.listeners.take();
         let env = self.environment(version, template, writer, own.as_ref()).map_err(not_started)?;
-        let calling = serde_json::json!({ "env": env, "cwd": CWD }).to_string();
-        let raised = self.cells.specialise(cell, template.mounts.clone()).await.map_err(raise_error)?;
+        let (compile, compiled) = template.compile();
+        let calling = serde_json::json!({ "env": env, "cwd": CWD, "compile": compile }).to_string();
+        let mounts = template.mounts.iter().cloned().chain(compiled).collect();
+        let raised = self.cells.specialise(cell, mounts).await.map_err(raise_error)?;
         self.take_over(raised, own, Some(calling.into()), writer, Some(place))
     }
 

@@ -120,6 +120,12 @@ impl Instance {
         );
         if let (Stage::Ready, Some(live)) = (&instance.stage, &instance.live) {
             instance.template.initialised(live.handle.memory_bytes_peak());
+            if let Some(code) = live.session.compiled() {
+                let (forge, version, template) =
+                    (instance.forge.clone(), instance.version.clone(), instance.template.clone());
+                let keep = async move { forge.templates.keep_compiled(&version, &template, code).await };
+                instance.forge.tasks.spawn(keep);
+            }
         }
         if let Some(status) = status {
             instance.writer.0.line(format!("INIT_REPORT Init Duration: {took} ms\tPhase: init\t{status}\n"));

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, what streaming handlers add to it, what cells rehearse with, and the hooks by which ES
-/// modules find packages through NODE_PATH.
-const FILES: [(&str, &str); 4] = [
+/// Our side of the Runtime API, what streaming handlers add to it, what cells rehearse and compile with, and the
+/// hooks by which ES modules find packages through NODE_PATH.
+const FILES: [(&str, &str); 5] = [
     ("index.mjs", include_str!("../runtimes/node/bootstrap.mjs")),
     ("streaming.mjs", include_str!("../runtimes/node/streaming.mjs")),
+    ("compiled.cjs", include_str!("../runtimes/node/compiled.cjs")),
     ("rehearsal.cjs", include_str!("../runtimes/node/rehearsal.cjs")),
     ("resolve.mjs", include_str!("../runtimes/node/resolve.mjs")),
 ];
@@ -48,9 +49,11 @@ impl Nodejs {
             for (name, text) in FILES {
                 write(&home, name, text)?;
             }
-            // Where the SDK is mounted, for the functions that use it.
-            fs::create_dir_all(home.join("node_modules"))
-                .map_err(|e| PrepareError::internal(format!("cannot write {}: {e}", home.display())))?;
+            // Where the SDK is mounted, for the functions that use it, and compiled code.
+            for place in ["node_modules", "compiled"] {
+                fs::create_dir_all(home.join(place))
+                    .map_err(|e| PrepareError::internal(format!("cannot write {}: {e}", home.display())))?;
+            }
             ask(program, major, home).await
         };
         self.here.get(major, probe).await

@@ -90,6 +90,8 @@ pub(crate) struct Session {
     refused: Mutex<Option<String>>,
     /// What a cell is told that it runs, until it has asked.
     calling: Mutex<Option<Bytes>>,
+    /// The compiled code that it has made for later instances, if it was to.
+    compiled: Mutex<Option<Bytes>>,
     /// Held while the body of a response or of an error is read.
     pub body_turn: tokio::sync::Mutex<()>,
 }
@@ -106,6 +108,7 @@ impl Session {
                 log,
                 refused: Mutex::default(),
                 calling: Mutex::new(calling),
+                compiled: Mutex::default(),
                 body_turn: Default::default(),
             }),
             init,
@@ -237,6 +240,25 @@ impl Session {
     /// `GET init/cell`: what a runtime that was started ahead is to run; told once.
     pub(crate) fn calling(&self) -> Option<Bytes> {
         self.calling.lock().take()
+    }
+
+    /// `POST init/compiled`: compiled code for later instances, from a runtime that has not been given a call.
+    pub(crate) fn keep_compiled(&self, code: Bytes) -> Result<(), Refusal> {
+        self.is_starting("Compiled")?;
+        *self.compiled.lock() = Some(code);
+        Ok(())
+    }
+
+    pub(crate) fn is_starting(&self, to: &'static str) -> Result<(), Refusal> {
+        match &*self.state.lock() {
+            State::Starting { .. } => Ok(()),
+            state => Err(Refusal::State { from: state.name(), to }),
+        }
+    }
+
+    /// What was kept, once.
+    pub(crate) fn compiled(&self) -> Option<Bytes> {
+        self.compiled.lock().take()
     }
 
     /// Why it cannot be copied, if it said so.

@@ -12,6 +12,7 @@ use crate::python::{self, Pythons};
 use crate::zygote::Zygote;
 use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
 use base::{Arn, Scope};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use sandbox::Mount;
 use sha2::{Digest, Sha256};
@@ -20,7 +21,7 @@ use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use store::Blobs;
 use tokio::sync::{Mutex as Turn, OnceCell};
 
@@ -48,6 +49,10 @@ pub(crate) struct Template {
     copies: Option<bool>,
     /// What an instance holds when it is initialised, as last seen; 0 before.
     initialised_bytes: AtomicU64,
+    /// The compiled code of its modules, made by one of its instances.
+    compiled: OnceCell<Arc<Unpacked>>,
+    /// An instance makes it, or has tried.
+    compiling: AtomicBool,
     /// The cells that its instances can be made of; else why they cannot, where there are cells of its runtime.
     pub class: Result<Class, Option<String>>,
     /// Keeps the unpacked code in the cache.
@@ -63,6 +68,18 @@ impl Template {
     /// What an instance holds that has been initialised and has not run; `None` while none has been seen.
     pub(crate) fn initialised_bytes(&self) -> Option<u64> {
         Some(self.initialised_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// What an instance made of a cell is to do about compiled code, and what it needs for that. The one that makes it is not
+    /// the first: it is known by then that the version initialises well, and most often nobody waits for the second.
+    pub(crate) fn compile(&self) -> (Option<&'static str>, Option<Mount>) {
+        match self.compiled.get() {
+            Some(code) => (Some("use"), Some(read_only(&code.path, "/var/runtime/compiled"))),
+            None if self.initialised_bytes().is_some() && !self.compiling.swap(true, Ordering::Relaxed) => {
+                (Some("make"), None)
+            }
+            None => (None, None),
+        }
     }
 
     /// All that a sandbox shows of it.
@@ -191,6 +208,8 @@ impl Templates {
             broken: None,
             zygote: Turn::default(),
             copies: None,
+            compiled: OnceCell::new(),
+            compiling: AtomicBool::new(false),
             initialised_bytes: AtomicU64::new(0),
             class: Err(None),
             _code: Vec::new(),
@@ -236,10 +255,33 @@ impl Templates {
             base: None,
             zygote: Turn::default(),
             copies: None,
+            compiled: OnceCell::new(),
+            compiling: AtomicBool::new(false),
             initialised_bytes: AtomicU64::new(0),
             class,
             _code: Vec::new(),
         })
+    }
+
+    /// Keeps compiled code that an instance of this version has made, beside the version's unpacked packages.
+    pub(crate) async fn keep_compiled(&self, version: &Version, template: &Template, code: Bytes) {
+        let Key { arn, version, revision } = Key::of(version);
+        let interpreter = &template.runtime_version;
+        let name = hex::encode(Sha256::digest(format!("compiled\n{arn}\n{version}\n{revision}\n{interpreter}")));
+        let fill = |into: PathBuf| async move {
+            let bytes = code.len() as u64;
+            let written = blocking(move || {
+                let file = into.join("code");
+                std::fs::write(&file, code)?;
+                std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
+            });
+            written.await?.map_err(|e| PrepareError::internal(e.to_string()))?;
+            Ok(bytes)
+        };
+        match self.cache.get(&name, fill).await {
+            Ok(kept) => drop(template.compiled.set(kept)),
+            Err(error) => tracing::warn!(%error, "compiled code could not be kept"),
+        }
     }
 
     /// One directory with the packages laid over each other in order.
@@ -295,6 +337,8 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         base: None,
         zygote: Turn::default(),
         copies: None,
+        compiled: OnceCell::new(),
+        compiling: AtomicBool::new(false),
         initialised_bytes: AtomicU64::new(0),
         class: Err(None),
         _code: Vec::new(),

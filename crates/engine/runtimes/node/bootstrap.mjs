@@ -488,19 +488,26 @@ function takeCall() {
  */
 async function rehearse() {
   const handler = await findHandler("/var/runtime", "rehearsal.handler");
-  delete require.cache["/var/runtime/rehearsal.cjs"];
+  compiled = require("/var/runtime/compiled.cjs");
+  for (const name of ["rehearsal", "compiled"]) delete require.cache[`/var/runtime/${name}.cjs`];
   await import("/var/runtime/streaming.mjs");
   const to = { post: async () => {} };
   await new Promise((next) => (ASYNC_ONLY ? runAsync : runWithCallback)(handler, new Call("", { to, next }), () => JSON.parse("{}"), {}));
   whenIdle = () => {};
 }
 
+let compiled;
+/** Gives the compiled code that the next instances can have, where this one is to make it. */
+let harvest = () => undefined;
+
 /** Becomes the process that would have been started for the function with this environment. */
-function become({ env, cwd }) {
+function become({ env, cwd, compile }) {
   for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
   for (const [name, value] of Object.entries(env)) if (process.env[name] !== value) process.env[name] = value;
   delete process.env._LAMBDA_TELEMETRY_LOG_FD;
   process.chdir(cwd);
+  if (compile === "use") compiled.use(readFileSync("/var/runtime/compiled/code"));
+  if (compile === "make") harvest = compiled.make();
 }
 
 // --- the process --------------------------------------------------------------------------------------------------
@@ -540,6 +547,8 @@ try {
     const { streamingCalls } = await import("/var/runtime/streaming.mjs");
     StreamingCall = streamingCalls({ api, errorDocument, logError, next: takeCall, idle: (then) => (whenIdle = then) });
   }
+  const kept = harvest();
+  if (kept) await api.post("init/compiled", kept);
   takeCall();
 } catch (error) {
   die("Uncaught Exception", error, 129);
