@@ -12,7 +12,7 @@ pub struct FunctionActivity {
     /// engine does not know.
     pub parked: Option<u32>,
     pub templates: Option<u32>,
-    /// Why instances are not copied from a template, if one that was to be could not.
+    /// Why instances are not made from a template, if one that was to be could not.
     pub not_copied: Option<String>,
     /// Calls that wait for an instance.
     pub waiting: u32,

@@ -78,6 +78,26 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
     env
 }
 
+/// What a cell starts with: of an instance's environment what an interpreter reads once, when it starts, and its way to the
+/// Runtime API. The rest it is told when it is known. The names that users give variables do not begin with `_`.
+pub(crate) fn of_cell(version: &Version, instance: &Instance<'_>) -> BTreeMap<String, String> {
+    const STARTED_WITH: [&str; 8] = [
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_RUNTIME_API",
+        "LANG",
+        "LD_LIBRARY_PATH",
+        "NODE_PATH",
+        "PATH",
+        "TZ",
+        "_LAMBDA_TELEMETRY_LOG_FD",
+    ];
+    let bare = Version { environment: BTreeMap::new(), ..version.clone() };
+    let mut env = environment(&bare, instance);
+    env.retain(|name, _| STARTED_WITH.contains(&name.as_str()));
+    env.insert("_WADI_CELL".into(), "1".into());
+    env
+}
+
 /// AWS's locale, where the machine has it.
 pub(crate) fn language() -> &'static str {
     if Path::new("/usr/lib/locale/en_US.utf8").exists() { "en_US.UTF-8" } else { "C.UTF-8" }

@@ -1,19 +1,23 @@
-//! Where instances are made: a template, keys, a log stream, a sandbox.
+//! Where instances are made: a template, keys, a log stream, a sandbox or a cell to make it of.
 
 use crate::bases::Bases;
+use crate::cells::{CELL_BYTES, Cell, Cells, Class};
 use crate::environment::{self, environment};
 use crate::failure::Failure;
 use crate::instance::Instance;
-use crate::live::{Live, Writer};
+use crate::live::{Ends, Live, Writer};
 use crate::log::Log;
 use crate::pool::{Maker, Purpose, Upkeep};
 use crate::relay::Platform;
 use crate::template::{Template, Templates};
 use crate::zygote::Zygote;
 use crate::{PrepareError, Version};
-use base::InvokeError;
-use base::port::{Clock, Entropy, Identity, LogSink};
-use sandbox::{Driver, Limits, Network, Program, Role, Spec};
+use base::port::{Clock, Entropy, Identity, LogSink, TemporaryKeys};
+use base::{InvokeError, Scope};
+use bytes::Bytes;
+use sandbox::{Driver, Limits, Network, Program, Raised, Role, Spec};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +32,7 @@ pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
 /// What the names of zygotes' sandboxes end with.
 pub(crate) const ZYGOTE: &str = "-zygote";
+const CWD: &str = "/var/task";
 /// As on AWS.
 const PROCESSES_MAX: u64 = 1024;
 const OPEN_FILES_MAX: u64 = 1024;
@@ -41,7 +46,8 @@ pub(crate) struct Forge {
     pub driver: Arc<dyn Driver>,
     pub templates: Templates,
     pub bases: Bases,
-    /// Whether instances are copied from zygotes where SnapStart does not say.
+    pub cells: Cells,
+    /// Whether instances are copied from zygotes, or made of cells, where SnapStart does not say.
     pub copies: bool,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -61,6 +67,15 @@ pub(crate) enum RaiseError {
     Node(String),
 }
 
+impl fmt::Display for RaiseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function(failure) => f.write_str(failure.error_type()),
+            Self::Node(reason) => f.write_str(reason),
+        }
+    }
+}
+
 impl Maker for Arc<Forge> {
     type Made = Instance;
 
@@ -70,11 +85,11 @@ impl Maker for Arc<Forge> {
         place: OwnedSemaphorePermit,
         purpose: Purpose,
     ) -> Result<Instance, InvokeError> {
+        let template = self.templates.get(&version).await.map_err(not_ready)?;
         let version = match purpose {
             Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
             Purpose::Call | Purpose::Spare => version,
         };
-        let template = self.templates.get(&version).await.map_err(not_ready)?;
         if template.base.is_some() && self.base(&template).is_none() {
             // Not waited for: this instance starts by itself, those after it are copied.
             let (forge, template) = (self.clone(), template.clone());
@@ -82,7 +97,11 @@ impl Maker for Arc<Forge> {
         }
         let id = self.hex::<16>();
         let log = self.log(&version, &id);
-        Instance::start(self.clone(), version, template, id, log, place).await
+        let made = Instance::start(self.clone(), version.clone(), template.clone(), id, log, place).await;
+        // Behind the start, which it would only slow down.
+        let forge = self.clone();
+        self.tasks.spawn(async move { forge.raise_cell(&version, &template, true).await });
+        made
     }
 
     fn upkeep(&self, version: &Version) -> Upkeep {
@@ -93,7 +112,7 @@ impl Maker for Arc<Forge> {
             Some(living) => {
                 Upkeep { spares: 1, spare_bytes: COPY_BYTES, template_bytes: Some(u64::from(living.memory_mb) << 20) }
             }
-            None => Upkeep::default(),
+            None => self.upkeep_of_cells(version, template.as_deref()).unwrap_or_default(),
         }
     }
 
@@ -121,6 +140,67 @@ impl Forge {
     /// The base that the version's processes can be copied from, if it is there.
     pub(crate) fn base(&self, template: &Template) -> Option<String> {
         self.bases.get(template.base?)
+    }
+
+    /// The cells that the version's instances can be made of.
+    pub(crate) fn class(&self, version: &Version, template: &Template) -> Option<Class> {
+        template.class.as_ref().ok().filter(|_| self.may_be_copied(version)).copied()
+    }
+
+    /// The functions of this scope whose instances are made of a zygote or a cell that is there, and why those of others
+    /// cannot be; once for each version.
+    pub(crate) fn made_ahead(&self, scope: &Scope) -> Vec<(String, Result<(), String>)> {
+        self.templates.made_ahead(scope, |class, copies| copies.unwrap_or(self.copies) && self.cells.has(class))
+    }
+
+    /// One loaded instance is kept ready where cells make that cheap, once the version is known to initialise well.
+    fn upkeep_of_cells(&self, version: &Version, template: Option<&Template>) -> Option<Upkeep> {
+        let template = template?;
+        let spare_bytes = template.initialised_bytes()?;
+        let has_cell = self.cells.has(self.class(version, template)?);
+        has_cell.then_some(Upkeep { spares: 1, spare_bytes, template_bytes: Some(CELL_BYTES) })
+    }
+
+    /// Has a cell of the version's class there for its next instance. `in_use`: there was one already, or a call for one.
+    pub(crate) async fn raise_cell(&self, version: &Version, template: &Template, in_use: bool) {
+        let Some(class) = self.class(version, template) else { return };
+        let Some(turn) = self.cells.turn(class, in_use, self.clock.elapsed()) else { return };
+        let id = turn.id(&self.hex::<8>());
+        let spec = self.own_listeners().and_then(|own| Ok((self.cell_spec(version, template, id, own.as_ref())?, own)));
+        match spec {
+            Ok((spec, own)) => turn.raise(spec, own).await,
+            Err(error) => tracing::info!(%error, "a cell could not be raised"),
+        }
+    }
+
+    fn cell_spec(
+        &self,
+        version: &Version,
+        template: &Template,
+        id: String,
+        own: Option<&[TcpListener; 2]>,
+    ) -> std::io::Result<Spec> {
+        let [runtime_api_port, platform_port] = ports(own)?;
+        let keys = &TemporaryKeys {
+            access_key: String::new(),
+            secret_key: String::new(),
+            session_token: String::new(),
+            expires: self.clock.now(),
+        };
+        let interpreter = template.interpreter.as_ref();
+        let interpreter_bin = interpreter.and_then(|i| i.program.parent());
+        let instance = environment::Instance { log_stream: "", keys, runtime_api_port, platform_port, interpreter_bin };
+        Ok(Spec {
+            id,
+            role: Role::Cell,
+            program: Program::Exec(template.argv.clone()),
+            env: environment::of_cell(version, &instance),
+            cwd: "/".into(),
+            mounts: interpreter.map(|interpreter| interpreter.mounts()).unwrap_or_default(),
+            limits: limits(version),
+            network: self.network,
+            listen: if own.is_some() { Vec::new() } else { vec![RUNTIME_API_PORT, PLATFORM_PORT] },
+        })
     }
 
     /// Whether the version may have a zygote.
@@ -157,20 +237,73 @@ impl Forge {
         if let Some(reason) = &template.broken {
             return Err(RaiseError::Function(Failure::Entrypoint(reason.clone())));
         }
-        let node = |e: std::io::Error| RaiseError::Node(format!("an instance could not be started: {e}"));
-        let own = match self.network {
-            Network::Platform => None,
-            Network::Host => Some([listen().map_err(node)?, listen().map_err(node)?]),
-        };
-        let spec = self.spec(version, template, id, start, writer, own.as_ref()).map_err(node)?;
-        let mut raised = self.driver.raise(spec).await.map_err(raise_error)?;
+        let own = self.own_listeners().map_err(not_started)?;
+        let spec = self.spec(version, template, id, start, writer, own.as_ref()).map_err(not_started)?;
+        let raised = self.driver.raise(spec).await.map_err(raise_error)?;
+        self.take_over(raised, own, None, writer, place)
+    }
+
+    /// Makes a sandbox for an instance of a cell, whose runtime goes on at once.
+    pub(crate) async fn specialise(
+        &self,
+        version: &Version,
+        template: &Template,
+        mut cell: Cell,
+        writer: &Arc<Writer>,
+        place: &Arc<OwnedSemaphorePermit>,
+    ) -> Result<Live, RaiseError> {
+        let own = cell.listeners.take();
+        let env = self.environment(version, template, writer, own.as_ref()).map_err(not_started)?;
+        let (compile, compiled) = template.compile();
+        let calling = serde_json::json!({ "env": env, "cwd": CWD, "compile": compile }).to_string();
+        let mounts = template.mounts.iter().cloned().chain(compiled).collect();
+        let raised = self.cells.specialise(cell, mounts).await.map_err(raise_error)?;
+        self.take_over(raised, own, Some(calling.into()), writer, Some(place))
+    }
+
+    fn take_over(
+        &self,
+        mut raised: Raised,
+        own: Option<[TcpListener; 2]>,
+        calling: Option<Bytes>,
+        writer: &Arc<Writer>,
+        place: Option<&Arc<OwnedSemaphorePermit>>,
+    ) -> Result<Live, RaiseError> {
         let inside = std::mem::take(&mut raised.listeners);
         let listeners = match own {
             Some(own) => own,
             None => inside.try_into().map_err(|_| RaiseError::Node("the sandbox came without its listeners".into()))?,
         };
+        let ends = Ends { raised, listeners, calling };
         let (writer, place, platform) = (writer.clone(), place.cloned(), self.platform.clone());
-        Live::new(raised, listeners, writer, place, platform, self.clock.clone(), &self.tasks).map_err(node)
+        Live::new(ends, writer, place, platform, self.clock.clone(), &self.tasks).map_err(not_started)
+    }
+
+    /// Where the node listens for a sandbox that has no network of its own.
+    fn own_listeners(&self) -> std::io::Result<Option<[TcpListener; 2]>> {
+        Ok(match self.network {
+            Network::Platform => None,
+            Network::Host => Some([listen()?, listen()?]),
+        })
+    }
+
+    fn environment(
+        &self,
+        version: &Version,
+        template: &Template,
+        writer: &Writer,
+        own: Option<&[TcpListener; 2]>,
+    ) -> std::io::Result<BTreeMap<String, String>> {
+        let [runtime_api_port, platform_port] = ports(own)?;
+        let keys = self.identity.issue(&version.scope.account, &version.role, &version.name, KEYS_LAST);
+        let instance = environment::Instance {
+            log_stream: writer.0.stream(),
+            keys: &keys,
+            runtime_api_port,
+            platform_port,
+            interpreter_bin: template.interpreter.as_ref().and_then(|i| i.program.parent()),
+        };
+        Ok(environment(version, &instance))
     }
 
     fn spec(
@@ -182,39 +315,43 @@ impl Forge {
         writer: &Writer,
         own: Option<&[TcpListener; 2]>,
     ) -> std::io::Result<Spec> {
-        let [runtime_api_port, platform_port] = match own {
-            Some([runtime, outward]) => [runtime.local_addr()?.port(), outward.local_addr()?.port()],
-            None => [RUNTIME_API_PORT, PLATFORM_PORT],
-        };
-        let keys = self.identity.issue(&version.scope.account, &version.role, &version.name, KEYS_LAST);
-        let instance = environment::Instance {
-            log_stream: writer.0.stream(),
-            keys: &keys,
-            runtime_api_port,
-            platform_port,
-            interpreter_bin: template.interpreter.as_ref().and_then(|i| i.program.parent()),
-        };
-        let memory_mb = u64::from(version.memory_mb);
         // A zygote's copies have its mounts.
         let is_copy_of_zygote = matches!(&program, Program::Copy { of } if of.ends_with(ZYGOTE));
         Ok(Spec {
             id: id.to_owned(),
-            env: environment(version, &instance),
-            cwd: "/var/task".into(),
-            mounts: if is_copy_of_zygote { Vec::new() } else { template.mounts.clone() },
+            env: self.environment(version, template, writer, own)?,
+            cwd: CWD.into(),
+            mounts: if is_copy_of_zygote { Vec::new() } else { template.all_mounts() },
             role,
             program,
-            limits: Limits {
-                memory_bytes: memory_mb << 20,
-                pids: PROCESSES_MAX,
-                open_files: OPEN_FILES_MAX,
-                file_bytes: u64::from(version.ephemeral_mb) << 20,
-                cpu_weight: (memory_mb * 1024 / MEMORY_MB_PER_CORE).max(1),
-            },
+            limits: limits(version),
             network: self.network,
-            listen: if own.is_some() { Vec::new() } else { vec![runtime_api_port, platform_port] },
+            listen: if own.is_some() { Vec::new() } else { vec![RUNTIME_API_PORT, PLATFORM_PORT] },
         })
     }
+}
+
+fn limits(version: &Version) -> Limits {
+    let memory_mb = u64::from(version.memory_mb);
+    Limits {
+        memory_bytes: memory_mb << 20,
+        pids: PROCESSES_MAX,
+        open_files: OPEN_FILES_MAX,
+        file_bytes: u64::from(version.ephemeral_mb) << 20,
+        cpu_weight: (memory_mb * 1024 / MEMORY_MB_PER_CORE).max(1),
+    }
+}
+
+/// The Runtime API's and the platform's, on the instance's loopback.
+fn ports(own: Option<&[TcpListener; 2]>) -> std::io::Result<[u16; 2]> {
+    Ok(match own {
+        Some([runtime, outward]) => [runtime.local_addr()?.port(), outward.local_addr()?.port()],
+        None => [RUNTIME_API_PORT, PLATFORM_PORT],
+    })
+}
+
+fn not_started(error: std::io::Error) -> RaiseError {
+    RaiseError::Node(format!("an instance could not be started: {error}"))
 }
 
 fn listen() -> std::io::Result<TcpListener> {

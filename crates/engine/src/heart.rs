@@ -3,6 +3,7 @@
 use crate::admit::{Admission, Ticket};
 use crate::bases::Bases;
 use crate::cache::Cache;
+use crate::cells::Cells;
 use crate::forge::Forge;
 use crate::keep::Policy;
 use crate::nodejs::Nodejs;
@@ -142,6 +143,7 @@ impl Engine {
             driver: driver.clone(),
             templates: Templates::new(blobs, cache, pythons, nodejs),
             bases: Bases::new(driver.clone(), entropy.as_ref()),
+            cells: Cells::new(driver.clone(), entropy.as_ref()),
             copies: config.copies,
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -155,7 +157,8 @@ impl Engine {
         let bounds = Bounds { places_max: config.instances_max, raising_max: config.raising_max };
         let policy = Arc::from(config.keep_alive.build(config.idle_ttl));
         let pools = Pools::new(forge.clone(), bounds, policy, headroom, clock.clone());
-        let reaper = tokio::spawn(reap(Arc::downgrade(&pools), clock.clone(), config.idle_ttl)).abort_handle();
+        let reaped = (Arc::downgrade(&pools), Arc::downgrade(&forge));
+        let reaper = tokio::spawn(reap(reaped, clock.clone(), config.idle_ttl)).abort_handle();
         let admission = Admission::new(config.account_concurrency);
         let (runs, stats) = (TaskTracker::new(), Stats::new(clock.clone()));
         let stream_bytes_max = config.stream_bytes_max;
@@ -274,6 +277,7 @@ impl Engine {
         self.pools.close();
         self.forge.templates.close();
         self.forge.bases.close();
+        self.forge.cells.close();
         self.forge.tasks.close();
         tokio::select! {
             () = self.forge.tasks.wait() => {}
@@ -315,6 +319,7 @@ impl Runner for Engine {
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
         let template = self.forge.templates.get(version).await?;
         self.forge.raise_base(&template).await;
+        self.forge.raise_cell(version, &template, false).await;
         match &self.wasm {
             Some(wasm) => wasm.prepare(version).await,
             None => Ok(()),
@@ -357,11 +362,11 @@ impl Runner for Engine {
 impl Activity for Engine {
     fn of(&self, scope: &Scope) -> Vec<FunctionActivity> {
         let mut all = self.stats.activity(scope, self.pools.snapshot());
-        for (name, zygote) in self.forge.templates.zygotes(scope) {
+        for (name, ahead) in self.forge.made_ahead(scope) {
             if let Some(function) = all.iter_mut().find(|function| function.name == name) {
-                let living = u32::from(zygote.is_ok());
+                let living = u32::from(ahead.is_ok());
                 function.templates = Some(function.templates.unwrap_or(0) + living);
-                function.not_copied = zygote.err().or(function.not_copied.take());
+                function.not_copied = ahead.err().or(function.not_copied.take());
             }
         }
         all
@@ -391,13 +396,12 @@ fn stopping() -> InvokeError {
 }
 
 /// Ends what has been idle too long, and has made what is to be ready.
-async fn reap(pools: Weak<Pools<Arc<Forge>>>, clock: Arc<dyn Clock>, idle_ttl: Duration) {
+async fn reap((pools, forge): (Weak<Pools<Arc<Forge>>>, Weak<Forge>), clock: Arc<dyn Clock>, idle_ttl: Duration) {
     let pause = (idle_ttl / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
     loop {
         clock.sleep(pause).await;
-        match pools.upgrade() {
-            Some(pools) => pools.sweep(),
-            None => return,
-        }
+        let (Some(pools), Some(forge)) = (pools.upgrade(), forge.upgrade()) else { return };
+        forge.cells.sweep(clock.elapsed());
+        pools.sweep();
     }
 }

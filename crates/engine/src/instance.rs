@@ -118,6 +118,15 @@ impl Instance {
                 Stage::Failed(failure) => Some(format!("Status: error\tError Type: {}", failure.error_type())),
             },
         );
+        if let (Stage::Ready, Some(live)) = (&instance.stage, &instance.live) {
+            instance.template.initialised(live.handle.memory_bytes_peak());
+            if let Some(code) = live.session.compiled() {
+                let (forge, version, template) =
+                    (instance.forge.clone(), instance.version.clone(), instance.template.clone());
+                let keep = async move { forge.templates.keep_compiled(&version, &template, code).await };
+                instance.forge.tasks.spawn(keep);
+            }
+        }
         if let Some(status) = status {
             instance.writer.0.line(format!("INIT_REPORT Init Duration: {took} ms\tPhase: init\t{status}\n"));
         }
@@ -134,10 +143,24 @@ impl Instance {
         }
     }
 
-    /// One attempt to initialise, in a fresh sandbox: copied from the version's zygote where it has one, else started,
-    /// and then perhaps to be its zygote.
+    /// One attempt to initialise, in a fresh sandbox: made of a cell or copied from the version's zygote where there is one,
+    /// else started, and then perhaps to be its zygote.
     async fn initialise(&mut self, sandbox: &str, limit: Duration) -> Result<(), InvokeError> {
         let template = self.template.clone();
+        let now = self.forge.clock.elapsed();
+        let class = self.forge.class(&self.version, &template);
+        if let Some(class) = class
+            && let Some(cell) = self.forge.cells.take(class, now).await
+        {
+            let made = self.forge.specialise(&self.version, &template, cell, &self.writer, &self.place).await;
+            match made {
+                Ok(live) => {
+                    self.await_ready(live, limit).await;
+                    return Ok(());
+                }
+                Err(error) => tracing::info!(function = %self.version.arn, %error, "a cell could not be specialised"),
+            }
+        }
         for attempt in 1..=ZYGOTE_ATTEMPTS_MAX {
             // No two sandboxes have one name, and those that failed may not be gone yet.
             let sandbox = &format!("{sandbox}-{attempt}");
@@ -212,14 +235,17 @@ impl Instance {
         let (version, template) = (&self.version, &self.template);
         // Zygotes run nothing, and so take nobody's place.
         let place = (start.0 == Role::Instance).then_some(&self.place);
-        let live = match self.forge.raise(version, template, sandbox, start, &self.writer, place).await {
-            Ok(live) => self.live.insert(live),
-            Err(RaiseError::Function(failure)) => {
-                self.stage = Stage::Failed(failure);
-                return Ok(());
-            }
+        match self.forge.raise(version, template, sandbox, start, &self.writer, place).await {
+            Ok(live) => self.await_ready(live, limit).await,
+            Err(RaiseError::Function(failure)) => self.stage = Stage::Failed(failure),
             Err(RaiseError::Node(reason)) => return Err(InvokeError::Unavailable(reason)),
-        };
+        }
+        Ok(())
+    }
+
+    /// Waits until the runtime is ready, fails or is out of time.
+    async fn await_ready(&mut self, live: Live, limit: Duration) {
+        let live = self.live.insert(live);
         let mut exit = live.exit();
         let stage = tokio::select! {
             biased;
@@ -238,7 +264,6 @@ impl Instance {
             live.handle.kill();
         }
         self.stage = stage;
-        Ok(())
     }
 
     /// Runs one call, whatever comes of it. With `last` a call that could not be delivered counts as failed.

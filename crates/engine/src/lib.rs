@@ -1,9 +1,10 @@
 //! The engine: admit → route → pool → run → meter → settle. It knows no HTTP door and no AWS API.
 //!
 //! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
-//! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`). An `instance` holds a `live` sandbox: its `session`
-//! is the state machine between a `run` and the `runtime_api`; what is streamed leaves by the call's `outlet`; `relay`
-//! leads from inside to the platform; `pipes` and `log` carry what it writes. `wasm` runs components in this process
+//! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`), by copying `bases` and `zygote`s, of `cells`, or
+//! from nothing. An `instance` holds a `live` sandbox: its `session` is the state machine between a `run` and the
+//! `runtime_api`; what is streamed leaves by the call's `outlet`; `relay` leads from inside to the platform; `pipes` and
+//! `log` carry what it writes. `wasm` runs components in this process
 //! instead. `stats` counts the last minute for `wadi top`. `failure` knows how AWS words what goes wrong.
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ extern crate self as engine;
 mod admit;
 mod bases;
 mod cache;
+mod cells;
 mod environment;
 mod failure;
 mod forge;

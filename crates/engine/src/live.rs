@@ -6,6 +6,7 @@ use crate::relay::{self, Platform};
 use crate::runtime_api;
 use crate::session::{Init, Session};
 use base::port::Clock;
+use bytes::Bytes;
 use sandbox::{Exit, Handle, Raised, Status};
 use std::io;
 use std::sync::Arc;
@@ -37,23 +38,31 @@ impl Drop for Writer {
     }
 }
 
+/// What the driver raised, with the listeners of its Runtime API and its platform.
+pub(crate) struct Ends {
+    pub raised: Raised,
+    pub listeners: [std::net::TcpListener; 2],
+    /// What it is told that it runs, where it was started before that was known.
+    pub calling: Option<Bytes>,
+}
+
 impl Live {
-    /// Takes over what the driver raised. `listeners`: the Runtime API's and the platform's.
+    /// Takes over what the driver raised.
     pub(crate) fn new(
-        raised: Raised,
-        listeners: [std::net::TcpListener; 2],
+        ends: Ends,
         writer: Arc<Writer>,
         place: Option<Arc<OwnedSemaphorePermit>>,
         platform: Platform,
         clock: Arc<dyn Clock>,
         tasks: &TaskTracker,
     ) -> io::Result<Self> {
+        let Ends { raised, listeners, calling } = ends;
         let Raised { output, frames, exit, handle, .. } = raised;
         let guard = KillOnDrop(Some(handle.clone()));
         let [runtime, outward] = listeners;
         let log = writer.0.clone();
         let pipes = Pipes::new(output, frames, log.clone(), clock.clone())?;
-        let (session, init) = Session::new(log);
+        let (session, init) = Session::new(log, calling);
         let mut servers = JoinSet::new();
         servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone(), clock.clone()));
         servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock.clone()));

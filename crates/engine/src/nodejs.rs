@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, what streaming handlers add to it, and the hooks by which ES modules find packages through
-/// NODE_PATH.
-const FILES: [(&str, &str); 3] = [
+/// Our side of the Runtime API, what streaming handlers add to it, what cells rehearse and compile with, and the
+/// hooks by which ES modules find packages through NODE_PATH.
+const FILES: [(&str, &str); 5] = [
     ("index.mjs", include_str!("../runtimes/node/bootstrap.mjs")),
     ("streaming.mjs", include_str!("../runtimes/node/streaming.mjs")),
+    ("compiled.cjs", include_str!("../runtimes/node/compiled.cjs")),
+    ("rehearsal.cjs", include_str!("../runtimes/node/rehearsal.cjs")),
     ("resolve.mjs", include_str!("../runtimes/node/resolve.mjs")),
 ];
 const NODEJS: Language = Language { name: "Node.js", prefix: "nodejs", suffix: ".x", stand_ins: &[20, 22, 24, 26] };
@@ -47,9 +49,11 @@ impl Nodejs {
             for (name, text) in FILES {
                 write(&home, name, text)?;
             }
-            // Where the SDK is mounted, for the functions that use it.
-            fs::create_dir_all(home.join("node_modules"))
-                .map_err(|e| PrepareError::internal(format!("cannot write {}: {e}", home.display())))?;
+            // Where the SDK is mounted, for the functions that use it, and compiled code.
+            for place in ["node_modules", "compiled"] {
+                fs::create_dir_all(home.join(place))
+                    .map_err(|e| PrepareError::internal(format!("cannot write {}: {e}", home.display())))?;
+            }
             ask(program, major, home).await
         };
         self.here.get(major, probe).await
@@ -157,6 +161,16 @@ async fn ask(program: &Path, major: u8, home: PathBuf) -> Result<Interpreter, Pr
     }
 }
 
+/// The variable of the function's environment that Node.js, V8 or the C library reads when a process starts, so that one
+/// that was started ahead would not do.
+pub(crate) fn read_at_start(environment: &BTreeMap<String, String>) -> Option<&str> {
+    const STARTS: [&str; 9] = ["NODE_", "UV_", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_", "SSL_", "ICU_"];
+    const NAMES: [&str; 5] = ["LANG", "LANGUAGE", "LOCALDOMAIN", "RES_OPTIONS", "HOSTALIASES"];
+    // Libraries alone look at this one, when they are loaded.
+    let is_read = |name: &&String| name.as_str() != "NODE_ENV" && STARTS.iter().any(|start| name.starts_with(start));
+    environment.keys().find(|name| NAMES.contains(&name.as_str()) || is_read(name)).map(String::as_str)
+}
+
 /// V8's limits, from the function's memory as on AWS: 90 % for what lives long, 5 % for what is new.
 pub(crate) fn heap(memory_mb: u32) -> [String; 2] {
     [
@@ -259,6 +273,19 @@ mod tests {
         let find = |names: &[&str]| installed(dir.path(), &names.iter().map(|n| (*n).to_owned()).collect());
         assert_eq!(find(&["@aws-sdk/b"]), Some(dir.path().join("one/node_modules")));
         assert_eq!(find(&["@aws-sdk/b", "@aws-sdk/c"]), None);
+    }
+
+    #[test]
+    fn what_is_read_at_start_is_known() {
+        let read = |name: &str| read_at_start(&[(name.to_owned(), "1".to_owned())].into()).is_some();
+        for name in
+            ["NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "UV_THREADPOOL_SIZE", "LD_PRELOAD", "LANG", "MALLOC_ARENA_MAX"]
+        {
+            assert!(read(name), "{name}");
+        }
+        for name in ["NODE_ENV", "TZ", "TABLE", "LANGCHAIN_KEY"] {
+            assert!(!read(name), "{name}");
+        }
     }
 
     #[test]

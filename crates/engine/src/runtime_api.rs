@@ -1,8 +1,9 @@
 //! The Lambda Runtime API (2018-06-01), as one instance's runtime sees it on its own loopback.
 //!
 //! Restricted to that instance by construction: the listener is in its network. What is refused: extensions and telemetry,
-//! SnapStart's restore calls. [`streaming`] takes responses that come in pieces. Ours alone is
-//! `init/template`, by which a runtime says whether it can be copied.
+//! SnapStart's restore calls. [`streaming`] takes responses that come in pieces. Ours alone are
+//! `init/template`, by which a runtime says whether it can be copied; `init/cell`, by which one that was started ahead asks
+//! what it runs; and `init/compiled`, by which it hands over compiled code for the next.
 
 mod streaming;
 
@@ -26,6 +27,8 @@ use tokio::task::JoinSet;
 
 /// Connections a runtime may hold at once.
 const CONNECTIONS_MAX: usize = 64;
+/// Compiled code of one version.
+const COMPILED_BYTES_MAX: usize = 32 << 20;
 const RESPONSE: &str = "InvocationResponse";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
@@ -74,6 +77,11 @@ async fn handle(session: &Session, request: Request<Incoming>) -> Reply {
         (&Method::POST, ["runtime", "invocation", id, "error"]) => error(session, id, request).await,
         (&Method::POST, ["runtime", "init", "error"]) => init_error(session, request).await,
         (&Method::POST, ["runtime", "init", "template"]) => template(session, request).await,
+        (&Method::POST, ["runtime", "init", "compiled"]) => compiled(session, request).await,
+        (&Method::GET, ["runtime", "init", "cell"]) => match session.calling() {
+            Some(calling) => Response::new(Full::from(calling)),
+            None => elsewhere(&path),
+        },
         (&Method::GET, ["ping"]) => Response::new(Full::from("pong")),
         (_, ["runtime", "restore", ..]) => {
             say(StatusCode::NOT_IMPLEMENTED, "Runtime.Unsupported", "SnapStart is not offered here")
@@ -144,6 +152,19 @@ async fn init_error(session: &Session, request: Request<Incoming>) -> Reply {
         Ok(failure) => accept(session.init_failed(failure)),
         Err(BodyError::Truncated) => truncated(),
         Err(BodyError::TooLarge) => too_large(RESPONSE_BYTES_MAX as u64),
+    }
+}
+
+/// Ours alone: compiled code that later instances of the version begin with.
+async fn compiled(session: &Session, request: Request<Incoming>) -> Reply {
+    if let Err(refusal) = session.is_starting("Compiled") {
+        return refuse(&refusal);
+    }
+    let _turn = session.body_turn.lock().await;
+    match Limited::new(request.into_body(), COMPILED_BYTES_MAX).collect().await {
+        Ok(collected) => accept(session.keep_compiled(collected.to_bytes())),
+        Err(e) if e.is::<LengthLimitError>() => too_large(COMPILED_BYTES_MAX as u64),
+        Err(_) => truncated(),
     }
 }
 

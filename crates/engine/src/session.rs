@@ -88,13 +88,17 @@ pub(crate) struct Session {
     log: Arc<Log>,
     /// Why it cannot be copied, where it was to be.
     refused: Mutex<Option<String>>,
+    /// What a cell is told that it runs, until it has asked.
+    calling: Mutex<Option<Bytes>>,
+    /// The compiled code that it has made for later instances, if it was to.
+    compiled: Mutex<Option<Bytes>>,
     /// Held while the body of a response or of an error is read.
     pub body_turn: tokio::sync::Mutex<()>,
 }
 
 impl Session {
     /// The receiver tells how the initialisation came out; it errs if the session goes away before.
-    pub(crate) fn new(log: Arc<Log>) -> (Arc<Self>, oneshot::Receiver<Init>) {
+    pub(crate) fn new(log: Arc<Log>, calling: Option<Bytes>) -> (Arc<Self>, oneshot::Receiver<Init>) {
         let (told, init) = oneshot::channel();
         let state = Mutex::new(State::Starting { told });
         (
@@ -103,6 +107,8 @@ impl Session {
                 offered: Notify::new(),
                 log,
                 refused: Mutex::default(),
+                calling: Mutex::new(calling),
+                compiled: Mutex::default(),
                 body_turn: Default::default(),
             }),
             init,
@@ -229,6 +235,30 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// `GET init/cell`: what a runtime that was started ahead is to run; told once.
+    pub(crate) fn calling(&self) -> Option<Bytes> {
+        self.calling.lock().take()
+    }
+
+    /// `POST init/compiled`: compiled code for later instances, from a runtime that has not been given a call.
+    pub(crate) fn keep_compiled(&self, code: Bytes) -> Result<(), Refusal> {
+        self.is_starting("Compiled")?;
+        *self.compiled.lock() = Some(code);
+        Ok(())
+    }
+
+    pub(crate) fn is_starting(&self, to: &'static str) -> Result<(), Refusal> {
+        match &*self.state.lock() {
+            State::Starting { .. } => Ok(()),
+            state => Err(Refusal::State { from: state.name(), to }),
+        }
+    }
+
+    /// What was kept, once.
+    pub(crate) fn compiled(&self) -> Option<Bytes> {
+        self.compiled.lock().take()
     }
 
     /// Why it cannot be copied, if it said so.

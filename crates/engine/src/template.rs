@@ -3,6 +3,7 @@
 
 use crate::bases::Kind;
 use crate::cache::{Cache, Unpacked};
+use crate::cells::Class;
 use crate::interpreters::Interpreter;
 use crate::nodejs::{self, Nodejs};
 use crate::package::{self, PackageError};
@@ -11,6 +12,7 @@ use crate::python::{self, Pythons};
 use crate::zygote::Zygote;
 use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
 use base::{Arn, Scope};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use sandbox::Mount;
 use sha2::{Digest, Sha256};
@@ -19,6 +21,7 @@ use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use store::Blobs;
 use tokio::sync::{Mutex as Turn, OnceCell};
 
@@ -29,6 +32,7 @@ const TEMPLATES_MAX: usize = 4096;
 /// A version made ready.
 pub(crate) struct Template {
     pub argv: Vec<String>,
+    /// Beyond the interpreter's own: the SDK, the code, the layers.
     pub mounts: Vec<Mount>,
     pub interpreter: Option<Arc<Interpreter>>,
     /// What AWS's INIT_START line calls the runtime's version.
@@ -41,8 +45,48 @@ pub(crate) struct Template {
     pub base: Option<Kind>,
     /// The version's initialised process. Held while one is made: others wait for it.
     pub zygote: Turn<Zygote>,
+    /// Whether instances may be copied or made of cells, as the version says.
+    copies: Option<bool>,
+    /// What an instance holds when it is initialised, as last seen; 0 before.
+    initialised_bytes: AtomicU64,
+    /// The compiled code of its modules, made by one of its instances.
+    compiled: OnceCell<Arc<Unpacked>>,
+    /// An instance makes it, or has tried.
+    compiling: AtomicBool,
+    /// The cells that its instances can be made of; else why they cannot, where there are cells of its runtime.
+    pub class: Result<Class, Option<String>>,
     /// Keeps the unpacked code in the cache.
     _code: Vec<Arc<Unpacked>>,
+}
+
+impl Template {
+    /// An instance has been initialised and holds so much.
+    pub(crate) fn initialised(&self, bytes: u64) {
+        self.initialised_bytes.store(bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// What an instance holds that has been initialised and has not run; `None` while none has been seen.
+    pub(crate) fn initialised_bytes(&self) -> Option<u64> {
+        Some(self.initialised_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// What an instance made of a cell is to do about compiled code, and what it needs for that. The one that makes it is not
+    /// the first: it is known by then that the version initialises well, and most often nobody waits for the second.
+    pub(crate) fn compile(&self) -> (Option<&'static str>, Option<Mount>) {
+        match self.compiled.get() {
+            Some(code) => (Some("use"), Some(read_only(&code.path, "/var/runtime/compiled"))),
+            None if self.initialised_bytes().is_some() && !self.compiling.swap(true, Ordering::Relaxed) => {
+                (Some("make"), None)
+            }
+            None => (None, None),
+        }
+    }
+
+    /// All that a sandbox shows of it.
+    pub(crate) fn all_mounts(&self) -> Vec<Mount> {
+        let own = self.interpreter.as_ref().map(|interpreter| interpreter.mounts()).unwrap_or_default();
+        own.into_iter().chain(self.mounts.iter().cloned()).collect()
+    }
 }
 
 pub(crate) struct Templates {
@@ -77,20 +121,27 @@ impl Templates {
         cell.get_or_try_init(|| async { self.make(version).await.map(Arc::new) }).await.cloned()
     }
 
-    /// The functions of this scope that have a zygote, and why others of them cannot have one; once for each version.
-    pub(crate) fn zygotes(&self, scope: &Scope) -> Vec<(String, Result<(), String>)> {
+    /// The functions of this scope that have a zygote, or a cell as `has_cell` says, and why others of them cannot have one;
+    /// once for each version.
+    pub(crate) fn made_ahead(
+        &self,
+        scope: &Scope,
+        has_cell: impl Fn(Class, Option<bool>) -> bool,
+    ) -> Vec<(String, Result<(), String>)> {
         let made = self.made.lock();
         let told = made.iter().filter_map(|(key, cell)| {
             let arn: Arn = key.arn.parse().ok()?;
             let ours = arn.account == scope.account.as_str() && arn.region == scope.region.as_str();
             let name = arn.resource.strip_prefix("function:").filter(|_| ours)?;
+            let template = cell.get()?;
             // One that is being made is not there yet.
-            let zygote = match &*cell.get()?.zygote.try_lock().ok()? {
-                Zygote::Living(_) => Ok(()),
-                Zygote::Refused(reason) => Err(reason.clone()),
-                Zygote::Absent => return None,
+            let ahead = match (&*template.zygote.try_lock().ok()?, &template.class) {
+                (Zygote::Living(_), _) => Ok(()),
+                (Zygote::Refused(reason), _) | (_, Err(Some(reason))) => Err(reason.clone()),
+                (_, Ok(class)) if has_cell(*class, template.copies) => Ok(()),
+                (Zygote::Absent, _) => return None,
             };
-            Some((name.to_owned(), zygote))
+            Some((name.to_owned(), ahead))
         });
         told.collect()
     }
@@ -122,11 +173,12 @@ impl Templates {
         refuse_extensions(opt_path)?;
         let mut template = match &version.runtime {
             Runtime::Python { minor } => self.python(version, *minor, &task.path, opt_path).await?,
-            Runtime::Node { major } => self.node(*major, version.memory_mb, &task.path, opt_path).await?,
+            Runtime::Node { major } => self.node(version, *major, &task.path, opt_path).await?,
             Runtime::Provided(name) => provided(name, &task.path, opt_path),
         };
         template.mounts.push(read_only(&task.path, "/var/task"));
         template.mounts.extend(opt_path.map(|path| read_only(path, "/opt")));
+        template.copies = version.copies;
         template._code = std::iter::once(task).chain(opt).collect();
         Ok(template)
     }
@@ -148,30 +200,47 @@ impl Templates {
         }
         Ok(Template {
             argv: python::command(&interpreter, false),
-            mounts: interpreter.mounts(),
+            mounts: Vec::new(),
             runtime_version: format!("python:{}", interpreter.version),
             note: self.pythons.here.stand_in_note(minor, &interpreter),
             base: (!python::needs_own_start(&version.environment)).then_some(Kind { minor: chosen, boto3 }),
             interpreter: Some(interpreter),
             broken: None,
             zygote: Turn::default(),
+            copies: None,
+            compiled: OnceCell::new(),
+            compiling: AtomicBool::new(false),
+            initialised_bytes: AtomicU64::new(0),
+            class: Err(None),
             _code: Vec::new(),
         })
     }
 
-    async fn node(&self, major: u8, memory_mb: u32, task: &Path, opt: Option<&Path>) -> Result<Template, PrepareError> {
+    async fn node(
+        &self,
+        version: &Version,
+        major: u8,
+        task: &Path,
+        opt: Option<&Path>,
+    ) -> Result<Template, PrepareError> {
         let interpreter = self.nodejs.interpreter(self.nodejs.here.choose(major)?).await?;
         let needed = {
             let (task, opt) = (task.to_owned(), opt.map(Path::to_owned));
             blocking(move || nodejs::sdk_packages(&task, opt.as_deref(), major)).await?
         };
         let needed = needed.map_err(|e| PrepareError::internal(format!("cannot read the unpacked code: {e}")))?;
-        let mut mounts = interpreter.mounts();
+        let mut mounts = Vec::new();
         if !needed.is_empty() {
             let sdk = self.nodejs.sdk(&interpreter, &needed).await?;
             mounts.push(read_only(&sdk, "/var/runtime/node_modules"));
         }
         let program = interpreter.program.display().to_string();
+        let (memory_mb, ephemeral_mb) = (version.memory_mb, version.ephemeral_mb);
+        let class = Class { named: major, interpreter: interpreter.number, memory_mb, ephemeral_mb };
+        let class = match nodejs::read_at_start(&version.environment) {
+            None => Ok(class),
+            Some(name) => Err(Some(format!("{name}, which it sets, is read when an interpreter starts"))),
+        };
         Ok(Template {
             argv: [program]
                 .into_iter()
@@ -185,8 +254,34 @@ impl Templates {
             broken: None,
             base: None,
             zygote: Turn::default(),
+            copies: None,
+            compiled: OnceCell::new(),
+            compiling: AtomicBool::new(false),
+            initialised_bytes: AtomicU64::new(0),
+            class,
             _code: Vec::new(),
         })
+    }
+
+    /// Keeps compiled code that an instance of this version has made, beside the version's unpacked packages.
+    pub(crate) async fn keep_compiled(&self, version: &Version, template: &Template, code: Bytes) {
+        let Key { arn, version, revision } = Key::of(version);
+        let interpreter = &template.runtime_version;
+        let name = hex::encode(Sha256::digest(format!("compiled\n{arn}\n{version}\n{revision}\n{interpreter}")));
+        let fill = |into: PathBuf| async move {
+            let bytes = code.len() as u64;
+            let written = blocking(move || {
+                let file = into.join("code");
+                std::fs::write(&file, code)?;
+                std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
+            });
+            written.await?.map_err(|e| PrepareError::internal(e.to_string()))?;
+            Ok(bytes)
+        };
+        match self.cache.get(&name, fill).await {
+            Ok(kept) => drop(template.compiled.set(kept)),
+            Err(error) => tracing::warn!(%error, "compiled code could not be kept"),
+        }
     }
 
     /// One directory with the packages laid over each other in order.
@@ -241,6 +336,11 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         broken,
         base: None,
         zygote: Turn::default(),
+        copies: None,
+        compiled: OnceCell::new(),
+        compiling: AtomicBool::new(false),
+        initialised_bytes: AtomicU64::new(0),
+        class: Err(None),
         _code: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! The contract between the engine and whatever isolates: a driver raises a sandbox and hands over its ends.
 
-use crate::{Error, Exit, Spec};
+use crate::{Error, Exit, Mount, Spec};
 use async_trait::async_trait;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -11,6 +11,12 @@ use std::sync::Arc;
 pub trait Driver: Send + Sync {
     /// Raises one and returns once its program has been executed. Dropping the future gives the sandbox up.
     async fn raise(&self, spec: Spec) -> Result<Raised, Error>;
+
+    /// Makes an instance of a waiting cell: it sees these mounts too, at places that are there in it, and nothing in it has
+    /// any right from then on. Its limits stay what they are. One that fails here is of no use and ends.
+    async fn specialise(&self, _cell: &str, _mounts: Vec<Mount>) -> Result<(), Error> {
+        Err(Error::NoCopies)
+    }
 
     /// What this machine lets the driver promise, for `wadi doctor` and for the check of a node that others can reach.
     fn promises(&self) -> Vec<Promise>;

@@ -15,8 +15,11 @@ pub enum Error {
     /// The sandbox whose program was to be copied is not there, or not (yet) one that can be copied.
     #[error("there is no sandbox {0} to copy")]
     NoOrigin(String),
-    /// This machine does not let programs be copied into sandboxes.
-    #[error("programs are copied into sandboxes only as root and with cgroups for memory and processes")]
+    /// The cell that was to be specialised is not there, or is an instance already.
+    #[error("there is no cell {0} that waits")]
+    NoCell(String),
+    /// This machine does not let programs be copied into sandboxes, nor started before it is known what they run.
+    #[error("programs are copied or started ahead only as root and with cgroups for memory and processes")]
     NoCopies,
     /// A step of raising it failed: missing right, missing program, resources.
     #[error("the sandbox could not be raised: {step}: {reason}")]

@@ -1,7 +1,7 @@
 //! What the node and the launcher say to each other: one JSON text per packet of a `SOCK_SEQPACKET` Unix socket, with
 //! descriptors beside it. Descriptors of [`Reply::Raised`], in order: pidfd, output, frames, then the listeners.
 
-use crate::{Error, Exit, Promise, Spec};
+use crate::{Error, Exit, Mount, Promise, Spec};
 use rustix::cmsg_space;
 use rustix::io::{Errno, Result};
 use rustix::net::{
@@ -26,6 +26,8 @@ pub enum Request {
     Hello { state_dir: PathBuf },
     /// `seq` names the sandbox in all replies about it.
     Raise { seq: u64, spec: Spec },
+    /// Makes an instance of the cell of this id.
+    Specialise { seq: u64, cell: String, mounts: Vec<Mount> },
     /// Ends a sandbox that the node cannot hold: not all of its descriptors arrived. Others are ended by their pidfd.
     Kill { seq: u64 },
 }
@@ -41,6 +43,10 @@ pub enum Reply {
         seq: u64,
         meter: Meter,
     },
+    Specialised {
+        seq: u64,
+    },
+    /// The request of this `seq` failed.
     Failed {
         seq: u64,
         error: Error,

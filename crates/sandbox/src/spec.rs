@@ -43,6 +43,9 @@ pub enum Role {
     Template,
     /// Runs a runtime's own code, never a function's; its copies enter whatever sandbox they are made for.
     Base,
+    /// Has started a runtime and waits to be told what function it is to run: [`crate::Driver::specialise`] makes it an
+    /// instance, once. Its program has no right whatever from the start.
+    Cell,
 }
 
 /// Where the program comes from.
@@ -125,7 +128,9 @@ impl Spec {
         let argv = match &self.program {
             Program::Exec(argv) if argv.first().is_some_and(|program| Path::new(program).is_absolute()) => &argv[..],
             Program::Exec(_) => return invalid("program: not an absolute path".into()),
-            Program::Copy { .. } if self.role == Role::Base => return invalid("program: a base is executed".into()),
+            Program::Copy { .. } if matches!(self.role, Role::Base | Role::Cell) => {
+                return invalid("program: a base or a cell is executed".into());
+            }
             Program::Copy { .. } => &[],
         };
         if self.role == Role::Template && !argv.is_empty() {
@@ -144,7 +149,7 @@ impl Spec {
         if !is_plain(Path::new(&self.cwd)) {
             return invalid("cwd: not absolute, or with dots".into());
         }
-        self.check_mounts()?;
+        check_mounts(&self.mounts)?;
         let limits = &self.limits;
         if limits.memory_bytes < MEMORY_BYTES_MIN
             || limits.pids == 0
@@ -161,18 +166,16 @@ impl Spec {
         }
         Ok(())
     }
+}
 
-    fn check_mounts(&self) -> Result<(), Error> {
-        if self.mounts.len() > MOUNTS_MAX {
-            return Err(Error::Invalid(format!("mounts: more than {MOUNTS_MAX}")));
-        }
-        match self.mounts.iter().find(|m| !m.source.is_absolute() || !is_plain(&m.target) || m.target == Path::new("/"))
-        {
-            Some(mount) => {
-                Err(Error::Invalid(format!("mounts: {} at {}", mount.source.display(), mount.target.display())))
-            }
-            None => Ok(()),
-        }
+/// Checks the bounds and shapes of mounts.
+pub(crate) fn check_mounts(mounts: &[Mount]) -> Result<(), Error> {
+    if mounts.len() > MOUNTS_MAX {
+        return Err(Error::Invalid(format!("mounts: more than {MOUNTS_MAX}")));
+    }
+    match mounts.iter().find(|m| !m.source.is_absolute() || !is_plain(&m.target) || m.target == Path::new("/")) {
+        Some(mount) => Err(Error::Invalid(format!("mounts: {} at {}", mount.source.display(), mount.target.display()))),
+        None => Ok(()),
     }
 }
 
@@ -205,7 +208,7 @@ mod tests {
         type Break<'a> = &'a dyn Fn(&mut Spec);
         let exec = |argv: &[&str]| Program::Exec(argv.iter().map(|arg| (*arg).to_owned()).collect());
         let long = "x".repeat(70_000);
-        let broken: [(&str, Break<'_>); 14] = [
+        let broken: [(&str, Break<'_>); 15] = [
             ("id", &|s| s.id = "../x".into()),
             ("id", &|s| s.id = String::new()),
             ("program", &|s| s.program = exec(&["true"])),
@@ -214,6 +217,7 @@ mod tests {
             ("program", &|s| s.program = exec(&["/bin/true", &long])),
             ("program", &|s| s.role = Role::Template),
             ("program", &|s| (s.role, s.program) = (Role::Base, Program::Copy { of: "b".into() })),
+            ("program", &|s| (s.role, s.program) = (Role::Cell, Program::Copy { of: "b".into() })),
             ("env", &|s| drop(s.env.insert("A=B".into(), String::new()))),
             ("cwd", &|s| s.cwd = "/tmp/../etc".into()),
             ("mounts", &|s| s.mounts.push(Mount { source: "/a".into(), target: "/a/../b".into(), writable: false })),

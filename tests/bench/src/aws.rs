@@ -32,7 +32,9 @@ pub async fn run(wadi: &Path, seconds: f64) -> Result<()> {
     objects(&node, &echo, scratch.path(), seconds).await?;
     asynchronous(&node, scratch.path(), seconds).await?;
     let loaded_mb = node.memory_mb()?;
-    println!("\nnode and launcher, proportional memory: {idle_mb:.1} MB idle after start, {loaded_mb:.1} MB after the load");
+    println!(
+        "\nnode and launcher, proportional memory: {idle_mb:.1} MB idle after start, {loaded_mb:.1} MB after the load"
+    );
     start_up(&mut node, &python).await
 }
 
@@ -55,7 +57,12 @@ async fn invokes(node: &Node, echo: &Floor, python: &str, seconds: f64) -> Resul
         latencies.push(started.elapsed());
     }
     let plain = plain_python(8)?;
-    print("first invoke (no instance alive), Python echo", 1, Figures::of(latencies, begin.elapsed()), Some(("plain python start", plain)));
+    print(
+        "first invoke (no instance alive), Python echo",
+        1,
+        Figures::of(latencies, begin.elapsed()),
+        Some(("plain python start", plain)),
+    );
     Ok(())
 }
 
@@ -71,7 +78,8 @@ async fn objects(node: &Node, echo: &Floor, disk: &Path, seconds: f64) -> Result
                 ("SQLite group commit", floor::group_commit(disk, connections, seconds / 2.0, bytes).await?.per_second)
             } else {
                 let disk = disk.to_owned();
-                let writers = tokio::task::spawn_blocking(move || floor::synced_files(&disk, connections, seconds / 2.0, bytes));
+                let writers =
+                    tokio::task::spawn_blocking(move || floor::synced_files(&disk, connections, seconds / 2.0, bytes));
                 ("synced files", writers.await??.per_second)
             };
             let body = body.clone();
@@ -81,7 +89,8 @@ async fn objects(node: &Node, echo: &Floor, disk: &Path, seconds: f64) -> Result
             print(&format!("put {what}"), connections, figures.await?, Some(floor));
         }
         for connections in CONNECTIONS {
-            let bare = echo.rate(connections, seconds / 2.0, if bytes == 1024 { 1024 } else { MEGABYTE }).await?.per_second;
+            let bare =
+                echo.rate(connections, seconds / 2.0, if bytes == 1024 { 1024 } else { MEGABYTE }).await?.per_second;
             let figures = load::run(node.address, connections, seconds, move |_, _| {
                 s3(Method::GET, &format!("/bench/get-{bytes}"), Bytes::new())
             });
@@ -108,7 +117,10 @@ async fn asynchronous(node: &Node, disk: &Path, seconds: f64) -> Result<()> {
         let done = node.invocations().await?.0 - before;
         if done >= accepted * 99 / 100 {
             let rate = (done - at_rest) as f64 / waiting.elapsed().as_secs_f64();
-            println!("\nasynchronous events drained: {done} in {:.1} s; {rate:.0} per s once nothing more came in", begin.elapsed().as_secs_f64());
+            println!(
+                "\nasynchronous events drained: {done} in {:.1} s; {rate:.0} per s once nothing more came in",
+                begin.elapsed().as_secs_f64()
+            );
             return Ok(());
         }
         if waiting.elapsed() > Duration::from_secs(300) {
@@ -134,7 +146,10 @@ async fn start_up(node: &mut Node, python: &str) -> Result<()> {
         times.push(node.start().await?);
     }
     times.sort();
-    println!("ready on a data directory with 1,000 functions: median {:.0} ms of 5 starts", times[2].as_secs_f64() * 1e3);
+    println!(
+        "ready on a data directory with 1,000 functions: median {:.0} ms of 5 starts",
+        times[2].as_secs_f64() * 1e3
+    );
     Ok(())
 }
 

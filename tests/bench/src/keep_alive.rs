@@ -126,7 +126,9 @@ fn print(args: &Args, lines: &[(String, Box<dyn KeepAlive>, Starts)], tallies: &
         "{} functions called at most {} times a day, {} days, {calls} calls, seed {}\n",
         args.functions, args.per_day_max, args.days, args.seed
     );
-    println!("| policy | idle GB·s | templates | spares | less than fixed | from nothing | forked | parked | vain | p50 ms | p99 ms |");
+    println!(
+        "| policy | idle GB·s | templates | spares | less than fixed | from nothing | forked | parked | vain | p50 ms | p99 ms |"
+    );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     let reference = tallies.first().map_or(1.0, |t| t.idle_gb_s);
     for ((name, ..), t) in lines.iter().zip(tallies) {

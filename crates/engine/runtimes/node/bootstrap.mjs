@@ -125,14 +125,23 @@ class Api {
 
   /** The next call: `{headers, body}`. */
   async next() {
-    const reply = await (this.#next ?? this.#ask());
+    const reply = this.#next ?? this.#ask("invocation/next");
     this.#next = undefined;
+    return this.#found(await reply);
+  }
+
+  /** What a process that was started ahead is to run. */
+  async calling() {
+    return JSON.parse(this.#found(await this.#ask("init/cell")).body);
+  }
+
+  #found(reply) {
     if (reply.status !== 200) throw new Error(`the Runtime API answered ${reply.status}: ${reply.body}`);
     return reply;
   }
 
-  #ask() {
-    return this.#send("GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: runtime\r\n\r\n");
+  #ask(what) {
+    return this.#send(`GET /2018-06-01/runtime/${what} HTTP/1.1\r\nHost: runtime\r\n\r\n`);
   }
 
   /** Posts an answer. With `thenNext` the request for the next call travels with it: one packet and one wait less. */
@@ -144,7 +153,7 @@ class Api {
     const bytes = Buffer.from(body);
     this.#socket.cork();
     const posted = this.#send(`${head}Content-Length: ${bytes.length}\r\n\r\n`, bytes);
-    if (thenNext && bytes.length <= JOIN_BYTES_MAX) this.#next = this.#ask();
+    if (thenNext && bytes.length <= JOIN_BYTES_MAX) this.#next = this.#ask("invocation/next");
     this.#socket.uncork();
     await this.#taken(posted);
   }
@@ -313,8 +322,8 @@ let ending = false;
 class Call {
   answered = false;
 
-  constructor(id) {
-    this.id = id;
+  constructor(id, { to = api, next = takeCall } = {}) {
+    Object.assign(this, { id, to, next });
   }
 
   /** The first answer counts. */
@@ -338,14 +347,14 @@ class Call {
   }
 
   respond(body) {
-    this.#once(() => this.#post("response", body).then(takeCall));
+    this.#once(() => this.#post("response", body).then(this.next));
   }
 
   fail(error) {
     this.#once(() => {
       logError("Invoke Error", error);
       const document = errorDocument(error);
-      this.#post("error", JSON.stringify(document), document.errorType).then(takeCall);
+      this.#post("error", JSON.stringify(document), document.errorType).then(this.next);
     });
   }
 
@@ -357,7 +366,7 @@ class Call {
   }
 
   #post(how, body, errorType) {
-    return api.post(`invocation/${this.id}/${how}`, body, { errorType, thenNext: true });
+    return this.to.post(`invocation/${this.id}/${how}`, body, { errorType, thenNext: true });
   }
 }
 
@@ -471,6 +480,36 @@ function takeCall() {
   });
 }
 
+// --- a process that is started ahead ------------------------------------------------------------------------------
+
+/**
+ * Goes through the start of a function and a call of it once, with a function of ours: so what Node.js loads and compiles for
+ * that is there before the function is known. Nothing of it is left that the function could find.
+ */
+async function rehearse() {
+  const handler = await findHandler("/var/runtime", "rehearsal.handler");
+  compiled = require("/var/runtime/compiled.cjs");
+  for (const name of ["rehearsal", "compiled"]) delete require.cache[`/var/runtime/${name}.cjs`];
+  await import("/var/runtime/streaming.mjs");
+  const to = { post: async () => {} };
+  await new Promise((next) => (ASYNC_ONLY ? runAsync : runWithCallback)(handler, new Call("", { to, next }), () => JSON.parse("{}"), {}));
+  whenIdle = () => {};
+}
+
+let compiled;
+/** Gives the compiled code that the next instances can have, where this one is to make it. */
+let harvest = () => undefined;
+
+/** Becomes the process that would have been started for the function with this environment. */
+function become({ env, cwd, compile }) {
+  for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
+  for (const [name, value] of Object.entries(env)) if (process.env[name] !== value) process.env[name] = value;
+  delete process.env._LAMBDA_TELEMETRY_LOG_FD;
+  process.chdir(cwd);
+  if (compile === "use") compiled.use(readFileSync("/var/runtime/compiled/code"));
+  if (compile === "make") harvest = compiled.make();
+}
+
 // --- the process --------------------------------------------------------------------------------------------------
 
 /** Tells the platform, whatever the function was doing, and ends. */
@@ -499,11 +538,17 @@ process.on("unhandledRejection", (reason, promise) => {
 process.on("beforeExit", () => whenIdle());
 
 try {
+  if (process.env._WADI_CELL) {
+    await rehearse();
+    become(await api.calling());
+  }
   handler = await findHandler(process.cwd(), process.env._HANDLER);
   if (handler[STREAMING]) {
     const { streamingCalls } = await import("/var/runtime/streaming.mjs");
     StreamingCall = streamingCalls({ api, errorDocument, logError, next: takeCall, idle: (then) => (whenIdle = then) });
   }
+  const kept = harvest();
+  if (kept) await api.post("init/compiled", kept);
   takeCall();
 } catch (error) {
   die("Uncaught Exception", error, 129);

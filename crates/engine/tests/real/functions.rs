@@ -350,7 +350,11 @@ async fn functions_on_the_hosts_network() {
     let port = server.local_addr().expect("has one").port();
     let source =
         "import socket\ndef handler(port, c):\n    socket.create_connection(('127.0.0.1', port))\n    return 'reached'";
-    python(&world, source).await;
+    let version = python(&world, source).await;
+    assert_eq!(answer(&world, &port.to_string()).await, json!("reached"));
+    // The same, copied.
+    world.engine.prepare(&version).await.expect("prepares");
+    world.shelf.put(Version { revision: "2".into(), ..version }, None);
     assert_eq!(answer(&world, &port.to_string()).await, json!("reached"));
 }
 

@@ -2,6 +2,7 @@
 //! the tests count as ignored; needs one Python 3 and one Node.js, else those of the one that is missing do.
 
 mod bench;
+mod cells;
 mod copies;
 mod functions;
 mod nodejs;
@@ -91,7 +92,7 @@ fn main() {
         .chain(copies::TESTS)
         .map(|(name, needs, test)| trial((name, !needs || has_python, *test)));
     let mut trials: Vec<Trial> = pythons.collect();
-    trials.extend(nodejs::TESTS.iter().map(|(name, test)| trial((name, has_node, *test))));
+    trials.extend(nodejs::TESTS.iter().chain(cells::TESTS).map(|(name, test)| trial((name, has_node, *test))));
     trials.push(trial(("speed", has_python, bench::python)));
     if std::env::var_os("WADI_TEST_NETWORK").is_some() {
         let test = |tokio: &tokio::runtime::Runtime| tokio.block_on(functions::boto3_is_there_when_it_is_needed());

@@ -27,7 +27,7 @@ pub const TESTS: &[(&str, Test)] = &[
 ];
 
 /// Puts a Node.js function `f` there.
-async fn node(world: &World, files: &[(&str, &str)], handler: &str) -> Version {
+pub async fn node(world: &World, files: &[(&str, &str)], handler: &str) -> Version {
     let (major, _) = crate::nodejs().expect("checked before");
     let code = world.package(files).await;
     let (runtime, revision) = (Runtime::Node { major }, format!("{handler}{}", code.sha256));

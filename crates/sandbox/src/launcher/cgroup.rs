@@ -169,7 +169,6 @@ impl Group {
         let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
-    }
 
     /// Moves the calling process, which has one thread, in.
     pub fn join(&self) -> io::Result<()> {
@@ -185,7 +184,8 @@ impl Group {
     /// In v1 by the thread: moving whole processes takes a lock over all of the machine's processes, for which the kernel
     /// waits until every processor has passed a quiescent state, some 10 ms.
     fn entrances(&self) -> impl Iterator<Item = PathBuf> {
-        let v1 = [&self.memory, &self.pids, &self.cpu, &self.cpuacct].into_iter().flatten().map(|dir| dir.join("tasks"));
+        let v1 =
+            [&self.memory, &self.pids, &self.cpu, &self.cpuacct].into_iter().flatten().map(|dir| dir.join("tasks"));
         self.unified.iter().map(|dir| dir.join("cgroup.procs")).chain(v1)
     }
 

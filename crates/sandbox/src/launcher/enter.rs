@@ -109,9 +109,10 @@ impl Copied {
 pub struct Namespaces(Vec<(&'static str, OwnedFd)>);
 
 impl Namespaces {
-    /// With `user` for a copy of a base, which is in the host's; with `clock` where this sandbox has one of its own.
+    /// With `user` for a copy of a base, which is in the host's, and in a network of its own; with `clock` where this
+    /// sandbox has one of its own.
     pub fn open(network: Network, user: bool, clock: bool) -> io::Result<Self> {
-        let net = (network == Network::Platform).then_some("net");
+        let net = (user || network == Network::Platform).then_some("net");
         let user = user.then_some("user");
         let names = ["pid", "mnt", "ipc", "uts", "cgroup"].into_iter().chain(net).chain(user);
         let open = |name, file| Ok((name, std::fs::File::open(format!("/proc/self/ns/{file}"))?.into()));

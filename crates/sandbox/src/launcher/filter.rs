@@ -119,7 +119,7 @@ impl Filters {
     fn of(&self, role: Role) -> &[BpfProgram] {
         match role {
             Role::Template => &self.template,
-            Role::Instance | Role::Base => &self.instance,
+            Role::Instance | Role::Base | Role::Cell => &self.instance,
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! The order matters. While it still has root's rights it joins its cgroups, makes the network and the mounts; then it
 //! enters a user namespace in which only uid 993 exists, and gives up every right it has there; then the filters; then
-//! the program. Without root the user namespace comes first and its rights serve for the mounts.
+//! the program. Without root the user namespace comes first and its rights serve for the mounts. A cell's init gives its
+//! rights up later ([`cell`]).
 
 use super::enter::{self, Copied, Namespaces};
 use super::filter::Filters;
-use super::{cgroup::Group, clock, landlock, limits, nest, root, sys};
+use super::{cell, cgroup::Group, clock, landlock, limits, nest, root, sys};
 use crate::protocol;
 use crate::{Network, Role, Spec};
 use rustix::io::Errno;
@@ -44,6 +45,8 @@ pub enum Word {
     Here,
     /// The program runs; the listeners come with this.
     Started,
+    /// The cell is an instance now.
+    Specialised,
     /// A step failed; it ends.
     Failed { step: String, reason: String },
     /// The program ended with this raw wait status; the sandbox ends.
@@ -107,7 +110,12 @@ pub fn go_on(plan: &Plan<'_>, made: Step<(Vec<TcpListener>, Program)>) -> ! {
             kept.sort_unstable();
             sys::close_all_but(&kept);
             match program {
-                Program::Child(pid) => reap(plan, pid),
+                Program::Child(pid) => {
+                    if plan.spec.role == Role::Cell {
+                        cell::wait(plan, pid);
+                    }
+                    reap(plan, pid)
+                }
                 // Orphans bury themselves: this init waits for descriptors, not for children.
                 Program::Copied(copied) => {
                     sys::ignore_children();
@@ -156,11 +164,17 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
         sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;
         map_user(plan)?;
     }
+    if spec.role == Role::Cell {
+        // The mounts so far, in a namespace in which this init may attach more.
+        sys::unshare(libc::CLONE_NEWNS).map_err(step("make the mounts its own"))?;
+    }
     limits::set(plan).map_err(step("set the resource limits"))?;
     let program = match plan.origin {
         None => {
             match spec.role {
                 Role::Base => keep_little(),
+                // Its program renounces by itself.
+                Role::Cell => be_the_user(plan).and_then(|()| be_alone()),
                 _ => renounce(plan),
             }?;
             Program::Child(start(plan)?)
@@ -255,7 +269,9 @@ fn start(plan: &Plan<'_>) -> Step<i32> {
     drop(low);
     match sys::fork_plain().map_err(step("fork the program"))? {
         None => {
-            let errno = execute(plan, &tells).raw_os_error().unwrap_or(libc::EINVAL);
+            let renounced = if plan.spec.role == Role::Cell { renounce(plan) } else { Ok(()) };
+            let error = renounced.map_or_else(|(_, error)| error, |()| execute(plan, &tells));
+            let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
             let _ = rustix::io::write(&tells, &errno.to_ne_bytes());
             sys::end(127)
         }

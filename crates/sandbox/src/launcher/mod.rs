@@ -5,6 +5,7 @@
 //! or the thread of the node that started us does, we end with all that we raised.
 
 mod allowed;
+mod cell;
 mod census;
 mod cgroup;
 mod clock;
@@ -21,7 +22,7 @@ mod sweep;
 mod sys;
 
 use crate::protocol::{self, PACKET_BYTES_MAX, Reply, Request};
-use crate::{Error, Program, Role, Spec, Status};
+use crate::{Error, Mount, Program, Role, Spec, Status};
 use census::{Census, Counted, TICK_MS};
 use cgroup::Hierarchy;
 use filter::Filters;
@@ -203,6 +204,11 @@ impl Launcher {
                         self.tell(&Reply::Failed { seq, error }, &[]);
                     }
                 }
+                Ok(Request::Specialise { seq, cell, mounts }) => {
+                    if let Err(error) = self.specialise(seq, &cell, &mounts) {
+                        self.tell(&Reply::Failed { seq, error }, &[]);
+                    }
+                }
                 Ok(Request::Kill { seq }) => {
                     if let Some(sandbox) = self.sandboxes.get_mut(&seq) {
                         sandbox.kill();
@@ -263,6 +269,12 @@ impl Launcher {
         }
         self.sandboxes.insert(seq, sandbox);
         Ok(())
+    }
+
+    fn specialise(&mut self, request: u64, id: &str, mounts: &[Mount]) -> Result<(), Error> {
+        crate::spec::check_mounts(mounts)?;
+        let cell = self.sandboxes.values_mut().find(|sandbox| sandbox.id == id);
+        cell.ok_or_else(|| Error::NoCell(id.to_owned()))?.specialise(request, mounts)
     }
 
     /// Round and round, so that a user of the host is not given again at once.
@@ -333,6 +345,11 @@ impl Launcher {
                 }
             }
             Ok(Word::Started) => self.started(seq, &descriptors),
+            Ok(Word::Specialised) => {
+                if let Some(request) = sandbox.specialising.take() {
+                    self.tell(&Reply::Specialised { seq: request }, &[]);
+                }
+            }
             Ok(Word::Failed { step, reason }) => self.give_up(seq, &step, &reason),
             Ok(Word::Ended(raw)) => sandbox.status = Some(sys::status_of(raw)),
             Err(error) => self.give_up(seq, "hear of it", &error.to_string()),
@@ -358,7 +375,8 @@ impl Launcher {
     fn give_up(&mut self, seq: u64, step: &str, reason: &str) {
         let Some(sandbox) = self.sandboxes.get_mut(&seq) else { return };
         sandbox.kill();
-        if sandbox.pipes.take().is_some() {
+        let raising = sandbox.pipes.take().map(|_| seq);
+        if let Some(seq) = raising.or(sandbox.specialising.take()) {
             let error = Error::Raise { step: step.to_owned(), reason: reason.to_owned() };
             self.tell(&Reply::Failed { seq, error }, &[]);
         }
@@ -371,7 +389,7 @@ impl Launcher {
         // Never handed over: the node waits for an answer, or has one, but no exit.
         let early = !matches!(sandbox.state, State::Running);
         sandbox.state = State::Ending { deadline: now_ms() + END_MS_MAX, exit, reported: early };
-        if early {
+        if early || sandbox.specialising.is_some() {
             let reason = match (exit.out_of_memory, exit.status) {
                 (true, _) => "its memory is too little to start in".to_owned(),
                 (false, Status::Signalled(signal)) => format!("it was ended by signal {signal}"),

@@ -4,9 +4,9 @@ use super::census::Counted;
 use super::cgroup::Group;
 use super::inside::{self, Plan, USER};
 use super::sweep::Places;
-use super::{Ground, ground, nest, root, sys};
+use super::{Ground, cell, ground, nest, root, sys};
 use crate::protocol::Meter;
-use crate::{Error, Exit, Role, Spec, Status};
+use crate::{Error, Exit, Mount, Role, Spec, Status};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use std::cell::Cell;
@@ -60,6 +60,8 @@ pub struct Sandbox {
     pub pipes: Option<(OwnedFd, OwnedFd)>,
     /// What its init said of the program's end.
     pub status: Option<Status>,
+    /// The request that made it an instance, until that is answered.
+    pub specialising: Option<u64>,
 }
 
 fn failed(step: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -137,7 +139,7 @@ impl Sandbox {
             }
             None => {
                 let seed = match spec.role {
-                    Role::Instance => None,
+                    Role::Instance | Role::Cell => None,
                     Role::Template | Role::Base => Some(sockets().map_err(failed("make a socket"))?),
                 };
                 let forked = sys::fork(ground::namespaces(spec, ground.root)).map_err(failed("make the namespaces"))?;
@@ -181,6 +183,7 @@ impl Sandbox {
             tmp_bytes_max: spec.limits.file_bytes,
             pipes: Some((output.0, frames.0)),
             status: None,
+            specialising: None,
         })
     }
 
@@ -192,6 +195,21 @@ impl Sandbox {
             let _ = self.group.open_up();
         }
         Some(Origin { role: self.role, slot: self.slot, init: self.inside.as_fd(), seed: seed.as_fd() })
+    }
+
+    /// Begins to make an instance of a cell that waits; `request` is to be answered when that is done.
+    pub fn specialise(&mut self, request: u64, mounts: &[Mount]) -> Result<(), Error> {
+        if self.role != Role::Cell || self.state != State::Running || self.killed {
+            return Err(Error::NoCell(self.id.clone()));
+        }
+        // Whatever comes of it: it is a cell no more.
+        self.role = Role::Instance;
+        cell::order(self.inside.as_fd(), mounts).map_err(|(step, error)| {
+            self.kill();
+            Error::Raise { step, reason: error.to_string() }
+        })?;
+        self.specialising = Some(request);
+        Ok(())
     }
 
     /// Writes the maps of its user namespace: one user, one group.

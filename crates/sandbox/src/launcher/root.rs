@@ -110,19 +110,35 @@ pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture) -> R
     root.seal().map_err(|error| ("seal the root".to_owned(), error))
 }
 
-/// A copy of the bind of a sandbox's /tmp, to be attached by its init.
+/// A bind of a sandbox's /tmp, to be attached by its init.
 pub fn detached_tmp(tmp: &Path) -> io::Result<OwnedFd> {
-    let tree = rustix::mount::open_tree(CWD, tmp, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    sys::mount_setattr(&tree, WRITABLE, false)?;
+    clone(tmp, WRITABLE)
+}
+
+/// A bind of what `mount` shows, to be attached by the init of a sandbox that lives already.
+pub fn detached(mount: &Mount) -> Result<OwnedFd, Failure> {
+    let tree = clone(&mount.source, if mount.writable { WRITABLE } else { READ_ONLY });
+    tree.map_err(|error| (format!("clone {}", mount.source.display()), error))
+}
+
+/// What is at `source` with all that is mounted below it, once more and nowhere yet.
+fn clone(source: &Path, attributes: u64) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(CWD, source, flags)?;
+    sys::mount_setattr(&tree, attributes, true)?;
     Ok(tree)
+}
+
+/// Attaches what was detached at a place that is there.
+pub fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {
+    Ok(rustix::mount::move_mount(tree, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
 /// Makes the root of the sandbox that this one is nested in, of which we have a copy, our own: another /tmp, and the
 /// /proc of our own processes.
 pub fn nest(tmp: &OwnedFd) -> Result<(), Failure> {
     let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
-    rustix::mount::move_mount(tmp, "", CWD, "/tmp", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(|error| step("mount /tmp")(error.into()))?;
+    attach(tmp, Path::new("/tmp")).map_err(step("mount /tmp"))?;
     Root("/".into()).proc().map_err(step("mount /proc"))
 }
 
@@ -196,11 +212,7 @@ impl Root {
                     fs::write(&place, "")?;
                 }
             }
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-            let tree = rustix::mount::open_tree(CWD, source, flags)?;
-            sys::mount_setattr(&tree, attributes, true)?;
-            rustix::mount::move_mount(&tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-            Ok(())
+            attach(&clone(source, attributes)?, &place)
         })();
         bound.map_err(|error| (format!("mount {} at /{}", source.display(), target.display()), error))
     }

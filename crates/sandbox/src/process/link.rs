@@ -38,6 +38,8 @@ pub struct Shared {
 struct State {
     queue: VecDeque<Vec<u8>>,
     waiting: HashMap<u64, Waiting>,
+    /// Who waits for a cell to be an instance.
+    specialising: HashMap<u64, oneshot::Sender<Result<(), Error>>>,
     seq: u64,
     promises: Vec<Promise>,
     stopping: bool,
@@ -72,6 +74,26 @@ impl Shared {
         let (answer, reply) = oneshot::channel();
         state.queue.push_back(packet);
         state.waiting.insert(seq, Waiting { id: id.to_owned(), listeners, answer });
+        drop(state);
+        self.wake();
+        Ok(reply)
+    }
+
+    /// Queues the request that makes an instance of a cell.
+    pub fn specialise(
+        &self,
+        make: impl FnOnce(u64) -> Result<Vec<u8>, Error>,
+    ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let mut state = self.state.lock();
+        if state.specialising.len() >= WAITING_MAX {
+            return Err(Error::Full(WAITING_MAX));
+        }
+        state.seq += 1;
+        let seq = state.seq;
+        let packet = make(seq)?;
+        let (answer, reply) = oneshot::channel();
+        state.queue.push_back(packet);
+        state.specialising.insert(seq, answer);
         drop(state);
         self.wake();
         Ok(reply)
@@ -116,12 +138,21 @@ impl Shared {
         }
     }
 
+    fn specialised(&self, seq: u64, came: Result<(), Error>) {
+        if let Some(answer) = self.state.lock().specialising.remove(&seq) {
+            let _ = answer.send(came);
+        }
+    }
+
     fn fail_all(&self, error: &Error) {
-        let waiting = {
+        let (waiting, specialising) = {
             let mut state = self.state.lock();
             state.queue.clear();
-            std::mem::take(&mut state.waiting)
+            (std::mem::take(&mut state.waiting), std::mem::take(&mut state.specialising))
         };
+        for (_, answer) in specialising {
+            let _ = answer.send(Err(error.clone()));
+        }
         for (_, waiting) in waiting {
             let _ = waiting.answer.send(Err(error.clone()));
         }
@@ -262,9 +293,12 @@ impl Link {
                     shared.kill(seq);
                 }
             }
+            Reply::Specialised { seq } => shared.specialised(seq, Ok(())),
             Reply::Failed { seq, error } => {
-                if let Some(waiting) = shared.state.lock().waiting.remove(&seq) {
-                    let _ = waiting.answer.send(Err(error));
+                let waiting = shared.state.lock().waiting.remove(&seq);
+                match waiting {
+                    Some(waiting) => drop(waiting.answer.send(Err(error))),
+                    None => shared.specialised(seq, Err(error)),
                 }
             }
             Reply::Exited { seq, exit } => {

@@ -6,7 +6,7 @@
 
 mod link;
 
-use crate::{Driver, Error, Promise, Raised, Spec, protocol};
+use crate::{Driver, Error, Mount, Promise, Raised, Spec, protocol};
 use async_trait::async_trait;
 use link::Shared;
 use std::path::PathBuf;
@@ -100,6 +100,12 @@ impl Driver for Process {
                 other => return other,
             }
         }
+    }
+
+    async fn specialise(&self, cell: &str, mounts: Vec<Mount>) -> Result<(), Error> {
+        let request = |seq| protocol::Request::Specialise { seq, cell: cell.to_owned(), mounts };
+        let reply = self.shared.specialise(|seq| protocol::packet(&request(seq)).map_err(Error::Invalid))?;
+        reply.await.map_err(|_| Error::LauncherGone)?
     }
 
     fn promises(&self) -> Vec<Promise> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod cells;
 mod confine;
 mod lifecycle;
 
@@ -19,7 +20,7 @@ fn main() {
     if !root {
         eprintln!("not root: the tests of the process driver are skipped, and counted as ignored");
     }
-    let tests: [(&'static str, fn()); 19] = [
+    let tests: [(&'static str, fn()); 23] = [
         ("sees_only_its_own_root", confine::sees_only_its_own_root),
         ("has_no_rights", confine::has_no_rights),
         ("is_refused_what_changes_its_confinement", confine::is_refused_what_changes_its_confinement),
@@ -29,6 +30,10 @@ fn main() {
         ("memory_is_limited_for_the_whole", confine::memory_is_limited_for_the_whole),
         ("a_fork_bomb_is_bounded", confine::a_fork_bomb_is_bounded),
         ("root_keeps_its_promises", confine::root_keeps_its_promises),
+        ("a_cell_sees_what_it_becomes_and_never_has_rights", cells::a_cell_sees_what_it_becomes_and_never_has_rights),
+        ("a_cells_init_has_no_rights_afterwards", cells::a_cells_init_has_no_rights_afterwards),
+        ("what_cannot_be_specialised_says_why", cells::what_cannot_be_specialised_says_why),
+        ("a_cells_memory_is_limited", cells::a_cells_memory_is_limited),
         ("works_without_root", confine::works_without_root),
         ("ends_are_told_exactly", lifecycle::ends_are_told_exactly),
         ("output_and_frames_are_pipes", lifecycle::output_and_frames_are_pipes),

@@ -76,6 +76,9 @@ fn as_text(shown: &Shown) -> String {
             .push(("instances", format!("{} idle, {} busy, {} starting, {parked} parked", a.idle, a.busy, a.starting)));
         let template = match (&a.not_copied, a.templates) {
             (Some(reason), _) => format!("none: {reason}; each instance is started by itself"),
+            (None, Some(1..)) if f.runtime.as_deref().is_some_and(|runtime| runtime.starts_with("nodejs")) => {
+                "yes: a started interpreter waits for the next instance".to_owned()
+            }
             (None, Some(1..)) => "yes: instances are copied from it".to_owned(),
             _ => "none now".to_owned(),
         };
@@ -96,5 +99,9 @@ mod tests {
             FunctionActivity { not_copied: Some("it started threads".into()), ..FunctionActivity::default() };
         let text = as_text(&Shown { function, activity: Some(activity) });
         assert!(text.ends_with("template   none: it started threads; each instance is started by itself"), "{text}");
+        let function = Configuration { runtime: Some("nodejs20.x".into()), ..Configuration::default() };
+        let activity = FunctionActivity { templates: Some(1), ..FunctionActivity::default() };
+        let text = as_text(&Shown { function, activity: Some(activity) });
+        assert!(text.ends_with("template   yes: a started interpreter waits for the next instance"), "{text}");
     }
 }

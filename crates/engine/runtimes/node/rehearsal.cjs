@@ -1,0 +1,3 @@
+// The function that a process which is started ahead rehearses with.
+
+exports.handler = async (event) => event;
