@@ -30,8 +30,6 @@ pub(crate) const PLATFORM_PORT: u16 = 4566;
 /// How long an instance's keys last; it is not used for longer than [`AGE_MAX`], so they outlive every run.
 pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
-/// What the names of zygotes' sandboxes end with.
-pub(crate) const ZYGOTE: &str = "-zygote";
 const CWD: &str = "/var/task";
 /// As on AWS.
 const PROCESSES_MAX: u64 = 1024;
@@ -57,6 +55,23 @@ pub(crate) struct Forge {
     pub platform: Platform,
     /// Watchers of sandboxes and shippers of logs; they end by themselves when their sandbox has.
     pub tasks: TaskTracker,
+}
+
+/// What an instance's or a zygote's process comes of.
+pub(crate) enum Seed {
+    /// The version's own program, started.
+    Program,
+    /// The base in the sandbox of this id; with `zygote` to be the version's.
+    Base { id: String, zygote: bool },
+    /// The version's zygote in the sandbox of this id, in whose mounts the copy stays.
+    Zygote(String),
+}
+
+impl Seed {
+    /// Zygotes run nothing.
+    pub(crate) fn is_for_calls(&self) -> bool {
+        !matches!(self, Self::Base { zygote: true, .. })
+    }
 }
 
 /// Why there is no sandbox.
@@ -230,7 +245,7 @@ impl Forge {
         version: &Version,
         template: &Template,
         id: &str,
-        start: (Role, Program),
+        seed: Seed,
         writer: &Arc<Writer>,
         place: Option<&Arc<OwnedSemaphorePermit>>,
     ) -> Result<Live, RaiseError> {
@@ -238,7 +253,7 @@ impl Forge {
             return Err(RaiseError::Function(Failure::Entrypoint(reason.clone())));
         }
         let own = self.own_listeners().map_err(not_started)?;
-        let spec = self.spec(version, template, id, start, writer, own.as_ref()).map_err(not_started)?;
+        let spec = self.spec(version, template, id, seed, writer, own.as_ref()).map_err(not_started)?;
         let raised = self.driver.raise(spec).await.map_err(raise_error)?;
         self.take_over(raised, own, None, writer, place)
     }
@@ -311,17 +326,21 @@ impl Forge {
         version: &Version,
         template: &Template,
         id: &str,
-        (role, program): (Role, Program),
+        seed: Seed,
         writer: &Writer,
         own: Option<&[TcpListener; 2]>,
     ) -> std::io::Result<Spec> {
-        // A zygote's copies have its mounts.
-        let is_copy_of_zygote = matches!(&program, Program::Copy { of } if of.ends_with(ZYGOTE));
+        let role = if seed.is_for_calls() { Role::Instance } else { Role::Template };
+        let (program, mounts) = match seed {
+            Seed::Program => (Program::Exec(template.argv.clone()), template.all_mounts()),
+            Seed::Base { id, .. } => (Program::Copy { of: id }, template.all_mounts()),
+            Seed::Zygote(id) => (Program::Copy { of: id }, Vec::new()),
+        };
         Ok(Spec {
             id: id.to_owned(),
             env: self.environment(version, template, writer, own)?,
             cwd: CWD.into(),
-            mounts: if is_copy_of_zygote { Vec::new() } else { template.all_mounts() },
+            mounts,
             role,
             program,
             limits: limits(version),

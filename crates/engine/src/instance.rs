@@ -2,7 +2,7 @@
 
 use crate::Version;
 use crate::failure::Failure;
-use crate::forge::{AGE_MAX, Forge, RaiseError, ZYGOTE};
+use crate::forge::{AGE_MAX, Forge, RaiseError, Seed};
 use crate::live::{self, LAST_WORDS, Live, Writer};
 use crate::outlet::Outlet;
 use crate::pool::Member;
@@ -11,7 +11,7 @@ use crate::session::{Answer, Delivery, Init};
 use crate::template::Template;
 use crate::zygote::{Living, Zygote};
 use base::{Invocation, InvokeError, Start};
-use sandbox::{Exit, Program, Role};
+use sandbox::Exit;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,14 +170,13 @@ impl Instance {
                 Err(error) => tracing::info!(function = %self.version.arn, %error, "no process could be copied"),
             }
         }
-        self.start_in(sandbox, (Role::Instance, Program::Exec(template.argv.clone())), limit).await
+        self.start_in(sandbox, Seed::Program, limit).await
     }
 
     /// A copy of the version's zygote, or what its base becomes where it has none.
     async fn copy(&mut self, base: String, sandbox: &str, limit: Duration) -> Result<(), InvokeError> {
-        let Some(zygote) = self.zygote(base, &format!("{sandbox}{ZYGOTE}"), limit).await? else { return Ok(()) };
-        let program = Program::Copy { of: zygote.id.clone() };
-        let copied = self.start_in(sandbox, (Role::Instance, program), limit).await;
+        let Some(zygote) = self.zygote(base, &format!("{sandbox}-zygote"), limit).await? else { return Ok(()) };
+        let copied = self.start_in(sandbox, Seed::Zygote(zygote.id.clone()), limit).await;
         match &copied {
             Ok(()) => self.zygote = Some(zygote),
             Err(_) => self.template.zygote.lock().await.forget(&zygote),
@@ -199,17 +198,12 @@ impl Instance {
         if let Some(living) = zygote.sound(born) {
             return Ok(Some(living));
         }
-        let role = match &*zygote {
-            Zygote::Refused(_) => Role::Instance,
-            _ if !self.forge.may_be_copied(&self.version) => Role::Instance,
-            _ => Role::Template,
-        };
-        if role == Role::Instance {
+        if matches!(&*zygote, Zygote::Refused(_)) || !self.forge.may_be_copied(&self.version) {
             drop(zygote);
-            self.start_in(sandbox, (role, Program::Copy { of: base }), limit).await?;
+            self.start_in(sandbox, Seed::Base { id: base, zygote: false }, limit).await?;
             return Ok(None);
         }
-        self.start_in(sandbox, (role, Program::Copy { of: base }), limit).await?;
+        self.start_in(sandbox, Seed::Base { id: base, zygote: true }, limit).await?;
         match (&self.stage, self.live.take()) {
             (Stage::Zygote, Some(live)) => {
                 let memory_mb = live.memory_mb_peak();
@@ -231,11 +225,10 @@ impl Instance {
     }
 
     /// Raises a sandbox with the program in it, and waits until that is ready, fails or is out of time.
-    async fn start_in(&mut self, sandbox: &str, start: (Role, Program), limit: Duration) -> Result<(), InvokeError> {
+    async fn start_in(&mut self, sandbox: &str, seed: Seed, limit: Duration) -> Result<(), InvokeError> {
         let (version, template) = (&self.version, &self.template);
-        // Zygotes run nothing, and so take nobody's place.
-        let place = (start.0 == Role::Instance).then_some(&self.place);
-        match self.forge.raise(version, template, sandbox, start, &self.writer, place).await {
+        let place = seed.is_for_calls().then_some(&self.place);
+        match self.forge.raise(version, template, sandbox, seed, &self.writer, place).await {
             Ok(live) => self.await_ready(live, limit).await,
             Err(RaiseError::Function(failure)) => self.stage = Stage::Failed(failure),
             Err(RaiseError::Node(reason)) => return Err(InvokeError::Unavailable(reason)),
