@@ -32,6 +32,9 @@ pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
 /// What the names of zygotes' sandboxes end with.
 pub(crate) const ZYGOTE: &str = "-zygote";
+/// The next cell is raised so long after an instance was made of the last one, and a parked instance, which is made of that
+/// cell, later: starting an interpreter keeps a core busy that the call at hand may need.
+const BEHIND: Duration = Duration::from_millis(20);
 const CWD: &str = "/var/task";
 /// As on AWS.
 const PROCESSES_MAX: u64 = 1024;
@@ -97,10 +100,15 @@ impl Maker for Arc<Forge> {
         }
         let id = self.hex::<16>();
         let log = self.log(&version, &id);
+        if purpose == Purpose::Spare && self.class(&version, &template).is_some() {
+            self.clock.sleep(BEHIND * 2).await;
+        }
         let made = Instance::start(self.clone(), version.clone(), template.clone(), id, log, place).await;
-        // Behind the start, which it would only slow down.
         let forge = self.clone();
-        self.tasks.spawn(async move { forge.raise_cell(&version, &template, true).await });
+        self.tasks.spawn(async move {
+            forge.clock.sleep(BEHIND).await;
+            forge.raise_cell(&version, &template, true).await;
+        });
         made
     }
 
