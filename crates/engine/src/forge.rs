@@ -30,6 +30,9 @@ pub(crate) const PLATFORM_PORT: u16 = 4566;
 /// How long an instance's keys last; it is not used for longer than [`AGE_MAX`], so they outlive every run.
 pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
+/// The next cell is raised so long after an instance was made of the last one: starting an interpreter keeps a core busy
+/// that the call at hand may need. A parked instance, which is made of that cell, comes later (`pool::SPARE_LATER`).
+const BEHIND: Duration = Duration::from_millis(20);
 const CWD: &str = "/var/task";
 /// As on AWS.
 const PROCESSES_MAX: u64 = 1024;
@@ -113,9 +116,11 @@ impl Maker for Arc<Forge> {
         let id = self.hex::<16>();
         let log = self.log(&version, &id);
         let made = Instance::start(self.clone(), version.clone(), template.clone(), id, log, place).await;
-        // Behind the start, which it would only slow down.
         let forge = self.clone();
-        self.tasks.spawn(async move { forge.raise_cell(&version, &template, true).await });
+        self.tasks.spawn(async move {
+            forge.clock.sleep(BEHIND).await;
+            forge.raise_cell(&version, &template, true).await;
+        });
         made
     }
 

@@ -33,7 +33,7 @@ pub(crate) const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// initialisation.
 const WAIT_MAX: Duration = Duration::from_secs(120);
 /// A call that was given a spare has the processor to itself first; then another spare is made.
-const SPARE_LATER: Duration = Duration::from_millis(10);
+const SPARE_LATER: Duration = Duration::from_millis(40);
 /// What an instance is reckoned to hold before it has been measured: a Python interpreter with boto3 has 45 to 60 MB.
 const INSTANCE_BYTES: u64 = 64 << 20;
 
