@@ -32,7 +32,7 @@ pub(crate) const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long it waits for an instance at all: a place, a package to unpack, a runtime to fetch, a sandbox, the
 /// initialisation.
 const WAIT_MAX: Duration = Duration::from_secs(120);
-/// A call that was given a spare has the processor to itself first; then another spare is made.
+/// A call that was given an instance has the processor to itself first; then a spare is made.
 const SPARE_LATER: Duration = Duration::from_millis(40);
 /// What an instance is reckoned to hold before it has been measured: a Python interpreter with boto3 has 45 to 60 MB.
 const INSTANCE_BYTES: u64 = 64 << 20;
@@ -251,11 +251,7 @@ impl<M: Maker> Pools<M> {
         drop(state);
         drop(unusable);
         if refill {
-            let pools = self.clone();
-            self.tasks.spawn(async move {
-                pools.clock.sleep(SPARE_LATER).await;
-                pools.raise();
-            });
+            self.raise_later();
         }
         Ok((taken, busy))
     }

@@ -5,7 +5,7 @@
 //! to the function for which least is being made, a place on a full machine to the one that holds the fewest.
 
 use super::state::{Idle, Offered, Pool, State};
-use super::{INSTANCE_BYTES, Key, Kind, Maker, Member, Pools, Purpose, gauge};
+use super::{INSTANCE_BYTES, Key, Kind, Maker, Member, Pools, Purpose, SPARE_LATER, gauge};
 use crate::Version;
 use std::pin::pin;
 use std::sync::Arc;
@@ -244,9 +244,24 @@ impl<M: Maker> Pools<M> {
             }
         };
         state.wishes.insert(key.clone());
+        if purpose == Purpose::Call
+            && let Some(pool) = state.pools.get_mut(key)
+        {
+            pool.spare_not_before = pool.spare_not_before.max(now + SPARE_LATER);
+            self.raise_later();
+        }
         drop(state);
         drop(gone);
         self.raise();
+    }
+
+    /// When spares may be made for calls of now.
+    pub(super) fn raise_later(self: &Arc<Self>) {
+        let pools = self.clone();
+        self.tasks.spawn(async move {
+            pools.clock.sleep(SPARE_LATER).await;
+            pools.raise();
+        });
     }
 }
 

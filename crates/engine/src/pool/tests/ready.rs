@@ -5,7 +5,7 @@ use crate::Provisioned;
 use crate::keep::{Costs, History, KeepAlive, Plan, Window};
 
 async fn settle() {
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    tokio::time::sleep(SPARE_LATER + Duration::from_millis(10)).await;
 }
 
 fn spares_of(pools: &Pools<Arc<Counter>>, version: &Version) -> usize {
