@@ -19,8 +19,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-/// As the node's: resident memory that an instance leaves to the next.
-const MEMORY_KEPT: usize = 1 << 20;
+/// Resident memory that an instance leaves to the next; it is written over, dirty or not.
+const MEMORY_KEPT: usize = 64 << 10;
 const TABLE_KEPT: usize = 64 << 10;
 const TICK: Duration = Duration::from_millis(10);
 
