@@ -39,7 +39,7 @@ def world():
         yield world
         world.pids.update(blackbox.process_tree(world.node.process.pid))
         world.node.stop()
-    blackbox.eventually(lambda: blackbox.left_behind(world.node, world.pids) == [])
+    blackbox.nothing_is_left(world.node, world.pids)
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,8 @@ class Node:
         self.flags = [*flags, "--retry-time-scale", scale]
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
         self.process = None
+        # Of nodes that were killed before; a process of this one may have the number that they were named by.
+        self.foreign_groups = set(groups_of_nodes())
 
     def start(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("WADI_", "AWS_"))}
@@ -269,12 +271,30 @@ def process_tree(pid):
     return [pid] + [p for c in children for p in process_tree(int(c))]
 
 
+def groups_of_nodes():
+    return [d for d, *_ in os.walk("/sys/fs/cgroup") if "/wadi-" in d]
+
+
 def left_behind(node, pids):
     """What there is still of a stopped node whose processes were these: mounts, control groups, processes, files of sandboxes."""
     mounts = [l for l in open("/proc/mounts") if str(node.data_dir) in l]
-    groups = [d for d, *_ in os.walk("/sys/fs/cgroup") if any(f"wadi-{p}-" in d for p in pids)]
+    groups = [d for d in groups_of_nodes() if d not in node.foreign_groups and any(f"wadi-{p}-" in d for p in pids)]
     files = [str(f) for name in ("tmp", "gone") for f in (node.data_dir / "sandboxes" / name).glob("*")]
     return mounts + groups + [p for p in pids if os.path.exists(f"/proc/{p}")] + files
+
+
+def nothing_is_left(node, pids):
+    """Waits until a stopped node has left nothing behind; says what it has."""
+    left = []
+
+    def gone():
+        left[:] = left_behind(node, pids)
+        return not left
+
+    try:
+        eventually(gone)
+    except AssertionError:
+        raise AssertionError(f"left behind: {left[:20]}") from None
 
 
 def eventually(check, seconds=30, every=0.05):

@@ -4,7 +4,7 @@ What never returns, allocates without end, exits or answers twice or garbage is 
 
 import time
 
-from conftest import ROLE, RUNTIME, eventually, invoke, left_behind, package, process_tree
+from conftest import ROLE, RUNTIME, eventually, invoke, nothing_is_left, package, process_tree
 
 TIMED_OUT, EXITED, OUT_OF_MEMORY = "Sandbox.Timedout", "Runtime.ExitError", "Runtime.OutOfMemory"
 
@@ -93,4 +93,4 @@ def test_hostile_functions(own):
     eventually(lambda: len(process_tree(own.process.pid)) <= before, seconds=60)
     pids.update(process_tree(own.process.pid))
     own.stop()
-    eventually(lambda: left_behind(own, pids) == [], seconds=30)
+    nothing_is_left(own, pids)

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Starts {
     /// Instances are forked from a live template; without, each is a process of its own that initialises itself.
     pub templates: bool,
-    /// Handing a call to a spare, and forking one from a template, isolation included (3 to 5 ms).
+    /// Handing a call to a spare, and forking one from a template, isolation included.
     pub parked_ms: f64,
     pub fork_ms: f64,
     /// Proportional memory of a spare, and of a forked instance that has run.
@@ -37,9 +37,9 @@ pub struct Starts {
 /// A plain Python process with boto3: 41 MB, 500 ms, of which the base saves all but some 60 ms; a smaller one 9 MB, 50 ms.
 const MEASURED: Starts = Starts {
     templates: true,
-    parked_ms: 0.6,
-    fork_ms: 4.0,
-    spare_mb: 1.5,
+    parked_ms: 2.0,
+    fork_ms: 8.0,
+    spare_mb: 1.7,
     instance_mb: 3.0,
     base_mb: 41.0,
     dirtied_mb: 4.0,

@@ -339,9 +339,9 @@ fn sweep(parent: &Path) {
 }
 
 /// Removes a launcher's group and the sandboxes' groups in it. Each is busy for a moment after its last process has ended:
-/// waits for that, half a second at most in all.
+/// waits for that, two seconds at most in all.
 fn remove_all(dir: &Path) {
-    for _ in 0..50 {
+    for _ in 0..200 {
         let below = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
         for group in below.filter(|path| path.is_dir()) {
             let _ = fs::remove_dir(group);
