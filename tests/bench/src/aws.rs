@@ -68,10 +68,11 @@ async fn invokes(node: &Node, echo: &Floor, python: &str, seconds: f64) -> Resul
 
 /// Puts and gets of 1 KB and 1 MB.
 async fn objects(node: &Node, echo: &Floor, disk: &Path, seconds: f64) -> Result<()> {
-    let mut connection = Connection::open(node.address).await?;
-    connection.send(&s3(Method::PUT, "/bench", Bytes::new())).await?;
+    Connection::open(node.address).await?.send(&s3(Method::PUT, "/bench", Bytes::new())).await?;
     for (what, bytes) in [("1 KB", 1024), ("1 MB", MEGABYTE)] {
         let body = Bytes::from(vec![b'x'; bytes]);
+        // The node closes connections that rest longer than the lines of one size take.
+        let mut connection = Connection::open(node.address).await?;
         connection.send(&s3(Method::PUT, &format!("/bench/get-{bytes}"), body.clone())).await?;
         for connections in CONNECTIONS {
             let floor = if bytes == 1024 {
