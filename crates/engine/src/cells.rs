@@ -153,7 +153,8 @@ impl Cells {
         state.closed = true;
         let gone = std::mem::take(&mut state.classes);
         drop(state);
-        drop(gone);
+        // Their turn finds nothing to tell them by any more.
+        gone.values().filter(|waiting| waiting.promised).for_each(|waiting| waiting.raised.notify_one());
     }
 }
 

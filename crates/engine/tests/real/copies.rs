@@ -20,6 +20,9 @@ pub const TESTS: &[(&str, bool, Test)] = &[
     ("a_packages_own_modules_come_first", true, |tokio| tokio.block_on(a_packages_own_modules_come_first())),
     ("ends_of_copies_are_told_exactly", true, |tokio| tokio.block_on(ends_of_copies_are_told_exactly())),
     ("a_template_bears_many_copies", true, |tokio| tokio.block_on(a_template_bears_many_copies())),
+    ("a_template_has_no_more_memory_than_its_copies_need", true, |tokio| {
+        tokio.block_on(a_template_has_no_more_memory_than_its_copies_need())
+    }),
     ("copying_can_be_turned_off", true, |tokio| tokio.block_on(copying_can_be_turned_off())),
 ];
 
@@ -213,4 +216,18 @@ async fn a_template_bears_many_copies() {
     world.shelf.put(Version { memory_mb: 64, ..version }, None);
     let answers: Vec<Value> = at_once(&world, 100, &json!({"sleep": 4})).await.iter().map(answer).collect();
     assert_eq!(answers, vec![json!(1); 100]);
+}
+
+/// What a function registers to run at a fork runs in the template.
+async fn a_template_has_no_more_memory_than_its_copies_need() {
+    let world = crate::world();
+    let source = r#"
+import os
+HELD = []
+os.register_at_fork(before=lambda: HELD.append(b"1" * (400 << 20)))
+def handler(e, c):
+    return len(HELD)
+"#;
+    python(&world, source).await;
+    assert_eq!(answer(&at_once(&world, 1, &json!({})).await[0]), json!(0), "started, after the template had its limit");
 }

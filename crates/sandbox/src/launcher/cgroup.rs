@@ -91,6 +91,9 @@ impl Hierarchy {
     }
 }
 
+/// What the kernel holds for a copy that is charged to its template: 0.7 MB were seen.
+const COPY_BYTES: u64 = 1 << 20;
+
 /// The group of one sandbox.
 #[derive(Debug)]
 pub struct Group {
@@ -147,20 +150,21 @@ impl Group {
         self.unified.is_some() || self.pids.is_some()
     }
 
-    /// Takes the limits on memory and processes away: for one whose processes do nothing by themselves any more, and in
-    /// which others' begin before they move into groups of their own. What the kernel holds for those (page tables,
-    /// namespaces) stays charged here.
-    pub fn open_up(&self) -> io::Result<()> {
+    /// Gives a template room for so many copies: their processes begin in it, and what the kernel holds for them (page
+    /// tables, namespaces) stays charged to it. No more than that: the function's own code may still run in a template.
+    pub fn bear(&self, limits: &Limits, copies: u64) -> io::Result<()> {
+        let memory = limits.memory_bytes.saturating_add(copies.saturating_mul(COPY_BYTES)).to_string();
+        let pids = limits.pids.saturating_add(1 + 2 * copies).to_string();
         if let Some(dir) = &self.unified {
-            fs::write(dir.join("memory.max"), "max")?;
-            fs::write(dir.join("pids.max"), "max")?;
+            fs::write(dir.join("memory.max"), &memory)?;
+            fs::write(dir.join("pids.max"), &pids)?;
         }
         if let Some(dir) = &self.memory {
             // Never below the other; absent where swap is not accounted.
-            let _ = fs::write(dir.join("memory.memsw.limit_in_bytes"), "-1");
-            fs::write(dir.join("memory.limit_in_bytes"), "-1")?;
+            let _ = fs::write(dir.join("memory.memsw.limit_in_bytes"), &memory);
+            fs::write(dir.join("memory.limit_in_bytes"), &memory)?;
         }
-        self.pids.iter().try_for_each(|dir| fs::write(dir.join("pids.max"), "max"))
+        self.pids.iter().try_for_each(|dir| fs::write(dir.join("pids.max"), &pids))
     }
 
     /// Its processes now, as far as a group tells.

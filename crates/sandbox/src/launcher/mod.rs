@@ -230,6 +230,9 @@ impl Launcher {
             return Err(Error::Full(SANDBOXES_MAX));
         }
         let slot = self.free_slot();
+        if let Program::Copy { of } = &spec.program {
+            self.make_room(of)?;
+        }
         let origin = match &spec.program {
             Program::Exec(_) => None,
             Program::Copy { of } => {
@@ -269,6 +272,18 @@ impl Launcher {
         }
         self.sandboxes.insert(seq, sandbox);
         Ok(())
+    }
+
+    /// For one more copy in the group of the template that it is made from.
+    fn make_room(&mut self, template: &str) -> Result<(), Error> {
+        let Some((seq, slot)) = self.sandboxes.iter().find(|(_, s)| s.id == template).map(|(seq, s)| (*seq, s.slot))
+        else {
+            return Ok(());
+        };
+        // A template's copies have its slot, as it has itself.
+        let copies = self.sandboxes.values().filter(|s| s.slot == slot).count() as u64;
+        let made = self.sandboxes.get_mut(&seq).map_or(Ok(()), |s| s.bear(copies));
+        made.map_err(|e| Error::Raise { step: "make room in the template's group".into(), reason: e.to_string() })
     }
 
     fn specialise(&mut self, request: u64, id: &str, mounts: &[Mount]) -> Result<(), Error> {

@@ -6,10 +6,9 @@ use super::inside::{self, Plan, USER};
 use super::sweep::Places;
 use super::{Ground, cell, ground, nest, root, sys};
 use crate::protocol::Meter;
-use crate::{Error, Exit, Mount, Role, Spec, Status};
+use crate::{Error, Exit, Limits, Mount, Role, Spec, Status};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
-use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +18,9 @@ use std::path::PathBuf;
 /// The first of the host's users that sandboxes run as: one each while it lives. Far above what hosts give to people,
 /// services and subordinate ranges (which end at 600,100,000 by default only where someone was given them all).
 const HOST_USER_FIRST: u32 = 2_000_000;
+
+/// What a template's group has room for at first.
+const COPIES_MIN: u64 = 16;
 
 /// How far a sandbox has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,10 +54,10 @@ pub struct Sandbox {
     pub memory: Option<OwnedFd>,
     pub memory_ran_out: bool,
     pub group: Group,
-    /// Its group has been opened up.
-    open: Cell<bool>,
+    /// The copies that its group has room for, of a template.
+    bears: u64,
+    limits: Limits,
     tmp: PathBuf,
-    tmp_bytes_max: u64,
     /// Read ends for the node: output, frames. Gone once handed over.
     pub pipes: Option<(OwnedFd, OwnedFd)>,
     /// What its init said of the program's end.
@@ -178,9 +180,9 @@ impl Sandbox {
             memory,
             memory_ran_out: false,
             group,
-            open: Cell::new(false),
+            bears: 0,
+            limits: spec.limits.clone(),
             tmp,
-            tmp_bytes_max: spec.limits.file_bytes,
             pipes: Some((output.0, frames.0)),
             status: None,
             specialising: None,
@@ -190,11 +192,16 @@ impl Sandbox {
     /// As what its program is copied; `None` when it is not up to it.
     pub fn origin(&self) -> Option<Origin<'_>> {
         let seed = self.seed.as_ref().filter(|_| self.state == State::Running && !self.killed)?;
-        if self.role == Role::Template && !self.open.replace(true) {
-            // It has initialised its function. With the limits it would bear fewer copies, no more.
-            let _ = self.group.open_up();
-        }
         Some(Origin { role: self.role, slot: self.slot, init: self.inside.as_fd(), seed: seed.as_fd() })
+    }
+
+    /// Has room in a template's group for so many copies, and some more so that this is seldom done.
+    pub fn bear(&mut self, copies: u64) -> io::Result<()> {
+        if self.role != Role::Template || copies <= self.bears {
+            return Ok(());
+        }
+        self.bears = copies.next_power_of_two().max(COPIES_MIN);
+        self.group.bear(&self.limits, self.bears)
     }
 
     /// Begins to make an instance of a cell that waits; `request` is to be answered when that is done.
@@ -272,7 +279,12 @@ impl Sandbox {
     /// What there is to count of it, while it runs. A base has no code to fear.
     pub fn counted(&self, seq: u64) -> Option<Counted> {
         let counts = self.state == State::Running && self.role != Role::Base && !self.killed;
-        counts.then(|| Counted { seq, tmp: self.tmp.clone(), bytes_max: self.tmp_bytes_max, pids: self.group.pids() })
+        counts.then(|| Counted {
+            seq,
+            tmp: self.tmp.clone(),
+            bytes_max: self.limits.file_bytes,
+            pids: self.group.pids(),
+        })
     }
 
     /// Takes its /tmp out of sight.

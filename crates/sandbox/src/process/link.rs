@@ -64,18 +64,10 @@ impl Shared {
         listeners: usize,
         make: impl FnOnce(u64) -> Result<Vec<u8>, Error>,
     ) -> Result<oneshot::Receiver<Answer>, Error> {
-        let mut state = self.state.lock();
-        if state.waiting.len() >= WAITING_MAX {
-            return Err(Error::Full(WAITING_MAX));
-        }
-        state.seq += 1;
-        let seq = state.seq;
-        let packet = make(seq)?;
         let (answer, reply) = oneshot::channel();
-        state.queue.push_back(packet);
-        state.waiting.insert(seq, Waiting { id: id.to_owned(), listeners, answer });
-        drop(state);
-        self.wake();
+        self.queue(make, |state, seq| {
+            state.waiting.insert(seq, Waiting { id: id.to_owned(), listeners, answer });
+        })?;
         Ok(reply)
     }
 
@@ -84,19 +76,29 @@ impl Shared {
         &self,
         make: impl FnOnce(u64) -> Result<Vec<u8>, Error>,
     ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let (answer, reply) = oneshot::channel();
+        self.queue(make, |state, seq| drop(state.specialising.insert(seq, answer)))?;
+        Ok(reply)
+    }
+
+    /// Queues one request, and has who waits for its answer noted in the same moment.
+    fn queue(
+        &self,
+        make: impl FnOnce(u64) -> Result<Vec<u8>, Error>,
+        note: impl FnOnce(&mut State, u64),
+    ) -> Result<(), Error> {
         let mut state = self.state.lock();
-        if state.specialising.len() >= WAITING_MAX {
+        if state.waiting.len() + state.specialising.len() >= WAITING_MAX {
             return Err(Error::Full(WAITING_MAX));
         }
         state.seq += 1;
         let seq = state.seq;
         let packet = make(seq)?;
-        let (answer, reply) = oneshot::channel();
         state.queue.push_back(packet);
-        state.specialising.insert(seq, answer);
+        note(&mut state, seq);
         drop(state);
         self.wake();
-        Ok(reply)
+        Ok(())
     }
 
     pub fn promises(&self) -> Vec<Promise> {
