@@ -57,13 +57,14 @@ pub fn descendants(pid: u32) -> Vec<Process> {
     found
 }
 
-/// The sandbox launcher of a node.
+/// The sandbox launcher of a node: the first child of its guard, whose others are orphans.
 pub fn launcher(node: u32) -> Option<u32> {
     let is_launcher = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).nth(1) == Some(b"sandbox-launcher")
     };
-    children(node).into_iter().find(is_launcher)
+    let guard = children(node).into_iter().find(is_launcher)?;
+    children(guard).into_iter().filter_map(Process::of).min_by_key(|process| process.started).map(|process| process.pid)
 }
 
 /// Proportional memory.

@@ -12,6 +12,7 @@ mod clock;
 mod enter;
 mod filter;
 mod ground;
+mod guard;
 mod inside;
 mod landlock;
 mod limits;
@@ -68,7 +69,7 @@ pub(crate) struct Ground {
 /// runtime exists. The socket to the node is descriptor 0.
 pub fn launcher_main() -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    let code = match take_socket().and_then(|node| Launcher::start(node)?.run()) {
+    let code = match guard::stand().and_then(|()| take_socket()).and_then(|node| Launcher::start(node)?.run()) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("sandbox launcher: {error}");
@@ -500,7 +501,7 @@ fn watch(poll: &OwnedFd, fd: impl AsFd, token: u64) -> io::Result<()> {
 }
 
 /// Milliseconds that never go back. The launcher is outside of any simulated time: it deals with the kernel alone.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }

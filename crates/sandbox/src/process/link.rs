@@ -1,6 +1,7 @@
 //! The thread that owns the launcher: starts it, carries packets both ways, and starts another when it dies.
 
 use super::{ProcessConfig, READY_MAX};
+use crate::launcher::now_ms;
 use crate::protocol::{self, Meter, PACKET_BYTES_MAX, Reply, Request};
 use crate::{Control, Error, Exit, Handle, LAUNCHER_ARG, Promise, Raised, Status};
 use parking_lot::Mutex;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 const WAITING_MAX: usize = 1024;
 /// Between starts of a launcher that keeps dying; doubled up to the second figure.
 const BACK_OFF_MS: (u64, u64) = (50, 2_000);
-/// For a launcher that was told to stop, and for sandboxes to be gone after their launcher.
+/// For a launcher that was told to stop, and for all sandboxes to be gone after their launcher.
 const STOP_MS_MAX: u64 = 6_000;
 
 type Answer = Result<Raised, Error>;
@@ -352,10 +353,11 @@ impl Link {
         }
         let _ = child.kill();
         let _ = child.wait();
+        living.values().for_each(|(_, hold)| hold.kill());
+        let deadline = now_ms() + STOP_MS_MAX;
         for (_, (tell, hold)) in living.drain() {
             // The kernel ended them with the launcher; only once that is done are they reported.
-            hold.kill();
-            hold.wait(STOP_MS_MAX);
+            hold.wait(deadline.saturating_sub(now_ms()));
             let (memory_bytes_peak, cpu_us) = (hold.memory_bytes_peak(), hold.cpu_us());
             hold.end(memory_bytes_peak, cpu_us);
             let status = Status::Signalled(rustix::process::Signal::KILL.as_raw());

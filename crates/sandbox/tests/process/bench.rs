@@ -89,12 +89,11 @@ pub fn spec(argv: &[&str]) -> Spec {
     }
 }
 
-/// This process's launchers.
+/// This process's launchers, each below its guard.
 pub fn launchers() -> Vec<i32> {
-    children(std::process::id() as i32)
-        .into_iter()
-        .filter(|pid| cmdline(*pid).contains(sandbox::LAUNCHER_ARG))
-        .collect()
+    let guards =
+        children(std::process::id() as i32).into_iter().filter(|pid| cmdline(*pid).contains(sandbox::LAUNCHER_ARG));
+    guards.filter_map(|guard| children(guard).into_iter().min()).collect()
 }
 
 fn cmdline(pid: i32) -> String {

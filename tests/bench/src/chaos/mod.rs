@@ -45,7 +45,8 @@ pub struct Options {
 const CALL_MAX: Duration = Duration::from_secs(60);
 /// From the last answer to no instance: the idle time of a second, how often it is looked at, and ends.
 const ZERO_MAX: Duration = Duration::from_secs(30);
-/// Descriptors that the node may have more at the end than after the first cycle: connections come and go.
+/// Descriptors that the node may have more in the last quarter of the cycles than in the first, each at its fewest: what is
+/// kept parked comes and goes.
 const DESCRIPTORS_MORE: usize = 40;
 
 pub async fn run(wadi: &Path, options: Options) -> Result<()> {
@@ -72,7 +73,7 @@ async fn chaos(node: &mut Node, options: &Options, seed: u64) -> Result<()> {
     let faults = Arc::new(Faults::new(node.pid()?, node.address));
     let judge = Arc::new(Judge::default());
     let mut plan = Plan::new(seed, options.kills);
-    let mut descriptors = None;
+    let mut held = Vec::new();
     let begin = Instant::now();
     for cycle in 0..options.cycles {
         let first = options.requests * cycle / options.cycles;
@@ -82,10 +83,12 @@ async fn chaos(node: &mut Node, options: &Options, seed: u64) -> Result<()> {
         burst(node, options.connections, first..end, &targets, &judge, (&faults, faulty.sender)).await?;
         strikes.await??;
         zero(node).await.with_context(|| format!("after cycle {cycle}"))?;
-        descriptors.get_or_insert(processes::descriptors(node.pid()?));
+        held.push(processes::descriptors(node.pid()?));
     }
     let took = begin.elapsed();
-    let held = (descriptors.unwrap_or(0), processes::descriptors(node.pid()?));
+    let quarter = held.len().div_ceil(4);
+    let fewest = |held: &[usize]| held.iter().copied().min().unwrap_or(0);
+    let held = (fewest(&held[..quarter]), fewest(&held[held.len() - quarter..]));
     metered(node, &judge).await?;
     node.stop()?;
     println!("{} in {:.1} s; {}", faults.told(), took.as_secs_f64(), judge.told());
