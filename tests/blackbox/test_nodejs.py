@@ -1,6 +1,7 @@
 """Node.js functions as users write them: styles of handlers, the AWS SDK, logs, failures, projects with dependencies."""
 
 import json
+import os
 import shutil
 import subprocess
 import urllib.request
@@ -137,3 +138,53 @@ def test_deploying_the_example(shared, tmp_path):
     again = lam.get_function(FunctionName="hello-node")["Configuration"]
     assert again["CodeSha256"] == first and again["CodeSize"] < 10_000
     lam.delete_function(FunctionName="hello-node")
+
+
+@pytest.fixture(scope="module")
+def lambda_ric(shared, tmp_path_factory):
+    """A layer with AWS's own runtime interface client for Node.js and the bootstrap that starts it on the system's Node.js, the
+    only one that a `provided` sandbox has. WADI_LAMBDA_RIC says where npm has installed the package `aws-lambda-ric`; with
+    `build` it is made here from npm's sources, which takes two minutes and autoconf, automake, libtool, cmake and a C++
+    compiler."""
+    where = os.environ.get("WADI_LAMBDA_RIC")
+    if not where:
+        pytest.skip("WADI_LAMBDA_RIC is not set")
+    if where == "build":
+        root = tmp_path_factory.mktemp("lambda-ric")
+        subprocess.run(["npm", "install", "--silent", "--ignore-scripts", "aws-lambda-ric@3.3.0"], cwd=root, check=True)
+        where = root / "node_modules/aws-lambda-ric"
+        binaries, headers = f"{root / 'node_modules/.bin'}:{os.environ['PATH']}", os.path.dirname(os.path.dirname(os.path.realpath(shutil.which("node"))))
+        for script in ("preinstall", "postinstall"):
+            subprocess.run(["sh", f"scripts/{script}.sh"], cwd=where, check=True, capture_output=True, env={**os.environ, "PATH": binaries, "npm_config_nodedir": headers})
+    files = {f"ric/{part}": open(os.path.join(where, part), "rb").read() for part in ("package.json", "bin/index.mjs", "dist/index.mjs", "dist/rapid-client.node")}
+    files["bootstrap"] = "#!/bin/sh\nexec /usr/bin/node /opt/ric/bin/index.mjs $_HANDLER\n"
+    layer = shared.client("lambda").publish_layer_version(LayerName="lambda-ric", Content={"ZipFile": package(**files)})["LayerVersionArn"]
+    return {"Runtime": "provided.al2023", "Layers": [layer], "Handler": "index.handler", "Timeout": 10}
+
+
+TRICKY = """
+const cases = [
+  async () => undefined, async () => null, async () => "\\u2028é", async () => [NaN, -0, 1e300, new Date(0), { a: undefined }],
+  async () => ({ toJSON: () => "told" }), async () => new Map([[1, 2]]), async () => { throw new TypeError("no"); },
+  async () => { throw Object.assign(new Error("worse"), { name: "Odd", code: 7 }); }, async () => { throw "a word"; },
+  async () => { class Own extends Error {} throw new Own("mine"); }, async () => JSON.parse("{"),
+];
+exports.handler = async (i) => cases[i]();
+"""
+
+
+def test_results_are_those_of_awss_client(shared, function, lambda_ric):
+    """The same handlers on our Node.js runtime and on AWS's, as `provided`: the same bodies but for where the code lies."""
+    lam = shared.client("lambda")
+    ours, theirs = node(function, {"index.js": TRICKY}), function(package(**{"index.js": TRICKY}), **lambda_ric)
+
+    def body(name, i):
+        got, response = invoke(lam, name, i)
+        (got.pop("trace", None), got.pop("stackTrace", None)) if isinstance(got, dict) else None
+        return response.get("FunctionError"), got
+
+    for i in range(11):
+        assert body(ours, i) == body(theirs, i), i
+    streaming = function(package(**STYLES["streaming"]), **lambda_ric)
+    events = lam.invoke_with_response_stream(FunctionName=streaming, Payload=b'"x"')["EventStream"]
+    assert b"".join(e["PayloadChunk"]["Payload"] for e in events if "PayloadChunk" in e).startswith(b'["x",')
