@@ -129,9 +129,12 @@ impl Maker for Arc<Forge> {
         // Held while a zygote is made; then there is none yet.
         let zygote = template.as_ref().and_then(|template| template.zygote.try_lock().ok());
         match zygote.as_ref().and_then(|zygote| zygote.living()) {
-            Some(living) => {
-                Upkeep { spares: 1, spare_bytes: COPY_BYTES, template_bytes: Some(u64::from(living.memory_mb) << 20) }
-            }
+            Some(living) => Upkeep {
+                spares: 1,
+                spare_bytes: COPY_BYTES,
+                template_bytes: Some(u64::from(living.memory_mb) << 20),
+                initialises: false,
+            },
             None => self.upkeep_of_cells(version, template.as_deref()).unwrap_or_default(),
         }
     }
@@ -178,7 +181,7 @@ impl Forge {
         let template = template?;
         let spare_bytes = template.initialised_bytes()?;
         let has_cell = self.cells.has(self.class(version, template)?);
-        has_cell.then_some(Upkeep { spares: 1, spare_bytes, template_bytes: Some(CELL_BYTES) })
+        has_cell.then_some(Upkeep { spares: 1, spare_bytes, template_bytes: Some(CELL_BYTES), initialises: true })
     }
 
     /// Has a cell of the version's class there for its next instance. `in_use`: there was one already, or a call for one.

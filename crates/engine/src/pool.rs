@@ -70,11 +70,13 @@ pub(crate) struct Upkeep {
     pub spare_bytes: u64,
     /// Memory that the version's live template holds by itself; `None` while there is none.
     pub template_bytes: Option<u64>,
+    /// Each instance that is made of the template runs the function's initialisation.
+    pub initialises: bool,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Self { spares: 0, spare_bytes: INSTANCE_BYTES, template_bytes: None }
+        Self { spares: 0, spare_bytes: INSTANCE_BYTES, template_bytes: None, initialises: true }
     }
 }
 

@@ -70,6 +70,7 @@ impl Maker for Arc<Counter> {
             spares: self.spares.load(Ordering::SeqCst),
             spare_bytes: 1 << 20,
             template_bytes: templated.then_some(10 << 20),
+            initialises: !templated,
         }
     }
 

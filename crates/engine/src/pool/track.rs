@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A start from nothing, and one from a template, before they have been measured.
+/// A start from nothing, and a copy of what is initialised, before they have been measured.
 const START: Duration = Duration::from_millis(300);
-const TEMPLATE_START: Duration = Duration::from_millis(4);
+const COPY_START: Duration = Duration::from_millis(4);
 
 /// A version whatever its revision: what it was like before a deploy tells what it will be like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,15 +89,13 @@ impl Track {
     }
 
     fn costs(&self, upkeep: Upkeep) -> Costs {
-        let template = upkeep
-            .template_bytes
-            .map(|bytes| TemplateCosts { bytes, start: self.template_start.unwrap_or(TEMPLATE_START) });
-        Costs {
-            instance_bytes: self.bytes.unwrap_or(INSTANCE_BYTES),
-            spare_bytes: upkeep.spare_bytes,
-            start: self.start.unwrap_or(START),
-            template,
-        }
+        let start = self.start.unwrap_or(START);
+        // An interpreter's start is about half of one, the initialisation the other.
+        let guess = if upkeep.initialises { start / 2 } else { COPY_START };
+        let template =
+            upkeep.template_bytes.map(|bytes| TemplateCosts { bytes, start: self.template_start.unwrap_or(guess) });
+        let instance_bytes = self.bytes.unwrap_or(INSTANCE_BYTES);
+        Costs { instance_bytes, spare_bytes: upkeep.spare_bytes, start, template }
     }
 
     /// Spares that the plan wants now. One that is dear is only kept ready where the plan lets go of it first and has it
@@ -114,9 +112,10 @@ impl Track {
     /// A start took so long; the average leans to the last ones.
     pub(super) fn started(&mut self, took: Duration, templated: bool) {
         let known = if templated { &mut self.template_start } else { &mut self.start };
+        // A plan made of a guess is not for long.
+        self.planned_at = self.planned_at.filter(|at| *at > 0 && known.is_some());
         *known = Some(known.map_or(took, |known| (known * 3 + took) / 4));
         self.template = true;
-        self.planned_at = self.planned_at.filter(|at| *at > 0);
     }
 
     pub(super) fn weighed(&mut self, bytes: u64) {
