@@ -11,8 +11,8 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::C
 /// be copied only into namespaces of processes below its own.
 pub fn namespaces(spec: &Spec, root: bool) -> libc::c_int {
     let pids = if spec.role == Role::Base { !libc::CLONE_NEWPID } else { !0 };
-    let network = if spec.network == Network::Platform { libc::CLONE_NEWNET } else { 0 };
-    // With root the user namespace comes last, so that the others belong to the host's.
+    // With root the network is made before, and the user namespace comes last, so that the others belong to the host's.
+    let network = if spec.network != Network::Host && !root { libc::CLONE_NEWNET } else { 0 };
     let user = if root { 0 } else { libc::CLONE_NEWUSER };
     NAMESPACES & pids | network | user
 }
@@ -35,7 +35,7 @@ fn has_clocks() -> bool {
 }
 
 /// The promises, strongest first.
-pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
+pub fn promises(root: bool, hierarchy: &Hierarchy, no_way_out: Option<&String>) -> Vec<Promise> {
     let kept = |yes: bool, or: Kept| if yes { Kept::Yes } else { or };
     let promise = |name: &str, kept: Kept, remedy: &str| {
         let remedy = (kept != Kept::Yes).then(|| remedy.to_owned());
@@ -49,6 +49,7 @@ pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
     let shared = "all sandboxes run as the node's own user, parted by namespaces only".to_owned();
     let per_process = "per process, not for the sandbox as a whole; passing it is not told as out of memory".to_owned();
     let delegate = "run as root, or give the node a cgroup with memory and pids (systemd: Delegate=yes)";
+    let egress = no_way_out.map_or(Kept::Yes, |reason| Kept::No(reason.clone()));
     vec![
         promise(
             "namespaces and a root of its own",
@@ -78,6 +79,11 @@ pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
             "a landlock domain",
             kept(landlock::is_whole(), Kept::Weaker("the kernel has no Landlock of version 6 or above".into())),
             "use Linux 6.12 or above with CONFIG_SECURITY_LANDLOCK, and landlock in its lsm= list",
+        ),
+        promise(
+            "networks that lead out, each as its policy says",
+            egress,
+            "run as root with nftables installed, and have a network that leads out (--network internet, or [networks])",
         ),
         promise(
             "time of its own",

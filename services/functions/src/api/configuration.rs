@@ -71,6 +71,11 @@ pub fn configuration(
             log_group: Some(settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{function}"))),
             ..s::LoggingConfig::default()
         }),
+        vpc_config: settings.network.clone().map(|network| s::VpcConfigResponse {
+            security_group_ids: Some(vec![network]),
+            subnet_ids: Some(Vec::new()),
+            ..s::VpcConfigResponse::default()
+        }),
         ..s::FunctionConfiguration::default()
     }
 }
