@@ -502,7 +502,7 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for port in range(1, 20000):
     try: s.sendto(b'x', (given['internet'], port))
     except OSError: pass
-return 'bounded' if refused(reach, given['internet'], 80) == 'timed out' else 'GOT them all'""", Timeout=20, VpcConfig={"SecurityGroupIds": ["web"]})
+return 'bounded' if refused(reach, given['internet'], 80) == 'timed out' else 'GOT them all'""", Timeout=20, VpcConfig={"SecurityGroupIds": ["sg-web"]})
 exhaust("watches", "pids", {"bounded"}, """
 made = 0
 kept = []

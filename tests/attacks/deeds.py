@@ -380,4 +380,4 @@ return [there === 'GOT "reached"' && near.every((text) => text === "ETIMEDOUT") 
 @deed("node-ways-out", "ways-out", "only what is the internet's")
 def node_ways_out(world):
     # Twice: the second function's instance is made of an interpreter that was started beforehand, in the network of the first.
-    return [node_js(world, NODE_WAYS_OUT, VpcConfig={"SecurityGroupIds": ["web"]})[0] for _ in range(2)]
+    return [node_js(world, NODE_WAYS_OUT, VpcConfig={"SecurityGroupIds": ["sg-web"]})[0] for _ in range(2)]

@@ -123,9 +123,10 @@ def accept(tcp):
         s, _ = tcp.accept()
         s.sendall(b"reached")
         s.close()
-for port in (53, 123):
+# An answer comes from the address that was asked.
+for address in [(a, p) for a in sys.argv[1:] for p in (53, 123)]:
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind(("0.0.0.0", port))
+    udp.bind(address)
     threading.Thread(target=echo, args=(udp,), daemon=True).start()
 for port in (80, 8080):
     threading.Thread(target=accept, args=(socket.create_server(("0.0.0.0", port), backlog=128),), daemon=True).start()
@@ -148,7 +149,7 @@ allow = ["{PRIVATE} tcp 80", "{INTERNET} udp 53", "{OWN} tcp 7777"]
 @contextlib.contextmanager
 def test_host():
     run = lambda *words: subprocess.run(words, check=True)
-    process = subprocess.Popen(["unshare", "--net", sys.executable, "-c", TEST_HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(["unshare", "--net", sys.executable, "-c", TEST_HOST, METADATA, PRIVATE, INTERNET], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         process.stdout.readline()
         # Whom the node asks for names: the test host.
@@ -264,7 +265,7 @@ class World:
             ("listed", "listed", {}),
             ("alone", "none", {}),
         ):
-            self.make(name, ATTACKER, MemorySize=512, Timeout=20, VpcConfig={"SecurityGroupIds": [network]}, **more)
+            self.make(name, ATTACKER, MemorySize=512, Timeout=20, VpcConfig={"SecurityGroupIds": [f"sg-{network}"]}, **more)
         self.hosts_own()
 
     def hosts_own(self):

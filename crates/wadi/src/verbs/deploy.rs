@@ -199,7 +199,7 @@ fn update(plan: &Plan, package: &Package) -> Value {
     set("MemorySize", plan.memory.map(Into::into));
     set("Timeout", plan.timeout.map(Into::into));
     set("Role", plan.role.clone().map(Into::into));
-    set("VpcConfig", plan.network.as_ref().map(|network| json!({ "SecurityGroupIds": [network] })));
+    set("VpcConfig", plan.network.as_ref().map(|network| json!({ "SecurityGroupIds": [format!("sg-{network}")] })));
     set("Environment", (!plan.environment.is_empty()).then(|| json!({ "Variables": plan.environment })));
     input
 }
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn an_update_leaves_alone_what_was_not_asked_for() {
         let plan = Plan { name: "f".into(), memory: Some(512), network: Some("db".into()), ..Default::default() };
-        let vpc = json!({ "SecurityGroupIds": ["db"] });
+        let vpc = json!({ "SecurityGroupIds": ["sg-db"] });
         let expect =
             json!({ "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 512, "VpcConfig": vpc });
         assert_eq!(update(&plan, &package()), expect);

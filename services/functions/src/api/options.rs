@@ -165,9 +165,13 @@ pub fn check_network(runner: &dyn engine::Runner, vpc: Option<&s::VpcConfig>) ->
     }
 }
 
+/// A network's name as the identifier of a security group, which the model has begin so.
+pub const GROUP: &str = "sg-";
+
 /// The network that a `VpcConfig` names; without one among its groups, the usual one again. `None` where it says nothing.
 fn network(vpc: &s::VpcConfig) -> Option<Option<String>> {
-    vpc.security_group_ids.as_ref().map(|groups| groups.first().cloned())
+    let name = |group: &String| group.strip_prefix(GROUP).unwrap_or(group).to_owned();
+    vpc.security_group_ids.as_ref().map(|groups| groups.first().map(name))
 }
 
 /// `Architectures` of a request: one, and the machine's own.

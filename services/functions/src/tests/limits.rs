@@ -29,7 +29,7 @@ async fn runtimes() {
 async fn options_that_are_not_there_are_refused_by_name() {
     for (member, value, name) in [
         ("VpcConfig", json!({"SubnetIds": ["subnet-1"]}), "VpcConfig with SubnetIds"),
-        ("VpcConfig", json!({"SecurityGroupIds": ["a", "b"]}), "VpcConfig with more than one of SecurityGroupIds"),
+        ("VpcConfig", json!({"SecurityGroupIds": ["sg-a", "sg-b"]}), "VpcConfig with more than one of SecurityGroupIds"),
         ("VpcConfig", json!({"Ipv6AllowedForDualStack": true}), "VpcConfig with Ipv6AllowedForDualStack"),
         ("PackageType", json!("Image"), "PackageType Image"),
         ("ImageConfig", json!({}), "ImageConfig"),
@@ -47,7 +47,7 @@ async fn options_that_are_not_there_are_refused_by_name() {
         refused(member, value, INVALID, &format!("Wadi does not support {name}")).await;
     }
     let elsewhere = json!({"SecurityGroupIds": ["sg-1"]});
-    refused("VpcConfig", elsewhere, INVALID, "Invalid SecurityGroupIds: the network \"sg-1\" is none of").await;
+    refused("VpcConfig", elsewhere, INVALID, "Invalid SecurityGroupIds: the network \"1\" is none of").await;
     refused("Architectures", json!(["arm64"]), INVALID, "architecture arm64 is not available on this node").await;
 }
 
@@ -70,9 +70,9 @@ async fn options_that_ask_for_nothing_pass() {
 async fn a_network_is_part_of_a_version() {
     let rig = Rig::new();
     let mut input = Rig::create_input("f");
-    input["VpcConfig"] = json!({"SecurityGroupIds": ["db"]});
+    input["VpcConfig"] = json!({"SecurityGroupIds": ["sg-db"]});
     let created = rig.ok("CreateFunction", input).await;
-    let expected = json!({"SecurityGroupIds": ["db"], "SubnetIds": []});
+    let expected = json!({"SecurityGroupIds": ["sg-db"], "SubnetIds": []});
     assert_eq!(created["VpcConfig"], expected);
     rig.settle().await;
     let runs_in = async |qualifier: &str| {
