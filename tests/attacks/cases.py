@@ -214,7 +214,7 @@ case("out-spoofed", "ways-out", {"EINVAL", "EPERM"}, """
 def spoof(option):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.setsockopt(socket.IPPROTO_IP, option, 1)
-        s.bind(('10.99.0.77', 7))
+        s.bind(('10.99.0.77', 7070))
         s.sendto(b'forged', (given['internet'], 53))
 return [refused(spoof, o) for o in (15, 19)]  # IP_FREEBIND, IP_TRANSPARENT""", on=OUT)
 case("out-raw-sockets", "ways-out", NO, """

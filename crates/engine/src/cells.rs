@@ -116,7 +116,8 @@ impl Cells {
         }
         if !state.classes.contains_key(&class) && state.classes.len() >= CLASSES_MAX {
             let idle = state.classes.iter().filter(|(_, waiting)| !waiting.raising);
-            let oldest = idle.min_by_key(|(_, waiting)| waiting.used).map(|(class, _)| class.clone()).filter(|_| in_use)?;
+            let oldest =
+                idle.min_by_key(|(_, waiting)| waiting.used).map(|(class, _)| class.clone()).filter(|_| in_use)?;
             gone = state.classes.remove(&oldest);
         }
         let waiting = state.classes.entry(class.clone()).or_default();

@@ -190,7 +190,8 @@ impl Forge {
         let Some(turn) = self.cells.turn(class, in_use, self.clock.elapsed()) else { return };
         let id = turn.id(&self.hex::<8>());
         let Ok(way) = self.way(version) else { return };
-        let spec = own_listeners(&way).and_then(|own| Ok((self.cell_spec(version, template, id, &way, own.as_ref())?, own)));
+        let spec =
+            own_listeners(&way).and_then(|own| Ok((self.cell_spec(version, template, id, &way, own.as_ref())?, own)));
         match spec {
             Ok((spec, own)) => turn.raise(spec, own).await,
             Err(error) => tracing::info!(%error, "a cell could not be raised"),

@@ -117,7 +117,9 @@ fn of_network(settings: &Settings, driver: &dyn Driver) -> Check {
             "use --network internet or platform for code you do not trust",
         ),
         (Ceiling::Internet, Ok(())) => ok(name, "internet: no host, no private ranges, no neighbours"),
-        (Ceiling::Internet, Err(reason)) => missing(name, reason, "install nftables and run as root, or use --network platform"),
+        (Ceiling::Internet, Err(reason)) => {
+            missing(name, reason, "install nftables and run as root, or use --network platform")
+        }
         (Ceiling::Platform, Err(reason)) if settings.ceiling() == Ceiling::Internet => weaker(
             name,
             format!("platform only, for want of a way out: {reason}"),

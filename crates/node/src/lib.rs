@@ -9,9 +9,9 @@ mod settings;
 mod system;
 mod targets;
 
+pub use base::network::Ceiling;
 pub use doctor::doctor;
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use base::network::Ceiling;
 pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts};
 pub use usage::Check;
 

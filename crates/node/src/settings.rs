@@ -302,10 +302,12 @@ mod tests {
         let load = |text: &str, listen: &str| {
             std::fs::write(&file, text).expect("write");
             let listen = Some(listen.parse().expect("an address"));
-            let flags = Flags { config: Some(file.clone()), listen, credentials: Some(Credentials::Root), ..Flags::default() };
+            let flags =
+                Flags { config: Some(file.clone()), listen, credentials: Some(Credentials::Root), ..Flags::default() };
             Settings::load_with(flags, |name| env(name).filter(|_| name == "HOME")).map_err(|e| format!("{e:#}"))
         };
-        let text = "[networks.db]\nallow = [\"10.0.5.0/24 tcp 5432\"]\n[networks.web]\ninternet = true\nplatform = false\n";
+        let text =
+            "[networks.db]\nallow = [\"10.0.5.0/24 tcp 5432\"]\n[networks.web]\ninternet = true\nplatform = false\n";
         let shared = load(text, "0.0.0.0:1").expect("settings");
         assert_eq!(shared.ceiling(), Ceiling::Platform);
         let db = Policy { allow: vec!["10.0.5.0/24 tcp 5432".parse().expect("listed")], ..Policy::PLATFORM };

@@ -51,7 +51,8 @@ where
 
     let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?.clone();
     let is_tls = request.uri().scheme() == Some(&Scheme::HTTPS);
-    let stream = timeout(to_connect, connect(&authority, is_tls, policy)).await.map_err(|_| Error::ConnectionTimeout)??;
+    let stream =
+        timeout(to_connect, connect(&authority, is_tls, policy)).await.map_err(|_| Error::ConnectionTimeout)??;
     let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = timeout(to_connect, shaken).await.map_err(|_| Error::ConnectionTimeout)??;
 

@@ -2,9 +2,9 @@
 
 use crate::limits::Limits;
 use crate::outward::Outward;
+use crate::reach;
 use crate::stdio::{Captured, Logged};
 use bytes::Bytes;
-use crate::reach;
 use sandbox::{Beyond, ComponentRun, Fault};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;

@@ -2,12 +2,12 @@
 
 mod guest;
 
+use base::network::Policy;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use guest::built;
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
-use base::network::Policy;
 use sandbox::{Beyond, Component, ComponentError, ComponentRun, Components, Fault, HttpBody, Inside, Output, World};
 use sandbox_wasm::{Config, Wasm};
 use std::path::PathBuf;

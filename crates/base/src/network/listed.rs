@@ -138,7 +138,9 @@ impl FromStr for Listed {
         })?;
         match words.next() {
             None => Ok(Self { block, protocol, ports }),
-            Some(more) => Err(format!("{text:?}: {more:?} is one word too many (ADDRESS[/BITS] [tcp|udp [PORT[-PORT]]])")),
+            Some(more) => {
+                Err(format!("{text:?}: {more:?} is one word too many (ADDRESS[/BITS] [tcp|udp [PORT[-PORT]]])"))
+            }
         }
     }
 }

@@ -90,7 +90,8 @@ impl Networks {
     }
 
     fn within(ceiling: Ceiling, named: BTreeMap<String, Policy>) -> Self {
-        let mut by_name: BTreeMap<_, _> = named.into_iter().map(|(name, policy)| (name, Reach::Policy(policy))).collect();
+        let mut by_name: BTreeMap<_, _> =
+            named.into_iter().map(|(name, policy)| (name, Reach::Policy(policy))).collect();
         let within = Ceiling::ALL.into_iter().filter(|one| *one <= ceiling);
         by_name.extend(within.map(|one| (one.name().to_owned(), one.reach())));
         Self { usual: ceiling.name(), by_name }

@@ -34,8 +34,8 @@ fn has_clocks() -> bool {
     std::fs::exists("/proc/self/ns/time_for_children").unwrap_or(false)
 }
 
-/// The promises, strongest first.
-pub fn promises(root: bool, hierarchy: &Hierarchy, no_way_out: Option<&String>) -> Vec<Promise> {
+/// The promises, strongest first; `egress` says whether networks lead out, where any is to.
+pub fn promises(root: bool, hierarchy: &Hierarchy, egress: Option<&Result<(), String>>) -> Vec<Promise> {
     let kept = |yes: bool, or: Kept| if yes { Kept::Yes } else { or };
     let promise = |name: &str, kept: Kept, remedy: &str| {
         let remedy = (kept != Kept::Yes).then(|| remedy.to_owned());
@@ -49,8 +49,7 @@ pub fn promises(root: bool, hierarchy: &Hierarchy, no_way_out: Option<&String>) 
     let shared = "all sandboxes run as the node's own user, parted by namespaces only".to_owned();
     let per_process = "per process, not for the sandbox as a whole; passing it is not told as out of memory".to_owned();
     let delegate = "run as root, or give the node a cgroup with memory and pids (systemd: Delegate=yes)";
-    let egress = no_way_out.map_or(Kept::Yes, |reason| Kept::No(reason.clone()));
-    vec![
+    let mut promises = vec![
         promise(
             "namespaces and a root of its own",
             isolated,
@@ -81,14 +80,14 @@ pub fn promises(root: bool, hierarchy: &Hierarchy, no_way_out: Option<&String>) 
             "use Linux 6.12 or above with CONFIG_SECURITY_LANDLOCK, and landlock in its lsm= list",
         ),
         promise(
-            "networks that lead out, each as its policy says",
-            egress,
-            "run as root with nftables installed, and have a network that leads out (--network internet, or [networks])",
-        ),
-        promise(
             "time of its own",
             kept(has_clocks(), Kept::Weaker("the host's uptime is seen".into())),
             "use a kernel with CONFIG_TIME_NS",
         ),
-    ]
+    ];
+    promises.extend(egress.map(|leads_out| {
+        let kept = leads_out.clone().map_or_else(Kept::No, |()| Kept::Yes);
+        promise("networks that lead out, each as its policy says", kept, "install nftables, and run as root")
+    }));
+    promises
 }

@@ -169,8 +169,7 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
         Some(_) => plan.group.map_or(Ok(Vec::new()), Group::doors).map_err(step("open the cgroups"))?,
         None => Vec::new(),
     };
-    let furniture =
-        root::Furniture { resolver: resolver(plan), whole_proc: spec.role == Role::Template };
+    let furniture = root::Furniture { resolver: resolver(plan), whole_proc: spec.role == Role::Template };
     root::enter(plan.root_at, plan.tmp, &spec.mounts, furniture)?;
     if plan.root && spec.role != Role::Base {
         sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;

@@ -125,11 +125,12 @@ impl Launcher {
         };
         match Self::settle(&state_dir) {
             Ok((ground, places)) => {
+                let is_asked = egress.is_some();
                 let (mut router, leads_out) = match lead_out(&ground, egress, &state_dir) {
                     Ok(router) => (Some(router), Ok(())),
                     Err(reason) => (None, Err(reason)),
                 };
-                let promises = ground::promises(ground.root, &ground.hierarchy, leads_out.as_ref().err());
+                let promises = ground::promises(ground.root, &ground.hierarchy, is_asked.then_some(&leads_out));
                 let packet = protocol::packet(&Reply::Ready { promises, leads_out }).map_err(io::Error::other)?;
                 let resolver = router.as_mut().and_then(|router| router.resolver.take());
                 let sockets = resolver.as_ref().map(|(udp, tcp)| [udp.as_fd(), tcp.as_fd()]);

@@ -216,8 +216,7 @@ mod tests {
     fn an_update_leaves_alone_what_was_not_asked_for() {
         let plan = Plan { name: "f".into(), memory: Some(512), network: Some("db".into()), ..Default::default() };
         let vpc = json!({ "SecurityGroupIds": ["sg-db"] });
-        let expect =
-            json!({ "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 512, "VpcConfig": vpc });
+        let expect = json!({ "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 512, "VpcConfig": vpc });
         assert_eq!(update(&plan, &package()), expect);
     }
 

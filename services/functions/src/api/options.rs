@@ -160,7 +160,9 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
 /// Whether functions of this node can be in the network that is asked for.
 pub fn check_network(runner: &dyn engine::Runner, vpc: Option<&s::VpcConfig>) -> Result<()> {
     match vpc.and_then(network).flatten() {
-        Some(name) => runner.network(&name).map_err(|reason| Error::Invalid(format!("Invalid SecurityGroupIds: {reason}"))),
+        Some(name) => {
+            runner.network(&name).map_err(|reason| Error::Invalid(format!("Invalid SecurityGroupIds: {reason}")))
+        }
         None => Ok(()),
     }
 }

@@ -29,7 +29,11 @@ async fn runtimes() {
 async fn options_that_are_not_there_are_refused_by_name() {
     for (member, value, name) in [
         ("VpcConfig", json!({"SubnetIds": ["subnet-1"]}), "VpcConfig with SubnetIds"),
-        ("VpcConfig", json!({"SecurityGroupIds": ["sg-a", "sg-b"]}), "VpcConfig with more than one of SecurityGroupIds"),
+        (
+            "VpcConfig",
+            json!({"SecurityGroupIds": ["sg-a", "sg-b"]}),
+            "VpcConfig with more than one of SecurityGroupIds",
+        ),
         ("VpcConfig", json!({"Ipv6AllowedForDualStack": true}), "VpcConfig with Ipv6AllowedForDualStack"),
         ("PackageType", json!("Image"), "PackageType Image"),
         ("ImageConfig", json!({}), "ImageConfig"),

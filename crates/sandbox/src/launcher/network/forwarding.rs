@@ -1,14 +1,16 @@
 //! Whether this host hands packets on, which it must for the router. Where it did not before us it does from then on, for
 //! the router's packets alone, until the last node on it stops.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
 const SWITCH: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Turns forwarding on. Gives the devices that are to be kept apart nevertheless: none where others had turned it on.
+/// Called when the router's device is there: a node that stops in the same moment sees it.
 pub fn turn_on() -> io::Result<Vec<String>> {
+    let _turn = turn()?;
     let mark = mark()?;
     if fs::read_to_string(SWITCH)?.trim() == "0" {
         fs::write(&mark, "off before any node of wadi\n")?;
@@ -22,12 +24,20 @@ pub fn turn_on() -> io::Result<Vec<String>> {
 
 /// Turns it off again, if it was us who turned it on and no other node needs it.
 pub fn turn_off() -> io::Result<()> {
+    let _turn = turn()?;
     let mark = mark()?;
     if mark.exists() && !devices()?.iter().any(|device| device.starts_with("wadi-")) {
         fs::write(SWITCH, "0")?;
         fs::remove_file(mark)?;
     }
     Ok(())
+}
+
+/// One node at a time, as long as this is open.
+fn turn() -> io::Result<File> {
+    let directory = File::open("/run")?;
+    directory.lock()?;
+    Ok(directory)
 }
 
 /// A file of the host that says that we turned it on, in the network that we are in; it goes when the host restarts, as

@@ -134,9 +134,7 @@ pub fn address(index: u32, address: Ipv4Addr, bits: u8) -> Message {
 /// To one address, which is on the link.
 pub fn route_to(index: u32, address: Ipv4Addr) -> Message {
     let fixed = [2, 32, 0, 0, ROUTE[0], ROUTE[1], SCOPE_LINK, UNICAST, 0, 0, 0, 0];
-    Message::new(NEW_ROUTE, NEW, &fixed)
-        .attribute(RTA_DST, &address.octets())
-        .attribute(RTA_OIF, &index.to_ne_bytes())
+    Message::new(NEW_ROUTE, NEW, &fixed).attribute(RTA_DST, &address.octets()).attribute(RTA_OIF, &index.to_ne_bytes())
 }
 
 /// Everything else goes by `gateway`.

@@ -3,8 +3,8 @@
 use super::netlink::{self, End, Netlink};
 use super::rules::{self, Host};
 use super::{forwarding, within};
-use base::network::Policy;
 use crate::Network;
+use base::network::Policy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -73,13 +73,11 @@ impl Router {
         }
         let inside = super::pool::fresh().map_err(said("make the router's network"))?;
         let (ours, its) = uplink(&name);
+        let (links, resolver) = within(&inside, || furnish(&name, &home, its)).map_err(said("make the router"))?;
         let apart = forwarding::turn_on().map_err(said("turn on net.ipv4.ip_forward"))?;
-        let made = within(&inside, || furnish(&name, &home, its)).map_err(said("make the router"));
-        let (links, resolver) = made.inspect_err(|_| drop(forwarding::turn_off()))?;
         let groups = rules::groups(networks).map(|(group, name, _)| (name.to_owned(), group)).collect();
         let resolving = networks.iter().filter(|(_, policy)| policy.resolver).map(|(name, _)| name.clone()).collect();
-        let router =
-            Self { nft: nft.to_owned(), name, links, groups, resolving, cable: 0, resolver: Some(resolver) };
+        let router = Self { nft: nft.to_owned(), name, links, groups, resolving, cable: 0, resolver: Some(resolver) };
         let filled = router.fill(&inside, &host, (ours, its), &apart, networks);
         filled.inspect_err(|_| router.remove()).map(|()| router)
     }
@@ -92,7 +90,8 @@ impl Router {
         apart: &[String],
         networks: &BTreeMap<String, Policy>,
     ) -> Result<(), String> {
-        let addressed = host.index(&self.name).and_then(|index| host.ask([netlink::up(index), netlink::address(index, ours, 30)]));
+        let addressed =
+            host.index(&self.name).and_then(|index| host.ask([netlink::up(index), netlink::address(index, ours, 30)]));
         addressed.map_err(|error| format!("address the uplink: {error}"))?;
         let text = rules::of_router(networks);
         within(inside, || Ok(nft(&self.nft, &text))).map_err(|error| error.to_string())??;

@@ -140,10 +140,7 @@ mod tests {
     fn networks() -> BTreeMap<String, Policy> {
         let allow = ["10.0.5.0/24 tcp 5432-5433", "10.9.0.0/16 udp", "203.0.113.7"];
         let allow = allow.iter().map(|text| text.parse().expect("listed")).collect();
-        BTreeMap::from([
-            ("db".to_owned(), Policy { allow, ..Policy::NONE }),
-            ("internet".to_owned(), Policy::INTERNET),
-        ])
+        BTreeMap::from([("db".to_owned(), Policy { allow, ..Policy::NONE }), ("internet".to_owned(), Policy::INTERNET)])
     }
 
     #[test]
@@ -170,6 +167,8 @@ mod tests {
         };
         assert!(of(&["eth0".to_owned()]).contains("iifname { \"eth0\" } ct state new"));
         assert!(!of(&[]).contains("dnat"));
-        assert!(of(&[]).contains("    iifname \"wadi-1\" ip daddr 203.0.113.7/32 accept\n    iifname \"wadi-1\" drop\n"));
+        assert!(
+            of(&[]).contains("    iifname \"wadi-1\" ip daddr 203.0.113.7/32 accept\n    iifname \"wadi-1\" drop\n")
+        );
     }
 }
