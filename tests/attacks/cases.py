@@ -192,6 +192,58 @@ def enter():
     if libc.setns(fd, 0): raise OSError(ctypes.get_errno(), '')
 return [refused(os.listdir, '/run/netns'), refused(enter)]""")
 
+# --- ways out: what a network that leads out does not lead to ---------------------------------------------------------
+
+OUT = ("web", "web-plain")
+SILENCE = {"timed out", "ETIMEDOUT", *NOWHERE}
+# That the test host is there to be reached: without this, silence would prove nothing.
+case("out-reaches", "ways-out", {"GOT b'reached'"}, "return tried((given['internet'], 80), (given['internet'], 53, 2), ('somewhere.example', 80))", on=OUT)
+case("listed-reaches", "ways-out", {"GOT b'reached'"}, "return tried((given['private'], 80), (given['internet'], 53, 2))", on=("listed",))
+case("listed-reaches-the-host", "ways-out", {"there"}, """
+with socket.create_connection((given['own'], 7777), 2): return 'there'""", on=("listed",))
+case("out-metadata", "ways-out", SILENCE, "return tried((given['metadata'], 80), ('fd00:ec2::254', 80))", on=OUT)
+case("out-private-range", "ways-out", SILENCE, "return tried((given['private'], 80), (given['private'], 8080), (given['private'], 53, 2))", on=OUT)
+case("out-host", "ways-out", SILENCE, """
+# Every address that the host has, on a port where it listens; those of the router too.
+return tried(*((a, p) for a in (given['own'], given['uplink'], '169.254.0.1') for p in (7777, 7778, given['node_port'])))""", on=OUT)
+case("out-host-loopback", "ways-out", {"ECONNREFUSED"}, "return tried(('127.0.0.1', given['host_port']), ('127.0.0.1', 7777))", on=OUT)
+case("out-router", "ways-out", SILENCE, "return tried(*(('169.254.0.1', p, k) for p, k in ((22, 1), (80, 1), (54, 2), (67, 2))))", on=("web",))
+case("out-everybody", "ways-out", {"EACCES", *SILENCE}, """
+return tried(*((a, 53, 2) for a in ('255.255.255.255', '224.0.0.1', '10.99.0.255', '240.0.0.1', '100.64.0.1')))""", on=("web",))
+case("out-spoofed", "ways-out", {"EINVAL", "EPERM"}, """
+def spoof(option):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setsockopt(socket.IPPROTO_IP, option, 1)
+        s.bind(('10.99.0.77', 7070))
+        s.sendto(b'forged', (given['internet'], 53))
+return [refused(spoof, o) for o in (15, 19)]  # IP_FREEBIND, IP_TRANSPARENT""", on=OUT)
+case("out-raw-sockets", "ways-out", NO, """
+return [refused(socket.socket, socket.AF_PACKET, socket.SOCK_RAW), refused(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1)]""", on=OUT)
+case("out-reconfigured", "ways-out", NO, """
+import fcntl
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+address = b'eth0' + bytes(12) + b'\\2\\0\\0\\0\\x0a\\x63\\0\\x4d' + bytes(16)
+# SIOCSIFADDR, SIOCSIFHWADDR, SIOCSIFFLAGS.
+return [refused(fcntl.ioctl, s, number, address) for number in (0x8916, 0x8924, 0x8914)]""", on=OUT)
+case("out-v6", "ways-out", SILENCE, "return tried(*((a, 80) for a in ('2001:db8::1', 'fd00::1', '::ffff:10.99.0.2', '::ffff:169.254.169.254')))", on=OUT)
+case("out-neighbours", "ways-out", SILENCE, """
+# Those whose addresses lie beside its own. It listens itself, on every address, as another could.
+server = socket.create_server(('0.0.0.0', 9999))
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.connect((given['internet'], 53))
+    own = int.from_bytes(socket.inet_aton(s.getsockname()[0]), 'big')
+return tried(*((socket.inet_ntoa((own + d).to_bytes(4, 'big')), p) for d in (-3, -2, -1, 1, 2, 3) for p in (9001, 9999)))""", on=("web",))
+case("listed-only", "ways-out", SILENCE, """
+return tried((given['private'], 8080), (given['private'], 53, 2), (given['internet'], 80), (given['internet'], 123, 2), (given['metadata'], 80),
+             (given['own'], 7778), (given['own'], given['node_port']), ('169.254.0.1', 53, 2), ('127.0.0.1', 4566))""", on=("listed",))
+case("listed-no-names", "ways-out", {"unknown"}, """
+try: return 'GOT %r' % socket.getaddrinfo('somewhere.example', 80)
+except socket.gaierror: return 'unknown'""", on=("listed",))
+case("alone", "ways-out", {"ENODEV", "nowhere", *NOWHERE}, """
+names = [n for _, n in socket.if_nameindex() if n != 'lo']
+return ['nowhere' if 'AWS_ENDPOINT_URL' not in os.environ else 'GOT an endpoint', 'ENODEV' if not names else 'GOT %s' % names,
+        *tried(('127.0.0.1', 4566), (given['internet'], 80), (given['private'], 80))]""", on=("alone",))
+
 # --- rights: what would make an attacker more than it is --------------------------------------------------------------
 
 case("no-rights-at-all", "rights", {"none"}, """
@@ -443,6 +495,14 @@ try:
     while len(kept) < 30000: kept.append(socket.create_connection(server.getsockname(), 1))
 except OSError: pass
 return 'own'""", Timeout=20)
+exhaust("out-connections", "ways-out", {"bounded"}, """
+# More than a sandbox may have at once: what is beyond goes nowhere, so that others have room.
+assert refused(reach, given['internet'], 80) == "GOT b'reached'"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(1, 20000):
+    try: s.sendto(b'x', (given['internet'], port))
+    except OSError: pass
+return 'bounded' if refused(reach, given['internet'], 80) == 'timed out' else 'GOT them all'""", Timeout=20, VpcConfig={"SecurityGroupIds": ["sg-web"]})
 exhaust("watches", "pids", {"bounded"}, """
 made = 0
 kept = []

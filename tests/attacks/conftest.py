@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from cases import CASES
 from deeds import DEEDS
-from world import MARK, Neighbour, World, blackbox, test_host
+from world import MARK, Neighbour, World, blackbox, nodes_in_the_host, test_host
 
 
 def pytest_collection_modifyitems(items):
@@ -35,10 +35,12 @@ def world():
     assert MARK in os.environ and os.getppid() == 1, "run this as `cargo xtask test attacks`: it has a guard"
     world = World(pathlib.Path(os.environ["TMPDIR"]))
     with test_host():
+        before = nodes_in_the_host()
         world.start()
         yield world
         world.pids.update(blackbox.process_tree(world.node.process.pid))
         world.node.stop()
+        assert nodes_in_the_host() == before
     blackbox.nothing_is_left(world.node, world.pids)
 
 

@@ -1,10 +1,14 @@
 """The rest of the table: attacks that take more than a program in a sandbox. Each is a function of the world that says, in
 texts, what came of it."""
 
+import contextlib
 import io
 import os
+import pathlib
+import socket
 import stat
 import subprocess
+import sys
 import threading
 import warnings
 import zipfile
@@ -109,6 +113,47 @@ def layers_through_links(world):
     # Within the node's store is where it belongs.
     found = {p for p in outside(world) - before if not p.startswith(f"{world.node.data_dir}/cache/")}
     return ["inside"] if not found else [f"GOT {found}"]
+
+
+# --- ways out ---------------------------------------------------------------------------------------------------------
+
+# What root sends in a sandbox's own network: an honest packet, then such as say that somebody else sent them.
+FORGERS = """
+import socket, struct, sys
+to, own, others = sys.argv[1], sys.argv[2], sys.argv[3:]
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for source in (own, *others):
+    text = b"honest" if source == own else b"forged"
+    datagram = struct.pack(">HHHH", 7, 123, 8 + len(text), 0) + text
+    head = struct.pack(">BBHHHBBH4s4s", 69, 0, 20 + len(datagram), 1, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(to))
+    for _ in range(3): raw.sendto(head + datagram, (to, 0))
+"""
+
+
+@deed("forged-sources", "ways-out", "the honest alone")
+def forged_sources(world):
+    """A sandbox in which somebody has become root: the router lets through what comes from its own address."""
+    address = """
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.connect((given['internet'], 53))
+    return s.getsockname()[0]"""
+    own, other = world.run("web", address), world.run("web-plain", address)
+    tree = blackbox.process_tree(world.node.process.pid)
+    inside = next(pid for pid in tree if own in addresses_of(pid))
+    forged = [other, world.given["own"], world.given["internet"], "127.0.0.1", "203.0.113.9"]
+    enter = ("nsenter", "-t", str(inside), "-n", sys.executable, "-c", FORGERS, world.given["internet"], own, *forged)
+    subprocess.run(enter, check=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        s.sendto(b"what?", (world.given["internet"], 123))
+        seen = s.recv(60_000).decode()
+    return ["the honest alone" if "honest" in seen and "forged" not in seen else f"GOT {seen}"]
+
+
+def addresses_of(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/net/fib_trie").read_text()
+    return ""
 
 
 # --- lifetime ---------------------------------------------------------------------------------------------------------
@@ -308,9 +353,10 @@ exports.handler = async ({ program, given }) => new (Object.getPrototypeOf(async
 '''
 
 
-def node_js(world, program):
+def node_js(world, program, **config):
     version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip().lstrip("v").split(".")[0]
-    world.make("node", blackbox.package(**{"index.js": NODE}), Runtime=f"nodejs{version}.x", Handler="index.handler", MemorySize=512, Timeout=20)
+    config = {"Runtime": f"nodejs{version}.x", "Handler": "index.handler", "MemorySize": 512, "Timeout": 20, **config}
+    world.make("node", blackbox.package(**{"index.js": NODE}), **config)
     try:
         return world.run("node", program)
     finally:
@@ -325,3 +371,13 @@ return Promise.all([{ host: "127.0.0.1", port: given.host_port }, { host: "127.0
     { host: given.internet, port: 80 }, { path: "/run/canary.sock" }, { path: "\\0canary" }].map((o) => refused(() => reach(o))));"""))
 deed("node-processes", "processes", "ESRCH", "EPERM", "EACCES", "EINVAL")(lambda world: node_js(world, """
 return Promise.all([given.node_pid + 100000, 30000, 4000].map((pid) => refused(() => process.kill(pid, 9))).concat([refused(() => process.setuid(0)), refused(() => { try { os.setPriority(0, -20) } catch (e) { throw e.info } })]));"""))
+
+NODE_WAYS_OUT = """
+const [there, ...near] = await Promise.all([given.internet, given.private, given.metadata, given.own].map((host) => refused(() => reach({ host, port: host === given.own ? 7778 : 80 }))));
+return [there === 'GOT "reached"' && near.every((text) => text === "ETIMEDOUT") ? "only what is the internet's" : `GOT ${there}, ${near}`];"""
+
+
+@deed("node-ways-out", "ways-out", "only what is the internet's")
+def node_ways_out(world):
+    # Twice: the second function's instance is made of an interpreter that was started beforehand, in the network of the first.
+    return [node_js(world, NODE_WAYS_OUT, VpcConfig={"SecurityGroupIds": ["sg-web"]})[0] for _ in range(2)]

@@ -51,6 +51,16 @@ def reach(address, port, kind=socket.SOCK_STREAM):
         s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
         return s.recv(100)
 
+def tried(*ways):
+    """What each of these ways to be reached is refused with; all at once, for silence takes its time."""
+    found = [None] * len(ways)
+    def take(n):
+        found[n] = refused(reach, *ways[n])
+    threads = [threading.Thread(target=take, args=(n,)) for n in range(len(ways))]
+    for act in (threading.Thread.start, threading.Thread.join):
+        for thread in threads: act(thread)
+    return found
+
 def ended(act):
     """How a child ends that acts: a signal's name, or what it returned."""
     told, tell = os.pipe()
@@ -87,37 +97,68 @@ def handler(event, context):
             kept[-1].listen()
     return event
 '''
-# Plays every address beyond loopback, in a network of its own.
+# Plays every address beyond loopback, in a network of its own. It knows one name, and remembers what it was sent by whom.
 TEST_HOST = '''
 import socket, sys, threading
 print("here", flush=True)
 sys.stdin.readline()
-tcp = socket.create_server(("0.0.0.0", 80))
-udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-udp.bind(("0.0.0.0", 53))
-def echo():
+seen = []
+def echo(udp):
     while True:
-        text, who = udp.recvfrom(100)
-        udp.sendto(b"reached", who)
-threading.Thread(target=echo, daemon=True).start()
+        text, who = udp.recvfrom(2000)
+        if text == b"what?":
+            answer = repr(seen).encode()
+        elif text[2:4] in (b"\\1\\0", b"\\1 "):
+            # A question: its first name has one address, and there is no other record.
+            end = text.index(0, 12) + 5
+            is_a = text[end - 4:end - 2] == b"\\0\\1"
+            answer = text[:2] + b"\\x81\\x80\\0\\1" + (b"\\0\\1" if is_a else b"\\0\\0") + bytes(4) + text[12:end]
+            answer += b"\\xc0\\x0c\\0\\1\\0\\1" + bytes(4) + b"\\0\\4" + socket.inet_aton("192.0.2.1") if is_a else b""
+        else:
+            seen.append((who[0], text[:50]))
+            answer = b"reached"
+        udp.sendto(answer, who)
+def accept(tcp):
+    while True:
+        s, _ = tcp.accept()
+        s.sendall(b"reached")
+        s.close()
+# An answer comes from the address that was asked.
+for address in [(a, p) for a in sys.argv[1:] for p in (53, 123)]:
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(address)
+    threading.Thread(target=echo, args=(udp,), daemon=True).start()
+for port in (80, 8080):
+    threading.Thread(target=accept, args=(socket.create_server(("0.0.0.0", port), backlog=128),), daemon=True).start()
 print("ready", flush=True)
-while True:
-    s, _ = tcp.accept()
-    s.sendall(b"reached")
-    s.close()
+threading.Event().wait()
 '''
 METADATA, PRIVATE, INTERNET = "169.254.169.254", "10.99.0.2", "192.0.2.1"
+# This host's own address in the test host's network, and the networks that functions may name.
+OWN = "10.99.0.1"
+NETWORKS = f'''
+[networks.web]
+internet = true
+
+[networks.listed]
+platform = false
+allow = ["{PRIVATE} tcp 80", "{INTERNET} udp 53", "{OWN} tcp 7777"]
+'''
 
 
 @contextlib.contextmanager
 def test_host():
     run = lambda *words: subprocess.run(words, check=True)
-    process = subprocess.Popen(["unshare", "--net", sys.executable, "-c", TEST_HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(["unshare", "--net", sys.executable, "-c", TEST_HOST, METADATA, PRIVATE, INTERNET], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         process.stdout.readline()
+        # Whom the node asks for names: the test host.
+        resolver = pathlib.Path(os.environ["TMPDIR"], "resolv.conf")
+        resolver.write_text(f"nameserver {INTERNET}\n")
+        run("mount", "--bind", str(resolver), os.path.realpath("/etc/resolv.conf"))
         its = ("nsenter", "-t", str(process.pid), "-n", "ip")
         run("ip", "link", "add", "beyond", "type", "veth", "peer", "name", "here", "netns", str(process.pid))
-        run("ip", "addr", "add", "10.99.0.1/24", "dev", "beyond")
+        run("ip", "addr", "add", f"{OWN}/24", "dev", "beyond")
         run("ip", "link", "set", "beyond", "up")
         run(*its, "link", "set", "lo", "up")
         run(*its, "addr", "add", f"{PRIVATE}/24", "dev", "here")
@@ -132,6 +173,20 @@ def test_host():
     finally:
         process.kill()
         process.wait()
+
+
+def uplink():
+    """The host's own address on the way to the node's router."""
+    lines = subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return next(line.split()[3].split("/")[0] for line in lines if line.split()[1].startswith("wadi-"))
+
+
+def nodes_in_the_host():
+    """What nodes have in the host's network: devices, tables, and whether it forwards."""
+    devices = [d for d in os.listdir("/proc/sys/net/ipv4/conf") if d.startswith("wadi-")]
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.split("\n")
+    forwards = pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
+    return sorted(devices), sorted(t.split()[-1] for t in tables if t.strip()), forwards
 
 
 class Neighbour:
@@ -192,7 +247,7 @@ class World:
 
     def __init__(self, directory):
         self.canary = f"canary-{secrets.token_hex(8)}"
-        self.node = blackbox.Node(directory / "data")
+        self.node = blackbox.Node(directory / "data", settings=NETWORKS)
         self.neighbour = "neighbour"
         self.pids = set()
 
@@ -204,11 +259,20 @@ class World:
         self.make("copied", ATTACKER, MemorySize=512, Timeout=20)
         # Variables that change how an interpreter starts are none that a copy could have.
         self.make("plain", ATTACKER, MemorySize=512, Timeout=20, Environment={"Variables": {"PYTHONNOUSERSITE": "1"}})
+        for name, network, more in (
+            ("web", "web", {}),
+            ("web-plain", "web", {"Environment": {"Variables": {"PYTHONNOUSERSITE": "1"}}}),
+            ("listed", "listed", {}),
+            ("alone", "none", {}),
+        ):
+            self.make(name, ATTACKER, MemorySize=512, Timeout=20, VpcConfig={"SecurityGroupIds": [f"sg-{network}"]}, **more)
         self.hosts_own()
 
     def hosts_own(self):
         """The host's secrets and listeners, each of which an attack looks for."""
         self.server = socket.create_server(("127.0.0.1", 0))
+        # On every address of the host: one that a list names, and one that none does.
+        self.open = [socket.create_server(("0.0.0.0", port), backlog=128) for port in (7777, 7778)]
         self.unix = socket.socket(socket.AF_UNIX)
         self.unix.bind("/run/canary.sock")
         self.unix.listen()
@@ -219,7 +283,8 @@ class World:
         self.given = {
             "canary": self.canary, "data_dir": str(self.node.data_dir), "host_secret": str(self.node.data_dir.parent / "host-secret"),
             "host_port": self.server.getsockname()[1], "node_port": self.node.port, "node_pid": self.node.process.pid,
-            "uid": os.getuid(), "metadata": METADATA, "private": PRIVATE, "internet": INTERNET,
+            "uid": os.getuid(), "metadata": METADATA, "private": PRIVATE, "internet": INTERNET, "own": OWN,
+            "uplink": uplink(),
         }
 
     def make(self, name, code, wait=True, **config):

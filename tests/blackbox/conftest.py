@@ -51,11 +51,14 @@ def package(**files):
 class Node:
     """A `wadi up` of the test's own."""
 
-    def __init__(self, data_dir, *flags, scale="0.002", port=None):
+    def __init__(self, data_dir, *flags, scale="0.002", port=None, settings=""):
         self.data_dir = pathlib.Path(data_dir)
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.flags = [*flags, "--retry-time-scale", scale]
+        # Nothing that a test runs has business outside, nor is this machine to forward packets for it.
+        network = [] if "--network" in flags else ["--network", "platform"]
+        self.flags = [*flags, *network, "--retry-time-scale", scale]
+        self.settings = settings
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
         self.process = None
         # Of nodes that were killed before; a process of this one may have the number that they were named by.
@@ -64,7 +67,7 @@ class Node:
     def start(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("WADI_", "AWS_"))}
         config = self.data_dir.parent / f"{self.data_dir.name}.toml"
-        config.write_text(f'[runtimes]\n"{RUNTIME}" = "{RUNTIME_EXECUTABLE}"\n')
+        config.write_text(f'[runtimes]\n"{RUNTIME}" = "{RUNTIME_EXECUTABLE}"\n{self.settings}')
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [str(WADI), "up", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.data_dir),

@@ -1,13 +1,14 @@
 //! The words of the domain and the few traits by which the parts of Wadi meet. No IO happens here.
 //!
-//! Words live in small modules (`arn`, `time`, `event`, `call`, `stream`, `usage`, `activity`, `log`); the traits are all
-//! in [`port`].
+//! Words live in small modules (`arn`, `time`, `event`, `call`, `stream`, `usage`, `activity`, `log`, `network`); the
+//! traits are all in [`port`].
 
 pub mod activity;
 pub mod arn;
 pub mod call;
 pub mod event;
 pub mod log;
+pub mod network;
 pub mod port;
 pub mod scope;
 pub mod stream;

@@ -21,6 +21,10 @@ pub struct UsageRecord {
     pub max_memory_mb: u32,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Bytes of packets that went between its instance and the world beyond the platform, both ways, since the run before it;
+    /// 0 where its network leads nowhere.
+    #[serde(default)]
+    pub network_bytes: u64,
     pub start: Start,
     /// The `errorType`, when the run failed.
     pub error: Option<String>,

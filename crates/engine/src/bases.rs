@@ -132,7 +132,7 @@ fn spec(id: &str, interpreter: &Interpreter) -> Spec {
             file_bytes: u64::MAX >> 1,
             cpu_weight: 1024,
         },
-        network: Network::Platform,
+        network: Network::Own,
         listen: Vec::new(),
     }
 }

@@ -20,7 +20,7 @@ const UNUSED_MAX: Duration = Duration::from_secs(300);
 pub(crate) const CELL_BYTES: u64 = 12 << 20;
 
 /// What cannot be changed once an interpreter runs; the cells of a class are alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Class {
     /// The major version of Node.js that the function names, and the one that stands in for it.
     pub named: u8,
@@ -28,6 +28,8 @@ pub(crate) struct Class {
     /// V8's heap and the sandbox's limits follow from these.
     pub memory_mb: u32,
     pub ephemeral_mb: u32,
+    /// As the function names it: a cell is in its network from the start.
+    pub network: Option<String>,
 }
 
 /// An interpreter that waits to be told what it runs; dropping it ends it.
@@ -82,10 +84,10 @@ impl Cells {
 
     /// The cell of this class that waits, or that is being raised and nobody else is to have: it is ahead of whatever is
     /// started now.
-    pub(crate) async fn take(&self, class: Class, now: Duration) -> Option<Cell> {
+    pub(crate) async fn take(&self, class: &Class, now: Duration) -> Option<Cell> {
         let raised = {
             let mut state = self.state.lock();
-            let waiting = state.classes.get_mut(&class)?;
+            let waiting = state.classes.get_mut(class)?;
             waiting.used = now;
             if let Some(cell) = waiting.cell.take().filter(Cell::is_alive) {
                 return Some(cell);
@@ -96,12 +98,12 @@ impl Cells {
             waiting.raised.clone()
         };
         raised.notified().await;
-        self.state.lock().classes.get_mut(&class)?.cell.take().filter(Cell::is_alive)
+        self.state.lock().classes.get_mut(class)?.cell.take().filter(Cell::is_alive)
     }
 
     /// Whether the class is one of those that have a cell: one waits, or will in a moment.
-    pub(crate) fn has(&self, class: Class) -> bool {
-        self.state.lock().classes.contains_key(&class)
+    pub(crate) fn has(&self, class: &Class) -> bool {
+        self.state.lock().classes.contains_key(class)
     }
 
     /// The right to raise a cell of this class, if it has none. A class beyond the bound takes the place of the one used
@@ -114,10 +116,11 @@ impl Cells {
         }
         if !state.classes.contains_key(&class) && state.classes.len() >= CLASSES_MAX {
             let idle = state.classes.iter().filter(|(_, waiting)| !waiting.raising);
-            let oldest = idle.min_by_key(|(_, waiting)| waiting.used).map(|(class, _)| *class).filter(|_| in_use)?;
+            let oldest =
+                idle.min_by_key(|(_, waiting)| waiting.used).map(|(class, _)| class.clone()).filter(|_| in_use)?;
             gone = state.classes.remove(&oldest);
         }
-        let waiting = state.classes.entry(class).or_default();
+        let waiting = state.classes.entry(class.clone()).or_default();
         waiting.used = now;
         let wanted = !waiting.raising && !waiting.cell.as_ref().is_some_and(Cell::is_alive);
         waiting.raising |= wanted;

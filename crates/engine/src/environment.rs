@@ -11,7 +11,8 @@ pub(crate) struct Instance<'a> {
     pub keys: &'a TemporaryKeys,
     /// Ports on the instance's loopback.
     pub runtime_api_port: u16,
-    pub platform_port: u16,
+    /// `None` where the platform is not to be reached.
+    pub platform_port: Option<u16>,
     /// The interpreter's `bin`, where there is an interpreter.
     pub interpreter_bin: Option<&'a Path>,
 }
@@ -31,7 +32,6 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
     let keys = instance.keys;
     let memory = version.memory_mb.to_string();
     let runtime_api = format!("127.0.0.1:{}", instance.runtime_api_port);
-    let platform = format!("http://127.0.0.1:{}", instance.platform_port);
     let path = match instance.interpreter_bin {
         Some(bin) => format!("{}:/usr/local/bin:/usr/bin:/bin:/opt/bin", bin.display()),
         None => "/usr/local/bin:/usr/bin:/bin:/opt/bin".to_owned(),
@@ -50,7 +50,6 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
         ("AWS_SECRET_ACCESS_KEY", &keys.secret_key),
         ("AWS_SESSION_TOKEN", &keys.session_token),
         ("AWS_LAMBDA_RUNTIME_API", &runtime_api),
-        ("AWS_ENDPOINT_URL", &platform),
         ("LAMBDA_TASK_ROOT", "/var/task"),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
         ("LANG", language()),
@@ -62,6 +61,9 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect();
+    if let Some(port) = instance.platform_port {
+        env.insert("AWS_ENDPOINT_URL".into(), format!("http://127.0.0.1:{port}"));
+    }
     match version.runtime {
         Runtime::Python { minor } => {
             env.insert("AWS_EXECUTION_ENV".into(), format!("AWS_Lambda_python3.{minor}"));

@@ -10,8 +10,10 @@ use crate::log::Log;
 use crate::pool::{Maker, Purpose, Upkeep};
 use crate::relay::Platform;
 use crate::template::{Template, Templates};
+use crate::way::Way;
 use crate::zygote::Zygote;
 use crate::{PrepareError, Version};
+use base::network::Networks;
 use base::port::{Clock, Entropy, Identity, LogSink, TemporaryKeys};
 use base::{InvokeError, Scope};
 use bytes::Bytes;
@@ -54,7 +56,7 @@ pub(crate) struct Forge {
     pub entropy: Arc<dyn Entropy>,
     pub identity: Arc<dyn Identity>,
     pub logs: Arc<dyn LogSink>,
-    pub network: Network,
+    pub networks: Arc<Networks>,
     pub platform: Platform,
     /// Watchers of sandboxes and shippers of logs; they end by themselves when their sandbox has.
     pub tasks: TaskTracker,
@@ -104,6 +106,7 @@ impl Maker for Arc<Forge> {
         purpose: Purpose,
     ) -> Result<Instance, InvokeError> {
         let template = self.templates.get(&version).await.map_err(not_ready)?;
+        self.way(&version).map_err(not_ready)?;
         let version = match purpose {
             Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
             Purpose::Call | Purpose::Spare => version,
@@ -167,7 +170,7 @@ impl Forge {
 
     /// The cells that the version's instances can be made of.
     pub(crate) fn class(&self, version: &Version, template: &Template) -> Option<Class> {
-        template.class.as_ref().ok().filter(|_| self.may_be_copied(version)).copied()
+        template.class.as_ref().ok().filter(|_| self.may_be_copied(version)).cloned()
     }
 
     /// The functions of this scope whose instances are made of a zygote or a cell that is there, and why those of others
@@ -180,7 +183,7 @@ impl Forge {
     fn upkeep_of_cells(&self, version: &Version, template: Option<&Template>) -> Option<Upkeep> {
         let template = template?;
         let spare_bytes = template.initialised_bytes()?;
-        let has_cell = self.cells.has(self.class(version, template)?);
+        let has_cell = self.cells.has(&self.class(version, template)?);
         has_cell.then_some(Upkeep { spares: 1, spare_bytes, template_bytes: Some(CELL_BYTES), initialises: true })
     }
 
@@ -189,7 +192,9 @@ impl Forge {
         let Some(class) = self.class(version, template) else { return };
         let Some(turn) = self.cells.turn(class, in_use, self.clock.elapsed()) else { return };
         let id = turn.id(&self.hex::<8>());
-        let spec = self.own_listeners().and_then(|own| Ok((self.cell_spec(version, template, id, own.as_ref())?, own)));
+        let Ok(way) = self.way(version) else { return };
+        let spec =
+            own_listeners(&way).and_then(|own| Ok((self.cell_spec(version, template, id, &way, own.as_ref())?, own)));
         match spec {
             Ok((spec, own)) => turn.raise(spec, own).await,
             Err(error) => tracing::info!(%error, "a cell could not be raised"),
@@ -201,9 +206,10 @@ impl Forge {
         version: &Version,
         template: &Template,
         id: String,
+        way: &Way,
         own: Option<&[TcpListener; 2]>,
     ) -> std::io::Result<Spec> {
-        let [runtime_api_port, platform_port] = ports(own)?;
+        let (runtime_api_port, platform_port) = ports(way, own)?;
         let keys = &TemporaryKeys {
             access_key: String::new(),
             secret_key: String::new(),
@@ -221,8 +227,8 @@ impl Forge {
             cwd: "/".into(),
             mounts: interpreter.map(|interpreter| interpreter.mounts()).unwrap_or_default(),
             limits: limits(version),
-            network: self.network,
-            listen: if own.is_some() { Vec::new() } else { vec![RUNTIME_API_PORT, PLATFORM_PORT] },
+            network: way.network.clone(),
+            listen: way.ports(),
         })
     }
 
@@ -260,8 +266,9 @@ impl Forge {
         if let Some(reason) = &template.broken {
             return Err(RaiseError::Function(Failure::Entrypoint(reason.clone())));
         }
-        let own = self.own_listeners().map_err(not_started)?;
-        let spec = self.spec(version, template, id, seed, writer, own.as_ref()).map_err(not_started)?;
+        let way = self.way(version).map_err(|error| RaiseError::Node(error.message))?;
+        let own = own_listeners(&way).map_err(not_started)?;
+        let spec = self.spec(version, template, id, seed, writer, (&way, own.as_ref())).map_err(not_started)?;
         let raised = self.driver.raise(spec).await.map_err(raise_error)?;
         self.take_over(raised, own, None, writer, place)
     }
@@ -275,8 +282,9 @@ impl Forge {
         writer: &Arc<Writer>,
         place: &Arc<OwnedSemaphorePermit>,
     ) -> Result<Live, RaiseError> {
+        let way = self.way(version).map_err(|error| RaiseError::Node(error.message))?;
         let own = cell.listeners.take();
-        let env = self.environment(version, template, writer, own.as_ref()).map_err(not_started)?;
+        let env = self.environment(version, template, writer, (&way, own.as_ref())).map_err(not_started)?;
         let (compile, compiled) = template.compile();
         let calling = serde_json::json!({ "env": env, "cwd": CWD, "compile": compile }).to_string();
         let mounts = template.mounts.iter().cloned().chain(compiled).collect();
@@ -293,21 +301,11 @@ impl Forge {
         place: Option<&Arc<OwnedSemaphorePermit>>,
     ) -> Result<Live, RaiseError> {
         let inside = std::mem::take(&mut raised.listeners);
-        let listeners = match own {
-            Some(own) => own,
-            None => inside.try_into().map_err(|_| RaiseError::Node("the sandbox came without its listeners".into()))?,
-        };
-        let ends = Ends { raised, listeners, calling };
+        let mut listeners = own.map_or(inside, Vec::from).into_iter();
+        let runtime = listeners.next().ok_or(RaiseError::Node("the sandbox came without its listener".into()))?;
+        let ends = Ends { raised, runtime, platform: listeners.next(), calling };
         let (writer, place, platform) = (writer.clone(), place.cloned(), self.platform.clone());
         Live::new(ends, writer, place, platform, self.clock.clone(), &self.tasks).map_err(not_started)
-    }
-
-    /// Where the node listens for a sandbox that has no network of its own.
-    fn own_listeners(&self) -> std::io::Result<Option<[TcpListener; 2]>> {
-        Ok(match self.network {
-            Network::Platform => None,
-            Network::Host => Some([listen()?, listen()?]),
-        })
     }
 
     fn environment(
@@ -315,9 +313,9 @@ impl Forge {
         version: &Version,
         template: &Template,
         writer: &Writer,
-        own: Option<&[TcpListener; 2]>,
+        (way, own): (&Way, Option<&[TcpListener; 2]>),
     ) -> std::io::Result<BTreeMap<String, String>> {
-        let [runtime_api_port, platform_port] = ports(own)?;
+        let (runtime_api_port, platform_port) = ports(way, own)?;
         let keys = self.identity.issue(&version.scope.account, &version.role, &version.name, KEYS_LAST);
         let instance = environment::Instance {
             log_stream: writer.0.stream(),
@@ -336,7 +334,7 @@ impl Forge {
         id: &str,
         seed: Seed,
         writer: &Writer,
-        own: Option<&[TcpListener; 2]>,
+        (way, own): (&Way, Option<&[TcpListener; 2]>),
     ) -> std::io::Result<Spec> {
         let role = if seed.is_for_calls() { Role::Instance } else { Role::Template };
         let (program, mounts) = match seed {
@@ -346,14 +344,14 @@ impl Forge {
         };
         Ok(Spec {
             id: id.to_owned(),
-            env: self.environment(version, template, writer, own)?,
+            env: self.environment(version, template, writer, (way, own))?,
             cwd: CWD.into(),
             mounts,
             role,
             program,
             limits: limits(version),
-            network: self.network,
-            listen: if own.is_some() { Vec::new() } else { vec![RUNTIME_API_PORT, PLATFORM_PORT] },
+            network: way.network.clone(),
+            listen: way.ports(),
         })
     }
 }
@@ -370,10 +368,18 @@ fn limits(version: &Version) -> Limits {
 }
 
 /// The Runtime API's and the platform's, on the instance's loopback.
-fn ports(own: Option<&[TcpListener; 2]>) -> std::io::Result<[u16; 2]> {
+fn ports(way: &Way, own: Option<&[TcpListener; 2]>) -> std::io::Result<(u16, Option<u16>)> {
     Ok(match own {
-        Some([runtime, outward]) => [runtime.local_addr()?.port(), outward.local_addr()?.port()],
-        None => [RUNTIME_API_PORT, PLATFORM_PORT],
+        Some([runtime, outward]) => (runtime.local_addr()?.port(), Some(outward.local_addr()?.port())),
+        None => (RUNTIME_API_PORT, way.platform.then_some(PLATFORM_PORT)),
+    })
+}
+
+/// Where the node listens for a sandbox that has no network of its own.
+fn own_listeners(way: &Way) -> std::io::Result<Option<[TcpListener; 2]>> {
+    Ok(match way.network {
+        Network::Own | Network::Out(_) => None,
+        Network::Host => Some([listen()?, listen()?]),
     })
 }
 

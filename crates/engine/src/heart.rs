@@ -16,8 +16,10 @@ use crate::runner::Entrance;
 use crate::stats::Stats;
 use crate::template::Templates;
 use crate::wasm::{Wasm, entrance};
+use crate::way;
 use crate::{Catalog, PrepareError, Provisioned, Routed, Runner, RuntimeReport, Version};
 use async_trait::async_trait;
+use base::network::Networks;
 use base::port::{Activity, Clock, Entropy, Headroom, Identity, LogSink, Meter};
 use base::{Arn, FunctionActivity, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
 use std::collections::BTreeMap;
@@ -54,7 +56,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the gate listens; [`Engine::platform_at`] tells it later where it is not known yet.
     pub platform: Option<SocketAddr>,
-    pub network: sandbox::Network,
+    /// What functions may ask for, and what those have that do not ask.
+    pub networks: Arc<Networks>,
     /// Calls at once per account and region, those of functions with reserved concurrency apart. AWS: 1,000.
     pub account_concurrency: u32,
     /// Instances alive at once on this machine, idle ones included.
@@ -84,7 +87,7 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             platform: None,
-            network: sandbox::Network::Platform,
+            networks: Arc::new(Networks::default()),
             account_concurrency: 1000,
             instances_max: 1000,
             raising_max: 8,
@@ -149,7 +152,7 @@ impl Engine {
             entropy: entropy.clone(),
             identity,
             logs,
-            network: config.network,
+            networks: config.networks,
             platform,
             tasks: TaskTracker::new(),
         });
@@ -348,6 +351,10 @@ impl Runner for Engine {
 
     async fn limit(&self, scope: &Scope, unreserved: u32) {
         self.admission.limit(scope, unreserved);
+    }
+
+    fn network(&self, name: &str) -> Result<(), String> {
+        way::way(&self.forge.networks, self.forge.driver.as_ref(), Some(name)).map(drop)
     }
 
     fn runtimes(&self) -> Vec<RuntimeReport> {

@@ -43,6 +43,7 @@ pub(crate) struct Instance {
     set_aside: bool,
     /// As of the end of the last run.
     memory_bytes: u64,
+    network_bytes: u64,
 }
 
 /// Where an instance stands between runs.
@@ -89,7 +90,7 @@ impl Instance {
         let born = forge.clock.elapsed();
         let place = Arc::new(place);
         let (live, stage, init) = (None, Stage::Unfinished, Some(Duration::ZERO));
-        let (zygote, set_aside, memory_bytes) = (None, false, 0);
+        let (zygote, set_aside, memory_bytes, network_bytes) = (None, false, 0, 0);
         let mut instance = Self {
             forge,
             version,
@@ -104,6 +105,7 @@ impl Instance {
             init,
             set_aside,
             memory_bytes,
+            network_bytes,
         };
         instance.announce();
         let sandbox = instance.id.clone();
@@ -150,7 +152,7 @@ impl Instance {
         let now = self.forge.clock.elapsed();
         let class = self.forge.class(&self.version, &template);
         if let Some(class) = class
-            && let Some(cell) = self.forge.cells.take(class, now).await
+            && let Some(cell) = self.forge.cells.take(&class, now).await
         {
             let made = self.forge.specialise(&self.version, &template, cell, &self.writer, &self.place).await;
             match made {
@@ -401,6 +403,14 @@ impl Instance {
         }
     }
 
+    /// What went over its network since the last run. An instance that was started again has another sandbox, which begins at
+    /// nothing.
+    fn carried(&mut self) -> u64 {
+        let bytes = self.live.as_ref().map_or(0, |live| live.handle.network_bytes());
+        let before = std::mem::replace(&mut self.network_bytes, bytes);
+        bytes.checked_sub(before).unwrap_or(bytes)
+    }
+
     /// What the handler wrote before it answered comes before END; then the platform's own lines.
     fn finish(&mut self, call: &Invocation, answer: Answer, streamed: u64, clocked: Clocked) -> Run {
         let live = self.live.as_ref();
@@ -412,7 +422,8 @@ impl Instance {
         // What it shares with its zygote is memory of its own as far as the function can tell.
         let shared = self.zygote.as_ref().map_or(0, |zygote| zygote.memory_mb);
         let memory_mb_peak = (live.map_or(0, Live::memory_mb_peak) + shared).min(self.version.memory_mb);
-        let mut run = Run::new(&self.version, &self.id, call, answer, streamed, clocked, memory_mb_peak);
+        let mut run = Run::new(&self.version, &self.id, call, answer, streamed, clocked, memory_mb_peak)
+            .with_network(self.carried());
         run.report(&self.writer.0, self.forge.clock.now());
         // An exception of the handler leaves a sound instance; anything else does not.
         if let (Stage::Ready, Err(failure)) = (&self.stage, &run.answer)

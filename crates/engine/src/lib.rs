@@ -43,6 +43,7 @@ mod testing;
 mod tests;
 pub mod version;
 mod wasm;
+mod way;
 mod zygote;
 
 pub use heart::{Config, Engine, Parts};

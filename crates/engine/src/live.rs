@@ -41,7 +41,9 @@ impl Drop for Writer {
 /// What the driver raised, with the listeners of its Runtime API and its platform.
 pub(crate) struct Ends {
     pub raised: Raised,
-    pub listeners: [std::net::TcpListener; 2],
+    pub runtime: std::net::TcpListener,
+    /// Where the platform is to be reached.
+    pub platform: Option<std::net::TcpListener>,
     /// What it is told that it runs, where it was started before that was known.
     pub calling: Option<Bytes>,
 }
@@ -56,16 +58,17 @@ impl Live {
         clock: Arc<dyn Clock>,
         tasks: &TaskTracker,
     ) -> io::Result<Self> {
-        let Ends { raised, listeners, calling } = ends;
+        let Ends { raised, runtime, platform: outward, calling } = ends;
         let Raised { output, frames, exit, handle, .. } = raised;
         let guard = KillOnDrop(Some(handle.clone()));
-        let [runtime, outward] = listeners;
         let log = writer.0.clone();
         let pipes = Pipes::new(output, frames, log.clone(), clock.clone())?;
         let (session, init) = Session::new(log, calling);
         let mut servers = JoinSet::new();
         servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone(), clock.clone()));
-        servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock.clone()));
+        if let Some(outward) = outward {
+            servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock.clone()));
+        }
         let (told, ended) = watch::channel(None);
         tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place), servers, clock));
         guard.disarm();

@@ -59,6 +59,7 @@ impl Run {
                     Ok(bytes) => bytes.len() as u64,
                     Err(failure) => failure.error(&call.request_id).body.len() as u64,
                 },
+            network_bytes: 0,
             start,
             error: answer.as_ref().err().map(|failure| failure.error_type().to_owned()),
         };
@@ -110,6 +111,12 @@ impl Run {
     pub(crate) fn carried(mut self, bytes_in: u64, bytes_out: u64) -> Self {
         self.usage.bytes_in = bytes_in;
         self.usage.bytes_out = bytes_out;
+        self
+    }
+
+    /// For a run in a network that leads out.
+    pub(crate) fn with_network(mut self, bytes: u64) -> Self {
+        self.usage.network_bytes = bytes;
         self
     }
 

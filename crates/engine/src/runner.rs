@@ -42,6 +42,9 @@ pub trait Runner: Send + Sync {
     /// Calls at once of an account's functions that have neither reserved nor provisioned concurrency.
     async fn limit(&self, scope: &Scope, unreserved: u32);
 
+    /// Whether functions can be in the network of this name; if not, the text says why, and what there is.
+    fn network(&self, name: &str) -> Result<(), String>;
+
     /// The runtimes this node has, for `doctor` and for the error that names them.
     fn runtimes(&self) -> Vec<RuntimeReport>;
 }

@@ -126,7 +126,7 @@ impl Templates {
     pub(crate) fn made_ahead(
         &self,
         scope: &Scope,
-        has_cell: impl Fn(Class, Option<bool>) -> bool,
+        has_cell: impl Fn(&Class, Option<bool>) -> bool,
     ) -> Vec<(String, Result<(), String>)> {
         let made = self.made.lock();
         let told = made.iter().filter_map(|(key, cell)| {
@@ -138,7 +138,7 @@ impl Templates {
             let ahead = match (&*template.zygote.try_lock().ok()?, &template.class) {
                 (Zygote::Living(_), _) => Ok(()),
                 (Zygote::Refused(reason), _) | (_, Err(Some(reason))) => Err(reason.clone()),
-                (_, Ok(class)) if has_cell(*class, template.copies) => Ok(()),
+                (_, Ok(class)) if has_cell(class, template.copies) => Ok(()),
                 (Zygote::Absent, _) => return None,
             };
             Some((name.to_owned(), ahead))
@@ -236,7 +236,8 @@ impl Templates {
         }
         let program = interpreter.program.display().to_string();
         let (memory_mb, ephemeral_mb) = (version.memory_mb, version.ephemeral_mb);
-        let class = Class { named: major, interpreter: interpreter.number, memory_mb, ephemeral_mb };
+        let network = version.network.clone();
+        let class = Class { named: major, interpreter: interpreter.number, memory_mb, ephemeral_mb, network };
         let class = match nodejs::read_at_start(&version.environment) {
             None => Ok(class),
             Some(name) => Err(Some(format!("{name}, which it sets, is read when an interpreter starts"))),

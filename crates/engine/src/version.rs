@@ -31,6 +31,9 @@ pub struct Version {
     /// Whether instances may be copied from an initialised one, as SnapStart's `ApplyOn` says; `None` leaves it to the node.
     #[serde(default)]
     pub copies: Option<bool>,
+    /// The name of its network, among the node's; `None` is the usual one.
+    #[serde(default)]
+    pub network: Option<String>,
     /// `/aws/lambda/<name>` unless LoggingConfig says otherwise.
     pub log_group: String,
 }

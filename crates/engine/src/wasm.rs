@@ -143,6 +143,7 @@ impl Wasm {
 
     async fn load(&self, version: &Arc<Version>) -> Result<Kind, PrepareError> {
         let began = self.forge.clock.elapsed();
+        let way = self.forge.way(version)?;
         let template = self.forge.templates.get(version).await?;
         let Some(task) = task_of(&template) else { return Ok(Kind::Process) };
         if !version.layers.is_empty() {
@@ -159,7 +160,7 @@ impl Wasm {
         let loaded = tokio::task::spawn_blocking(work).await.map_err(|e| PrepareError::internal(e.to_string()))?;
         let (component, more) = loaded.map_err(not_taken)?;
         let engine = self.components.engine();
-        let mut loaded = Loaded::new(self.forge.clone(), version.clone(), component, engine, template);
+        let mut loaded = Loaded::new(self.forge.clone(), version.clone(), component, engine, (template, way));
         loaded.task = more.then(|| Arc::new(task));
         loaded.loading_took(self.forge.clock.elapsed() - began);
         Ok(Kind::Component(Arc::new(loaded)))

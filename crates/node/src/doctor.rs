@@ -1,9 +1,10 @@
 //! What this machine and this node can promise, and what to do about what they cannot.
 
 use crate::machine::{self, Machine};
-use crate::settings::{Credentials, Network, Settings};
-use crate::{Fallback, nodejs, pythons};
+use crate::settings::{Credentials, Settings};
+use crate::{Fallback, networks, nodejs, pythons};
 use async_trait::async_trait;
+use base::network::Ceiling;
 use base::port::Activity;
 use base::{FunctionActivity, Scope};
 use delivery::Delivery;
@@ -51,8 +52,12 @@ pub fn doctor(settings: &Settings) -> Vec<Check> {
     checks.extend(nodes.iter().map(|(major, path)| ok(&format!("nodejs{major}.x"), path.display().to_string())));
     let state_dir = std::env::temp_dir().join(format!("wadi-doctor-{}", std::process::id()));
     let program = std::env::current_exe().unwrap_or_default();
-    match sandbox::Process::start(sandbox::ProcessConfig { program, state_dir: state_dir.clone() }) {
-        Ok(driver) => checks.extend(driver.promises().into_iter().map(of_promise)),
+    let egress = networks::egress(settings);
+    match sandbox::Process::start(sandbox::ProcessConfig { program, state_dir: state_dir.clone(), egress }) {
+        Ok(driver) => {
+            checks.push(of_network(settings, driver.as_ref()));
+            checks.extend(driver.promises().into_iter().map(of_promise));
+        }
         Err(error) => {
             checks.push(missing("sandbox", error.to_string(), "run as root, or allow unprivileged user namespaces"))
         }
@@ -91,14 +96,6 @@ fn of_settings(settings: &Settings) -> Vec<Check> {
             ok("credentials", format!("root key in {}", settings.data_dir.join("root-key.json").display()))
         }
     });
-    checks.push(match settings.network {
-        Network::Platform => ok("function network", "the platform only: no internet, no host, no neighbours"),
-        Network::Host => weaker(
-            "function network",
-            "functions share the host's network",
-            "use --network platform for code you do not trust",
-        ),
-    });
     if settings.runtime_fallback == Fallback::Nearest {
         checks.push(weaker(
             "runtime fallback",
@@ -107,6 +104,29 @@ fn of_settings(settings: &Settings) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// What functions reach that name no network.
+fn of_network(settings: &Settings, driver: &dyn Driver) -> Check {
+    let name = "function network";
+    match (networks::usual(settings, driver), driver.leads_out()) {
+        (Ceiling::None, _) => ok(name, "none: nothing at all, unless a function names another"),
+        (Ceiling::Host, _) => weaker(
+            name,
+            "host: functions share the host's network",
+            "use --network internet or platform for code you do not trust",
+        ),
+        (Ceiling::Internet, Ok(())) => ok(name, "internet: no host, no private ranges, no neighbours"),
+        (Ceiling::Internet, Err(reason)) => {
+            missing(name, reason, "install nftables and run as root, or use --network platform")
+        }
+        (Ceiling::Platform, Err(reason)) if settings.ceiling() == Ceiling::Internet => weaker(
+            name,
+            format!("platform only, for want of a way out: {reason}"),
+            "install nftables and run the node as root",
+        ),
+        (Ceiling::Platform, _) => ok(name, "platform: no internet, no host, no neighbours"),
+    }
 }
 
 fn disk(data_dir: &Path) -> Check {
@@ -164,6 +184,7 @@ impl Activity for Report {
 impl Doctor for Report {
     async fn examine(&self) -> Examination {
         let mut checks = of_settings(&self.settings);
+        checks.push(of_network(&self.settings, self.driver.as_ref()));
         if let Some((engine, delivery)) = self.parts.get() {
             for runtime in engine.runtimes() {
                 let program = runtime.program.map(|p| p.display().to_string()).unwrap_or_default();

@@ -2,19 +2,22 @@
 
 mod doctor;
 mod machine;
+mod networks;
 pub mod nodejs;
 pub mod pythons;
 mod settings;
 mod system;
 mod targets;
 
+pub use base::network::Ceiling;
 pub use doctor::doctor;
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Settings, Starts};
+pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts};
 pub use usage::Check;
 
 use anyhow::{Context, Result, bail};
 use base::AccountId;
+use base::network::Networks;
 use delivery::Delivery;
 use engine::Engine;
 use functions::Functions;
@@ -84,8 +87,10 @@ impl Node {
         let driver = sandbox::Process::start(sandbox::ProcessConfig {
             program: std::env::current_exe().context("cannot find this program")?,
             state_dir: settings.data_dir.join("sandboxes"),
+            egress: networks::egress(&settings),
         })
         .context("cannot start the sandbox launcher")?;
+        let networks = networks::of_node(&settings, driver.as_ref())?;
 
         let identity = Identity::open(identity::Parts {
             store: store.clone(),
@@ -126,7 +131,7 @@ impl Node {
             logs: logs.clone(),
             identity: identity.clone(),
             headroom: Arc::new(machine::Free),
-            config: engine_config(&settings, &machine, inside.local_addr()?),
+            config: engine_config(&settings, &machine, inside.local_addr()?, networks),
         })
         .context("cannot start the engine")?;
         let functions = Functions::open(functions::Parts {
@@ -264,13 +269,10 @@ async fn joined(what: &str, task: JoinHandle<()>, within: Duration) {
     }
 }
 
-fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> engine::Config {
+fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr, networks: Networks) -> engine::Config {
     let mut config = engine::Config::new(&settings.data_dir);
     config.platform = Some(gate);
-    config.network = match settings.network {
-        Network::Platform => sandbox::Network::Platform,
-        Network::Host => sandbox::Network::Host,
-    };
+    config.networks = Arc::new(networks);
     config.account_concurrency = settings.account_concurrency;
     config.instances_max = machine.instances_max().0;
     config.raising_max = machine.raising_max();

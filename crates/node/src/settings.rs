@@ -1,6 +1,7 @@
 //! Settings: what a node is told, from defaults, `wadi.toml`, `WADI_*` variables and flags; later ones win.
 
 use anyhow::{Context, Result, bail};
+use base::network::{Ceiling, Listed, Networks, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,14 +18,27 @@ pub enum Credentials {
     Root,
 }
 
-/// What functions can reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// The platform itself and nothing else.
-    Platform,
-    /// The host's network.
-    Host,
+/// A network that functions can name, `[networks.NAME]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// The node's own endpoint [default: true].
+    platform: Option<bool>,
+    /// The internet [default: false].
+    #[serde(default)]
+    internet: bool,
+    /// Whether names are resolved [default: as internet].
+    resolver: Option<bool>,
+    /// `ADDRESS[/BITS] [tcp|udp [PORT[-PORT]]]`
+    #[serde(default)]
+    allow: Vec<Listed>,
+}
+
+impl From<Listing> for Policy {
+    fn from(listing: Listing) -> Self {
+        let Listing { platform, internet, resolver, allow } = listing;
+        Self { platform: platform.unwrap_or(true), internet, resolver: resolver.unwrap_or(internet), allow }
+    }
 }
 
 /// What to do when a version of Python or Node.js is not on the machine.
@@ -65,7 +79,11 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub credentials: Credentials,
-    pub network: Network,
+    /// What functions reach that name no network, and the most that they may name of the node's own; by default `internet`
+    /// on loopback, where this machine can give it, and `platform` elsewhere.
+    pub network: Option<Ceiling>,
+    /// The operator's own networks.
+    pub networks: BTreeMap<String, Policy>,
     pub runtime_fallback: Fallback,
     /// Multiplies the waits between retries of asynchronous invocations: 1 is AWS's pace, 0.001 a test's.
     pub retry_time_scale: f64,
@@ -91,7 +109,9 @@ pub struct Flags {
     pub listen: Option<SocketAddr>,
     pub data_dir: Option<PathBuf>,
     pub credentials: Option<Credentials>,
-    pub network: Option<Network>,
+    pub network: Option<Ceiling>,
+    #[serde(default)]
+    pub networks: BTreeMap<String, Listing>,
     pub runtime_fallback: Option<Fallback>,
     pub retry_time_scale: Option<f64>,
     pub account_concurrency: Option<u32>,
@@ -117,7 +137,6 @@ macro_rules! from_words {
     };
 }
 from_words!(Credentials, "development" => Credentials::Development, "root" => Credentials::Root);
-from_words!(Network, "platform" => Network::Platform, "host" => Network::Host);
 from_words!(Starts, "template" => Starts::Template, "plain" => Starts::Plain);
 from_words!(KeepAlive, "fixed" => KeepAlive::Fixed, "hybrid" => KeepAlive::Hybrid, "cost" => KeepAlive::Cost);
 from_words!(Fallback, "none" => Fallback::None, "nearest" => Fallback::Nearest);
@@ -148,7 +167,8 @@ impl Settings {
                 None => default_data_dir(&env)?,
             })?,
             credentials: pick!(credentials).unwrap_or(Credentials::Development),
-            network: pick!(network).unwrap_or(Network::Platform),
+            network: pick!(network),
+            networks: layers.iter().rev().flat_map(|l| l.networks.clone()).map(|(name, l)| (name, l.into())).collect(),
             runtime_fallback: pick!(runtime_fallback).unwrap_or(Fallback::None),
             retry_time_scale: pick!(retry_time_scale).unwrap_or(1.0),
             account_concurrency: pick!(account_concurrency).unwrap_or(1000),
@@ -172,6 +192,9 @@ impl Settings {
                 self.data_dir.join("root-key.json").display()
             );
         }
+        if let Err(reason) = self.networks(self.ceiling()) {
+            bail!("{reason}");
+        }
         if !(0.0..=1000.0).contains(&self.retry_time_scale) {
             bail!("retry_time_scale {} is not between 0 and 1000", self.retry_time_scale);
         }
@@ -179,6 +202,18 @@ impl Settings {
             bail!("account_concurrency {} is not between 1 and 100000", self.account_concurrency);
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// What functions reach that name no network, if this machine can give it.
+    pub fn ceiling(&self) -> Ceiling {
+        self.network.unwrap_or(if self.listen.ip().is_loopback() { Ceiling::Internet } else { Ceiling::Platform })
+    }
+
+    /// The node's networks under a ceiling.
+    pub fn networks(&self, ceiling: Ceiling) -> Result<Networks, String> {
+        Networks::new(ceiling, self.networks.clone())
     }
 }
 
@@ -200,6 +235,7 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         data_dir: parse(env, "WADI_DATA_DIR")?,
         credentials: parse(env, "WADI_CREDENTIALS")?,
         network: parse(env, "WADI_NETWORK")?,
+        networks: BTreeMap::new(),
         runtime_fallback: parse(env, "WADI_RUNTIME_FALLBACK")?,
         retry_time_scale: parse(env, "WADI_RETRY_TIME_SCALE")?,
         account_concurrency: parse(env, "WADI_ACCOUNT_CONCURRENCY")?,
@@ -239,10 +275,10 @@ mod tests {
         let file = dir.path().join("w.toml");
         std::fs::write(&file, "listen = \"127.0.0.1:1\"\nidle_seconds = 5\n[runtimes]\n\"python3.12\" = \"/opt/py\"\n")
             .expect("write");
-        let flags = Flags { config: Some(file), network: Some(Network::Platform), ..Flags::default() };
+        let flags = Flags { config: Some(file), network: Some(Ceiling::Platform), ..Flags::default() };
         let s = Settings::load_with(flags, env).expect("settings");
         assert_eq!(s.listen.to_string(), "127.0.0.1:7000");
-        assert_eq!((s.network, s.idle_seconds), (Network::Platform, 5));
+        assert_eq!((s.network, s.idle_seconds), (Some(Ceiling::Platform), 5));
         assert_eq!(s.data_dir, Path::new("/home/ada/.local/share/wadi"));
         assert_eq!(s.runtimes["python3.12"], Path::new("/opt/py"));
         let here = Flags { data_dir: Some("./d".into()), ..Flags::default() };
@@ -257,6 +293,36 @@ mod tests {
         assert!(refused.contains("--credentials root"), "{refused}");
         let rooted = Flags { credentials: Some(Credentials::Root), ..open };
         assert!(Settings::load_with(rooted, env).is_ok());
+    }
+
+    #[test]
+    fn networks_are_the_operators() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("w.toml");
+        let load = |text: &str, listen: &str| {
+            std::fs::write(&file, text).expect("write");
+            let listen = Some(listen.parse().expect("an address"));
+            let flags =
+                Flags { config: Some(file.clone()), listen, credentials: Some(Credentials::Root), ..Flags::default() };
+            Settings::load_with(flags, |name| env(name).filter(|_| name == "HOME")).map_err(|e| format!("{e:#}"))
+        };
+        let text =
+            "[networks.db]\nallow = [\"10.0.5.0/24 tcp 5432\"]\n[networks.web]\ninternet = true\nplatform = false\n";
+        let shared = load(text, "0.0.0.0:1").expect("settings");
+        assert_eq!(shared.ceiling(), Ceiling::Platform);
+        let db = Policy { allow: vec!["10.0.5.0/24 tcp 5432".parse().expect("listed")], ..Policy::PLATFORM };
+        let web = Policy { platform: false, ..Policy::INTERNET };
+        assert_eq!(shared.networks, BTreeMap::from([("db".to_owned(), db), ("web".to_owned(), web)]));
+        assert_eq!(load("", "127.0.0.1:1").expect("settings").ceiling(), Ceiling::Internet);
+        for (text, wrong) in [
+            ("[networks.internet]\n", "has its meaning already"),
+            ("[networks.a]\nallow = [\"db.example.com\"]\n", "takes no names yet"),
+            ("[networks.a]\ninernet = true\n", "inernet"),
+            ("network = \"moon\"\n", "moon"),
+        ] {
+            let said = load(text, "127.0.0.1:1").expect_err(text);
+            assert!(said.contains(wrong), "{text}: {said}");
+        }
     }
 
     #[test]

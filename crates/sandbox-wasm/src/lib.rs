@@ -6,10 +6,12 @@
 //! words what is refused and what went wrong.
 
 mod cache;
+mod dial;
 mod limits;
 mod machine;
 mod outward;
 mod program;
+mod reach;
 mod state;
 mod stdio;
 mod verdict;

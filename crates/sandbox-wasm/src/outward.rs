@@ -1,17 +1,20 @@
-//! The requests that guests make: to the platform, and elsewhere only where the node lets functions out.
+//! The requests that guests make: to the platform, and elsewhere as their network lets them.
 
+use crate::dial;
 use bytes::Bytes;
 use http::uri::{Authority, Scheme, Uri};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use sandbox::Egress;
-use std::net::SocketAddr;
+use sandbox::{Beyond, Inside};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks, default_send_request};
 
 type Body = UnsyncBoxBody<Bytes, Error>;
 type Later<T> = Box<dyn Future<Output = Result<T, Error>> + Send>;
 
-pub struct Outward(pub Egress);
+pub struct Outward {
+    pub platform: Option<Inside>,
+    pub beyond: Beyond,
+}
 
 impl WasiHttpHooks for Outward {
     fn send_request(
@@ -20,14 +23,19 @@ impl WasiHttpHooks for Outward {
         options: Option<RequestOptions>,
         _sent: Later<()>,
     ) -> Later<(http::Response<Body>, Later<()>)> {
-        let allowed = match self.0 {
-            Egress::Host => Ok(()),
-            Egress::Platform { port, gate } => to_platform(request.uri_mut(), port, gate),
-        };
+        let led = self.platform.map_or(Ok(false), |inside| to_platform(request.uri_mut(), inside));
+        let beyond = self.beyond.clone();
         Box::new(async move {
-            allowed?;
-            let (response, rest) = default_send_request(request, options).await?;
-            Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Later<()>))
+            match (led?, beyond) {
+                (true, _) | (_, Beyond::Host) => {
+                    let (response, rest) = default_send_request(request, options).await?;
+                    Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Later<()>))
+                }
+                (false, Beyond::Policy(policy)) => {
+                    let (response, rest) = dial::send(request, options, &policy).await?;
+                    Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Later<()>))
+                }
+            }
         })
     }
 
@@ -41,18 +49,19 @@ impl WasiHttpHooks for Outward {
     }
 }
 
-/// Leads a request for the platform, as it is seen from inside, to the gate. The `Host` header stays as the guest has it.
-fn to_platform(uri: &mut Uri, port: u16, gate: Option<SocketAddr>) -> Result<(), Error> {
+/// Leads a request for the platform, as it is seen from inside, to the gate; `false` if it is for somebody else. The `Host`
+/// header stays as the guest has it.
+fn to_platform(uri: &mut Uri, platform: Inside) -> Result<bool, Error> {
     let name = uri.host().unwrap_or_default().to_ascii_lowercase();
     let inside = name == "127.0.0.1" || name == "localhost" || name.ends_with(".localhost");
-    if !inside || uri.port_u16() != Some(port) || uri.scheme() != Some(&Scheme::HTTP) {
-        return Err(Error::HttpRequestDenied);
+    if !inside || uri.port_u16() != Some(platform.port) || uri.scheme() != Some(&Scheme::HTTP) {
+        return Ok(false);
     }
-    let gate = gate.ok_or(Error::DestinationUnavailable)?;
+    let gate = platform.gate.ok_or(Error::DestinationUnavailable)?;
     let mut parts = std::mem::take(uri).into_parts();
     parts.authority = Some(Authority::try_from(gate.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?);
     *uri = Uri::from_parts(parts).map_err(|_| Error::HttpRequestUriInvalid)?;
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -61,10 +70,10 @@ mod tests {
 
     #[test]
     fn only_the_platform() {
-        let gate: SocketAddr = "127.0.0.1:33333".parse().expect("an address");
+        let platform = Inside { port: 4566, gate: Some("127.0.0.1:33333".parse().expect("an address")) };
         let lead = |text: &str| {
             let mut uri: Uri = text.parse().expect("a URI");
-            to_platform(&mut uri, 4566, Some(gate)).ok().map(|()| uri.to_string())
+            to_platform(&mut uri, platform).expect("it can be led").then(|| uri.to_string())
         };
         let led = Some("http://127.0.0.1:33333/a?b=c".to_owned());
         assert_eq!(lead("http://127.0.0.1:4566/a?b=c"), led);

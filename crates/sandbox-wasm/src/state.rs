@@ -2,9 +2,10 @@
 
 use crate::limits::Limits;
 use crate::outward::Outward;
+use crate::reach;
 use crate::stdio::{Captured, Logged};
 use bytes::Bytes;
-use sandbox::{ComponentRun, Egress, Fault};
+use sandbox::{Beyond, ComponentRun, Fault};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -32,14 +33,25 @@ impl State {
             let opened = wasi.preopened_dir(task.as_path(), "/var/task", FsPerms::ReadOnly);
             opened.map_err(|e| Fault::Trap(format!("/var/task cannot be opened: {e}")))?;
         }
-        if run.egress == Egress::Host {
-            wasi.inherit_network().allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true);
+        match &run.beyond {
+            Beyond::Host => {
+                wasi.inherit_network().allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true);
+            }
+            Beyond::Policy(policy) if policy.leads_out() => {
+                wasi.allow_ip_name_lookup(policy.resolver).allow_tcp(true).allow_udp(true);
+                let policy = policy.clone();
+                wasi.socket_addr_check(move |address, usage| {
+                    let may = reach::may_use(&policy, address, usage);
+                    Box::pin(std::future::ready(may))
+                });
+            }
+            Beyond::Policy(_) => {}
         }
         Ok(Self {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            outward: Outward(run.egress),
+            outward: Outward { platform: run.platform, beyond: run.beyond.clone() },
             limits: Limits::new(run.memory_bytes, run.memory_peak.clone()),
         })
     }

@@ -2,12 +2,13 @@
 
 mod guest;
 
+use base::network::Policy;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use guest::built;
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
-use sandbox::{Component, ComponentError, ComponentRun, Components, Egress, Fault, HttpBody, Output, World};
+use sandbox::{Beyond, Component, ComponentError, ComponentRun, Components, Fault, HttpBody, Inside, Output, World};
 use sandbox_wasm::{Config, Wasm};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +61,8 @@ fn run() -> (ComponentRun, Arc<Heard>) {
         memory_bytes: 64 << 20,
         memory_peak: Arc::<AtomicUsize>::default(),
         task: None,
-        egress: Egress::Platform { port: 4566, gate: None },
+        platform: Some(Inside { port: 4566, gate: None }),
+        beyond: Beyond::Policy(Arc::new(Policy::PLATFORM)),
         output: heard.clone(),
     };
     (run, heard)
@@ -178,14 +180,23 @@ async fn requests_reach_the_platform_and_nothing_else() {
             stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await.expect("writes");
         }
     });
-    let platform = || ComponentRun { egress: Egress::Platform { port: 4566, gate: Some(address) }, ..run().0 };
+    let inside = Some(Inside { port: 4566, gate: Some(address) });
+    let platform = || ComponentRun { platform: inside, ..run().0 };
     assert_eq!(ask_with(platform(), "/fetch?localhost:4566/x", "").await, answered(200, "204"));
     let elsewhere = format!("/fetch?{address}/x");
     let (refused, _) = ask_with(platform(), &elsewhere, "").await;
     let refused = refused.and_then(|(_, body)| body).expect("an answer");
     assert!(refused.contains("HttpRequestDenied"), "{refused}");
-    let host = ComponentRun { egress: Egress::Host, ..run().0 };
-    assert_eq!(ask_with(host, &elsewhere, "").await, answered(200, "400"));
+    let beyond = |beyond| ComponentRun { beyond, ..run().0 };
+    assert_eq!(ask_with(beyond(Beyond::Host), &elsewhere, "").await, answered(200, "400"));
+    // Listed with its port it is reached; the internet is not this host; no policy leads to what it does not name.
+    let list = |text: &str| Policy { allow: vec![text.parse().expect("listed")], ..Policy::NONE };
+    let listed = list(&format!("127.0.0.1 tcp {}", address.port()));
+    for (policy, reached) in [(listed, true), (Policy::INTERNET, false), (list("127.0.0.1 tcp 1"), false)] {
+        let (answer, _) = ask_with(beyond(Beyond::Policy(Arc::new(policy.clone()))), &elsewhere, "").await;
+        let said = answer.and_then(|(_, body)| body).expect("an answer");
+        assert_eq!((said == "400", said.contains("HttpRequestDenied")), (reached, !reached), "{policy:?}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

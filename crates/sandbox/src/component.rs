@@ -1,5 +1,6 @@
 //! The contract for WebAssembly components: a driver compiles one once and runs it in a fresh instance for each request.
 
+use base::network::Policy;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -80,17 +81,27 @@ pub struct ComponentRun {
     pub memory_peak: Arc<AtomicUsize>,
     /// A directory of the host that it sees read-only as /var/task; it has no other.
     pub task: Option<Arc<PathBuf>>,
-    pub egress: Egress,
+    /// The platform, as it is seen from inside; `None` where it is not to be reached.
+    pub platform: Option<Inside>,
+    pub beyond: Beyond,
     /// Where its standard error goes, and its standard output unless that is the answer.
     pub output: Arc<dyn Output>,
 }
 
-/// What a component can reach.
+/// The platform: inside it is `127.0.0.1`, `localhost` and all names below that, at `port`; really it is the gate, once that
+/// listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Egress {
-    /// HTTP to the platform and nothing else. Inside it is `127.0.0.1`, `localhost` and all names below that, at `port`.
-    Platform { port: u16, gate: Option<SocketAddr> },
-    /// The host's network.
+pub struct Inside {
+    pub port: u16,
+    pub gate: Option<SocketAddr>,
+}
+
+/// What a component can reach beside the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// What the policy says; nothing with [`Policy::NONE`].
+    Policy(Arc<Policy>),
+    /// The host's network, and what that reaches.
     Host,
 }
 

@@ -18,6 +18,11 @@ pub trait Driver: Send + Sync {
         Err(Error::NoCopies)
     }
 
+    /// Whether sandboxes can be led out of their own network here; if not, the text says why, and what to do.
+    fn leads_out(&self) -> Result<(), String> {
+        Err("this driver has no way to".into())
+    }
+
     /// What this machine lets the driver promise, for `wadi doctor` and for the check of a node that others can reach.
     fn promises(&self) -> Vec<Promise>;
 }
@@ -66,6 +71,10 @@ pub trait Control: Send + Sync {
     fn memory_bytes_peak(&self) -> u64;
     /// Processor time of all its processes up to now; 0 where that cannot be known.
     fn cpu_us(&self) -> u64;
+    /// Bytes that it has sent out of its own network and received from there, as packets; 0 where it has no way out.
+    fn network_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// A hold on one sandbox that can be copied.
@@ -91,6 +100,12 @@ impl Handle {
     /// Processor time of the sandbox up to now, in microseconds; after its end the final figure.
     pub fn cpu_us(&self) -> u64 {
         self.0.cpu_us()
+    }
+
+    /// Bytes that have gone between the sandbox and the world outside up to now, both ways, the packets' own included;
+    /// after its end the final figure.
+    pub fn network_bytes(&self) -> u64 {
+        self.0.network_bytes()
     }
 }
 

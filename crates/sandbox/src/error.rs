@@ -21,6 +21,9 @@ pub enum Error {
     /// This machine does not let programs be copied into sandboxes, nor started before it is known what they run.
     #[error("programs are copied or started ahead only as root and with cgroups for memory and processes")]
     NoCopies,
+    /// This machine leads nothing out of a sandbox, or the driver has no policy of this name; the text says which.
+    #[error("there is no such network: {0}")]
+    NoNetwork(String),
     /// A step of raising it failed: missing right, missing program, resources.
     #[error("the sandbox could not be raised: {step}: {reason}")]
     Raise { step: String, reason: String },

@@ -17,12 +17,12 @@ mod protocol;
 mod spec;
 
 pub use component::{
-    Component, ComponentError, ComponentRun, Components, Egress, Ended, Fault, HttpBody, Output, World,
+    Beyond, Component, ComponentError, ComponentRun, Components, Ended, Fault, HttpBody, Inside, Output, World,
 };
 pub use driver::{Control, Driver, Handle, Kept, Promise, Raised};
 pub use error::Error;
 pub use launcher::launcher_main;
-pub use process::{Process, ProcessConfig};
+pub use process::{Egress, Process, ProcessConfig};
 pub use spec::{Exit, Limits, Mount, Network, Program, Role, Spec, Status};
 
 /// The first argument that makes our binary the launcher instead of anything else.

@@ -1,7 +1,8 @@
 //! What the node and the launcher say to each other: one JSON text per packet of a `SOCK_SEQPACKET` Unix socket, with
-//! descriptors beside it. Descriptors of [`Reply::Raised`], in order: pidfd, output, frames, then the listeners.
+//! descriptors beside it. Descriptors of [`Reply::Raised`], in order: pidfd, output, frames, the listeners, and the counts of
+//! a network that leads out; of [`Reply::Ready`], where networks lead out: the resolver's UDP and TCP sockets.
 
-use crate::{Error, Exit, Mount, Promise, Spec};
+use crate::{Egress, Error, Exit, Mount, Promise, Spec};
 use rustix::cmsg_space;
 use rustix::io::{Errno, Result};
 use rustix::net::{
@@ -23,7 +24,7 @@ pub const DESCRIPTORS_MAX: usize = 24;
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     /// First, once. Answered by [`Reply::Ready`] or [`Reply::Unfit`].
-    Hello { state_dir: PathBuf },
+    Hello { state_dir: PathBuf, egress: Option<Egress> },
     /// `seq` names the sandbox in all replies about it.
     Raise { seq: u64, spec: Spec },
     /// Makes an instance of the cell of this id.
@@ -36,6 +37,8 @@ pub enum Request {
 pub enum Reply {
     Ready {
         promises: Vec<Promise>,
+        /// Whether sandboxes can be led out.
+        leads_out: std::result::Result<(), String>,
     },
     /// The launcher cannot work here and ends.
     Unfit(String),

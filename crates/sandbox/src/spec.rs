@@ -81,11 +81,13 @@ pub struct Limits {
 }
 
 /// What the sandbox can reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
     /// A network of its own with loopback only: it reaches what the node listens on inside it, and nothing else.
-    Platform,
+    Own,
+    /// The same, and what the driver's policy of this name lets it reach.
+    Out(String),
     /// The host's network, for development with functions that call the internet.
     Host,
 }
@@ -161,7 +163,7 @@ impl Spec {
         if self.listen.len() > LISTEN_MAX {
             return invalid(format!("listen: more than {LISTEN_MAX} ports"));
         }
-        if self.network == Network::Platform && self.listen.contains(&0) {
+        if self.network != Network::Host && self.listen.contains(&0) {
             return invalid("listen: port 0".into());
         }
         Ok(())
@@ -197,7 +199,7 @@ mod tests {
             cwd: "/".into(),
             mounts: Vec::new(),
             limits: Limits { memory_bytes: 64 << 20, pids: 8, open_files: 64, file_bytes: 1 << 20, cpu_weight: 1024 },
-            network: Network::Platform,
+            network: Network::Own,
             listen: vec![9001],
         }
     }

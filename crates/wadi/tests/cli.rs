@@ -8,7 +8,12 @@ fn wadi(home: &std::path::Path) -> Command {
     for name in ["AWS_ENDPOINT_URL", "WADI_ENDPOINT", "WADI_LISTEN", "WADI_CONFIG", "RUST_LOG"] {
         command.env_remove(name);
     }
-    command.current_dir(home).env("WADI_DATA_DIR", home.join("data")).env("XDG_CACHE_HOME", home.join("cache"));
+    // This machine is not to forward packets for what is tested here.
+    command
+        .env("WADI_NETWORK", "platform")
+        .current_dir(home)
+        .env("WADI_DATA_DIR", home.join("data"))
+        .env("XDG_CACHE_HOME", home.join("cache"));
     command
 }
 

@@ -114,6 +114,7 @@ pub fn version_of(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot)
             Some(_) if !settings.applies_snap_start() => Some(false),
             Some(_) => (version != LATEST).then_some(true),
         },
+        network: settings.network.clone(),
         log_group: settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{name}")),
     }
 }

@@ -20,6 +20,8 @@ pub struct Totals {
     pub billed_mb_ms: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    #[serde(default)]
+    pub network_bytes: u64,
     pub max_memory_mb: u32,
 }
 
@@ -35,6 +37,7 @@ impl Totals {
             billed_mb_ms: record.billed_ms * u64::from(record.memory_mb),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
+            network_bytes: record.network_bytes,
             max_memory_mb: record.max_memory_mb,
         }
     }
@@ -49,6 +52,7 @@ impl Totals {
         self.billed_mb_ms += other.billed_mb_ms;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.network_bytes += other.network_bytes;
         self.max_memory_mb = self.max_memory_mb.max(other.max_memory_mb);
     }
 

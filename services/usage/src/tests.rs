@@ -78,6 +78,7 @@ fn run(function: &str, at: u64, id: u64) -> UsageRecord {
         max_memory_mb: 40,
         bytes_in: 10,
         bytes_out: 20,
+        network_bytes: 30,
         start: Start::Warm,
         error: None,
     }
@@ -134,11 +135,12 @@ async fn sums_are_right_and_survive_a_restart() {
     let expect = json!([
         {
             "FunctionName": "resize", "Invocations": 1, "Errors": 0, "ColdStarts": 0, "DurationMs": 99.5, "InitMs": 0.0,
-            "BilledMs": 100, "GbSeconds": 0.1, "BytesIn": 10, "BytesOut": 20, "MaxMemoryMb": 40,
+            "BilledMs": 100, "GbSeconds": 0.1, "BytesIn": 10, "BytesOut": 20, "NetworkBytes": 30, "MaxMemoryMb": 40,
         },
         {
             "FunctionName": "thumbs", "Invocations": 3, "Errors": 1, "ColdStarts": 1, "DurationMs": 298.5,
-            "InitMs": 50.25, "BilledMs": 351, "GbSeconds": 0.3005, "BytesIn": 30, "BytesOut": 60, "MaxMemoryMb": 99,
+            "InitMs": 50.25, "BilledMs": 351, "GbSeconds": 0.3005, "BytesIn": 30, "BytesOut": 60, "NetworkBytes": 90,
+            "MaxMemoryMb": 99,
         },
     ]);
     {

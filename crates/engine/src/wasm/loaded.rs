@@ -5,8 +5,9 @@ use crate::environment::{self, environment};
 use crate::forge::{AGE_MAX, Forge, KEYS_LAST, PLATFORM_PORT, RUNTIME_API_PORT};
 use crate::live::Writer;
 use crate::template::Template;
+use crate::way::Way;
 use parking_lot::{Mutex, RwLock};
-use sandbox::{Component, ComponentRun, Egress, Ended, Network, Output};
+use sandbox::{Beyond, Component, ComponentRun, Ended, Inside, Network, Output};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) struct Loaded {
     pub component: Arc<dyn Component>,
     /// Where the package lies, if there is more in it than the component.
     pub task: Option<Arc<PathBuf>>,
+    way: Way,
     engine: String,
     face: RwLock<Option<Arc<Face>>>,
     /// Loading time that no run has been billed for yet.
@@ -45,10 +47,10 @@ impl Loaded {
         version: Arc<Version>,
         component: Arc<dyn Component>,
         engine: &str,
-        template: Arc<Template>,
+        (template, way): (Arc<Template>, Way),
     ) -> Self {
         let (face, init) = Default::default();
-        Self { forge, version, component, task: None, engine: engine.to_owned(), face, init, _template: template }
+        Self { forge, version, component, task: None, way, engine: engine.to_owned(), face, init, _template: template }
     }
 
     pub(crate) fn loading_took(&self, took: Duration) {
@@ -89,9 +91,9 @@ impl Loaded {
         let arn = format!("arn:aws:lambda:{}::runtime:{hash}", version.scope.region);
         writer.0.line(format!("INIT_START Runtime Version: {}\tRuntime Version ARN: {arn}\n", self.engine));
         let keys = forge.identity.issue(&version.scope.account, &version.role, &version.name, KEYS_LAST);
-        let platform_port = match (forge.network, forge.platform.get()) {
-            (Network::Host, Some(gate)) => gate.port(),
-            _ => PLATFORM_PORT,
+        let platform_port = match (&self.way.network, forge.platform.get()) {
+            (Network::Host, Some(gate)) => Some(gate.port()),
+            _ => self.way.platform.then_some(PLATFORM_PORT),
         };
         let instance = environment::Instance {
             log_stream: writer.0.stream(),
@@ -111,17 +113,18 @@ impl Loaded {
         env_more: Vec<(String, String)>,
         output: Arc<dyn Output>,
     ) -> ComponentRun {
-        let egress = match self.forge.network {
-            Network::Host => Egress::Host,
-            Network::Platform => Egress::Platform { port: PLATFORM_PORT, gate: self.forge.platform.get() },
-        };
+        let (way, gate) = (&self.way, self.forge.platform.get());
+        let beyond = way.policy.clone().map_or(Beyond::Host, Beyond::Policy);
+        let inside = Inside { port: PLATFORM_PORT, gate };
         ComponentRun {
             env: face.env.clone(),
             env_more,
             memory_bytes: (self.version.memory_mb as usize) << 20,
             memory_peak: Arc::default(),
             task: self.task.clone(),
-            egress,
+            // In the host's network the gate is where it is.
+            platform: (way.platform && beyond != Beyond::Host).then_some(inside),
+            beyond,
             output,
         }
     }

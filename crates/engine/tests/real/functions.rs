@@ -1,9 +1,12 @@
 //! What functions do and what their callers and logs see of it.
 
 use crate::support::{World, version};
+use base::network::{Ceiling, Networks};
 use base::{Outcome, Start};
 use engine::{Runner, Runtime, Version};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::runtime::Runtime as Tokio;
 
 type Test = fn(&Tokio);
@@ -345,7 +348,8 @@ async fn the_nearest_python_says_that_it_stands_in() {
 }
 
 async fn functions_on_the_hosts_network() {
-    let world = crate::world_with(|config| config.network = sandbox::Network::Host);
+    let networks = Networks::new(Ceiling::Host, BTreeMap::new()).expect("networks");
+    let world = crate::world_with(|config| config.networks = Arc::new(networks));
     let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let port = server.local_addr().expect("has one").port();
     let source =

@@ -50,7 +50,7 @@ fn driver() -> Arc<Process> {
     let start = || {
         let dir = tempfile::tempdir().expect("a directory");
         let program = std::env::current_exe().expect("this test");
-        let config = ProcessConfig { program, state_dir: dir.path().to_owned() };
+        let config = ProcessConfig { program, state_dir: dir.path().to_owned(), egress: None };
         (Process::start(config).expect("starts"), dir)
     };
     DRIVER.get_or_init(start).0.clone()

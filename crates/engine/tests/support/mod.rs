@@ -41,6 +41,7 @@ pub fn version(name: &str) -> Version {
         },
         layers: Vec::new(),
         copies: None,
+        network: None,
         log_group: format!("/aws/lambda/{name}"),
     }
 }

@@ -111,8 +111,8 @@ pub struct Namespaces(Vec<(&'static str, OwnedFd)>);
 impl Namespaces {
     /// With `user` for a copy of a base, which is in the host's, and in a network of its own; with `clock` where this
     /// sandbox has one of its own.
-    pub fn open(network: Network, user: bool, clock: bool) -> io::Result<Self> {
-        let net = (user || network == Network::Platform).then_some("net");
+    pub fn open(network: &Network, user: bool, clock: bool) -> io::Result<Self> {
+        let net = (user || *network != Network::Host).then_some("net");
         let user = user.then_some("user");
         let names = ["pid", "mnt", "ipc", "uts", "cgroup"].into_iter().chain(net).chain(user);
         let open = |name, file| Ok((name, std::fs::File::open(format!("/proc/self/ns/{file}"))?.into()));

@@ -11,8 +11,8 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::C
 /// be copied only into namespaces of processes below its own.
 pub fn namespaces(spec: &Spec, root: bool) -> libc::c_int {
     let pids = if spec.role == Role::Base { !libc::CLONE_NEWPID } else { !0 };
-    let network = if spec.network == Network::Platform { libc::CLONE_NEWNET } else { 0 };
-    // With root the user namespace comes last, so that the others belong to the host's.
+    // With root the network is made before, and the user namespace comes last, so that the others belong to the host's.
+    let network = if spec.network != Network::Host && !root { libc::CLONE_NEWNET } else { 0 };
     let user = if root { 0 } else { libc::CLONE_NEWUSER };
     NAMESPACES & pids | network | user
 }
@@ -34,8 +34,8 @@ fn has_clocks() -> bool {
     std::fs::exists("/proc/self/ns/time_for_children").unwrap_or(false)
 }
 
-/// The promises, strongest first.
-pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
+/// The promises, strongest first; `egress` says whether networks lead out, where any is to.
+pub fn promises(root: bool, hierarchy: &Hierarchy, egress: Option<&Result<(), String>>) -> Vec<Promise> {
     let kept = |yes: bool, or: Kept| if yes { Kept::Yes } else { or };
     let promise = |name: &str, kept: Kept, remedy: &str| {
         let remedy = (kept != Kept::Yes).then(|| remedy.to_owned());
@@ -49,7 +49,7 @@ pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
     let shared = "all sandboxes run as the node's own user, parted by namespaces only".to_owned();
     let per_process = "per process, not for the sandbox as a whole; passing it is not told as out of memory".to_owned();
     let delegate = "run as root, or give the node a cgroup with memory and pids (systemd: Delegate=yes)";
-    vec![
+    let mut promises = vec![
         promise(
             "namespaces and a root of its own",
             isolated,
@@ -84,5 +84,10 @@ pub fn promises(root: bool, hierarchy: &Hierarchy) -> Vec<Promise> {
             kept(has_clocks(), Kept::Weaker("the host's uptime is seen".into())),
             "use a kernel with CONFIG_TIME_NS",
         ),
-    ]
+    ];
+    promises.extend(egress.map(|leads_out| {
+        let kept = leads_out.clone().map_or_else(Kept::No, |()| Kept::Yes);
+        promise("networks that lead out, each as its policy says", kept, "install nftables, and run as root")
+    }));
+    promises
 }

@@ -7,7 +7,8 @@
 
 use super::enter::{self, Copied, Namespaces};
 use super::filter::Filters;
-use super::{cell, cgroup::Group, clock, landlock, limits, nest, root, sys};
+use super::root::Resolver;
+use super::{cell, cgroup::Group, clock, landlock, limits, nest, network, root, sys};
 use crate::protocol;
 use crate::{Network, Role, Spec};
 use rustix::io::Errno;
@@ -43,6 +44,8 @@ pub enum Word {
     MapMe,
     /// A template's init has forked this one, whose pidfd comes with this.
     Here,
+    /// Its network, which comes with this, is to be led out: answer with any packet.
+    LeadMeOut,
     /// The program runs; the listeners come with this.
     Started,
     /// The cell is an instance now.
@@ -73,6 +76,10 @@ pub struct Plan<'a> {
     pub origin: Option<BorrowedFd<'a>>,
     /// This program's own such socket, if it is to be copied.
     pub seed: Option<BorrowedFd<'a>>,
+    /// The network that was made for it, if it is not in it already.
+    pub network: Option<BorrowedFd<'a>>,
+    /// Whether there is somebody to resolve names for it.
+    pub resolves: bool,
 }
 
 pub type Step<T> = Result<T, root::Failure>;
@@ -90,6 +97,7 @@ pub enum Program {
 /// The forked child's whole life.
 pub fn live(plan: &Plan<'_>) -> ! {
     let kept = [plan.launcher, plan.output, plan.frames].into_iter().chain(plan.origin).chain(plan.seed);
+    let kept = kept.chain(plan.network);
     let mut kept: Vec<_> = kept.map(|fd| fd.as_raw_fd()).collect();
     kept.sort_unstable();
     sys::close_all_but(&kept);
@@ -141,6 +149,7 @@ pub fn tell(launcher: BorrowedFd<'_>, word: &Word, descriptors: &[BorrowedFd<'_>
 fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
     let spec = plan.spec;
     plan.group.map_or(Ok(()), Group::join).map_err(step("join the cgroups"))?;
+    plan.network.map_or(Ok(()), network::enter).map_err(step("enter the network"))?;
     if !plan.root {
         map_user(plan)?;
     }
@@ -151,14 +160,16 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
     // A base has the host's: what it knows of the time is its copies' too, whichever they enter.
     let has_clock = spec.role != Role::Base && clock::start().is_ok();
     rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(step("set the host name"))?;
+    if !plan.root && spec.network != Network::Host {
+        sys::loopback_up().map_err(step("start the loopback"))?;
+    }
     let listeners = listen(spec).map_err(step("listen"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let doors = match plan.origin {
         Some(_) => plan.group.map_or(Ok(Vec::new()), Group::doors).map_err(step("open the cgroups"))?,
         None => Vec::new(),
     };
-    let furniture =
-        root::Furniture { resolver: spec.network == Network::Host, whole_proc: spec.role == Role::Template };
+    let furniture = root::Furniture { resolver: resolver(plan), whole_proc: spec.role == Role::Template };
     root::enter(plan.root_at, plan.tmp, &spec.mounts, furniture)?;
     if plan.root && spec.role != Role::Base {
         sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;
@@ -180,7 +191,7 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
             Program::Child(start(plan)?)
         }
         Some(base) => {
-            let namespaces = Namespaces::open(spec.network, true, has_clock).map_err(step("open the namespaces"))?;
+            let namespaces = Namespaces::open(&spec.network, true, has_clock).map_err(step("open the namespaces"))?;
             match spec.role {
                 // It makes the sandboxes of the copies: nothing of the function's runs in it.
                 Role::Template => be_the_user(plan).and_then(|()| be_alone()),
@@ -194,23 +205,27 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
 
 fn map_user(plan: &Plan<'_>) -> Step<()> {
     tell(plan.launcher, &Word::MapMe, &[]);
+    answer(plan, "wait for the user's map")
+}
+
+/// Waits until the launcher has done what it was asked for.
+pub fn answer(plan: &Plan<'_>, what: &'static str) -> Step<()> {
     match protocol::receive(plan.launcher, &mut [0; 16], RecvFlags::empty()) {
         Ok((1.., _)) => Ok(()),
         Ok((0, _)) => sys::end(1),
-        Err(error) => Err(("wait for the user's map".to_owned(), error.into())),
+        Err(error) => Err((what.to_owned(), error.into())),
+    }
+}
+
+fn resolver(plan: &Plan<'_>) -> Resolver {
+    match plan.spec.network {
+        Network::Host => Resolver::Hosts,
+        Network::Out(_) if plan.resolves => Resolver::At(network::GATEWAY),
+        Network::Own | Network::Out(_) => Resolver::None,
     }
 }
 
 pub fn listen(spec: &Spec) -> io::Result<Vec<TcpListener>> {
-    if spec.network == Network::Platform {
-        let flags = rustix::net::SocketFlags::CLOEXEC;
-        sys::loopback_up(rustix::net::socket_with(
-            rustix::net::AddressFamily::INET,
-            rustix::net::SocketType::DGRAM,
-            flags,
-            None,
-        )?)?;
-    }
     let port_of = |port: &u16| if spec.network == Network::Host { 0 } else { *port };
     let listen_on = |port| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port_of(port)))?;

@@ -17,17 +17,19 @@ mod inside;
 mod landlock;
 mod limits;
 mod nest;
+mod network;
 mod raise;
 mod root;
 mod sweep;
 mod sys;
 
 use crate::protocol::{self, PACKET_BYTES_MAX, Reply, Request};
-use crate::{Error, Mount, Program, Role, Spec, Status};
+use crate::{Egress, Error, Mount, Network, Program, Role, Spec, Status};
 use census::{Census, Counted, TICK_MS};
 use cgroup::Hierarchy;
 use filter::Filters;
 use inside::Word;
+use network::{Pool, Router};
 use raise::{Sandbox, State};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -48,6 +50,8 @@ const RAISE_MS_MAX: u64 = 10_000;
 const END_MS_MAX: u64 = 5_000;
 /// How often that is tried.
 const END_RETRY_MS: u64 = 2;
+
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 const NODE: u64 = u64::MAX;
 const REMOVER: u64 = u64::MAX - 1;
@@ -90,6 +94,9 @@ struct Launcher {
     node: OwnedFd,
     poll: OwnedFd,
     ground: Ground,
+    pool: Pool,
+    /// `None` without root, or where nothing is to be led out or can be.
+    router: Option<Router>,
     places: Places,
     census: Census,
     sandboxes: BTreeMap<u64, Sandbox>,
@@ -97,6 +104,8 @@ struct Launcher {
     slot_next: u32,
     /// The node is gone: nothing new, and no one to tell.
     stopping: bool,
+    /// Networks are to be made ahead, as soon as there is nothing else to do.
+    is_short: bool,
 }
 
 impl Launcher {
@@ -108,8 +117,8 @@ impl Launcher {
             let packet = protocol::packet(reply).map_err(io::Error::other)?;
             Ok(protocol::send(&node, &packet, &[], SendFlags::empty())?)
         };
-        let state_dir = match serde_json::from_slice(&buffer[..length]) {
-            Ok(Request::Hello { state_dir }) if state_dir.is_absolute() => state_dir,
+        let (state_dir, egress) = match serde_json::from_slice(&buffer[..length]) {
+            Ok(Request::Hello { state_dir, egress }) if state_dir.is_absolute() => (state_dir, egress),
             _ => {
                 tell(&Reply::Unfit("the first message is no greeting with an absolute state_dir".into()))?;
                 return Err(io::ErrorKind::InvalidData.into());
@@ -117,12 +126,35 @@ impl Launcher {
         };
         match Self::settle(&state_dir) {
             Ok((ground, places)) => {
-                tell(&Reply::Ready { promises: ground::promises(ground.root, &ground.hierarchy) })?;
+                let is_asked = egress.is_some();
+                let (mut router, leads_out) = match lead_out(&ground, egress, &state_dir) {
+                    Ok(router) => (Some(router), Ok(())),
+                    Err(reason) => (None, Err(reason)),
+                };
+                let promises = ground::promises(ground.root, &ground.hierarchy, is_asked.then_some(&leads_out));
+                let packet = protocol::packet(&Reply::Ready { promises, leads_out }).map_err(io::Error::other)?;
+                let resolver = router.as_mut().and_then(|router| router.resolver.take());
+                let sockets = resolver.as_ref().map(|(udp, tcp)| [udp.as_fd(), tcp.as_fd()]);
+                protocol::send(&node, &packet, sockets.as_ref().map_or(&[], |both| &both[..]), SendFlags::empty())?;
                 let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
                 watch(&poll, &node, NODE)?;
                 let (sandboxes, slots) = (BTreeMap::new(), BTreeSet::new());
                 let census = Census::new(&places.tmp);
-                Ok(Self { node, poll, ground, places, census, sandboxes, slots, slot_next: 0, stopping: false })
+                let (pool, root) = (Pool::default(), ground.root);
+                Ok(Self {
+                    node,
+                    poll,
+                    ground,
+                    pool,
+                    router,
+                    places,
+                    census,
+                    sandboxes,
+                    slots,
+                    slot_next: 0,
+                    stopping: false,
+                    is_short: root,
+                })
             }
             Err(error) => {
                 tell(&Reply::Unfit(format!("{}: {error}", state_dir.display())))?;
@@ -146,11 +178,15 @@ impl Launcher {
         self.remove_behind();
         while !(self.stopping && self.sandboxes.is_empty()) {
             let mut events = [MaybeUninit::uninit(); 64];
-            let timeout = self.timeout();
+            let timeout = if self.is_short { Some(NOW) } else { self.timeout() };
             let (ready, _) = match epoll::wait(&self.poll, &mut events, timeout.as_ref()) {
                 Err(Errno::INTR) => continue,
                 other => other?,
             };
+            if ready.is_empty() && self.is_short {
+                self.is_short = !self.stopping && self.pool.refill(self.router.as_mut());
+                continue;
+            }
             for event in ready {
                 let token = event.data.u64();
                 match token {
@@ -164,6 +200,9 @@ impl Launcher {
             self.count();
         }
         self.ground.hierarchy.remove();
+        if let Some(router) = &self.router {
+            router.remove();
+        }
         Ok(())
     }
 
@@ -252,7 +291,20 @@ impl Launcher {
             return Err(Error::NoCopies);
         }
         let deadline = now_ms() + RAISE_MS_MAX;
-        let mut sandbox = Sandbox::raise(spec, origin, slot, deadline, &self.ground, &mut self.places)?;
+        let is_within = origin.as_ref().is_some_and(|origin| origin.role == Role::Template);
+        let network = match (&spec.network, &mut self.router) {
+            (Network::Out(name), Some(router)) if router.knows(name) => {
+                (!is_within).then(|| self.pool.take(Some((router, name)))).transpose()
+            }
+            (Network::Out(name), _) => return Err(Error::NoNetwork(name.clone())),
+            (Network::Own, _) if self.ground.root && !is_within => self.pool.take(None).map(Some),
+            (Network::Own | Network::Host, _) => Ok(None),
+        };
+        let network = network.map_err(|e| Error::Raise { step: "make the network".into(), reason: e.to_string() })?;
+        self.is_short = self.ground.root;
+        let resolves = self.router.as_ref().is_some_and(|router| router.resolves(&spec.network));
+        let prepared = raise::Given { origin, slot, deadline, network, resolves };
+        let mut sandbox = Sandbox::raise(spec, prepared, &self.ground, &mut self.places)?;
         if sandbox.owns_slot {
             self.slots.insert(slot);
         }
@@ -360,6 +412,22 @@ impl Launcher {
                     self.give_up(seq, "watch it", &error.to_string());
                 }
             }
+            Ok(Word::LeadMeOut) => {
+                let is_new = matches!(sandbox.state, State::Raising { .. }) && sandbox.wire.is_none();
+                let wired = match (&sandbox.network, &mut self.router, descriptors.pop()) {
+                    (Network::Out(name), Some(router), Some(namespace)) if is_new => {
+                        router.wire(&namespace).and_then(|wire| router.open(&wire, name).map(|()| wire))
+                    }
+                    _ => Err(io::ErrorKind::Unsupported.into()),
+                };
+                let answered = wired.and_then(|wire| {
+                    sandbox.wire = Some(wire);
+                    Ok(protocol::send(&sandbox.inside, b"{}", &[], SendFlags::DONTWAIT)?)
+                });
+                if let Err(error) = answered {
+                    self.give_up(seq, "lead it out", &error.to_string());
+                }
+            }
             Ok(Word::Started) => self.started(seq, &descriptors),
             Ok(Word::Specialised) => {
                 if let Some(request) = sandbox.specialising.take() {
@@ -380,10 +448,13 @@ impl Launcher {
         }
         let Some((output, frames)) = sandbox.pipes.take() else { return };
         sandbox.state = State::Running;
+        // The counts are the node's from now on, and with them how long the network is kept.
+        let wire = sandbox.wire.take();
         let sandbox = &self.sandboxes[&seq];
         let Some(pidfd) = &sandbox.pidfd else { return };
         let mut descriptors = vec![pidfd.as_fd(), output.as_fd(), frames.as_fd()];
         descriptors.extend(listeners.iter().map(AsFd::as_fd));
+        descriptors.extend(wire.iter().map(|wire| wire.counts.as_fd()));
         self.tell(&Reply::Raised { seq, meter: sandbox.meter() }, &descriptors);
     }
 
@@ -494,6 +565,16 @@ impl Launcher {
         }
         self.remove_behind();
     }
+}
+
+/// The router, where something is to be led out and this machine can.
+fn lead_out(ground: &Ground, egress: Option<Egress>, state_dir: &Path) -> Result<Router, String> {
+    let egress = egress.ok_or("no network of this node leads out")?;
+    let nft = egress.nft.ok_or("there is no program `nft`: install nftables")?;
+    if !ground.root {
+        return Err("only root can lead a network out: run the node as root".into());
+    }
+    Router::raise(&nft, state_dir, &egress.networks)
 }
 
 fn watch(poll: &OwnedFd, fd: impl AsFd, token: u64) -> io::Result<()> {

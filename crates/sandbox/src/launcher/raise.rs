@@ -3,10 +3,11 @@
 use super::census::Counted;
 use super::cgroup::Group;
 use super::inside::{self, Plan, USER};
+use super::network::{self, Wire};
 use super::sweep::Places;
 use super::{Ground, cell, ground, nest, root, sys};
 use crate::protocol::Meter;
-use crate::{Error, Exit, Limits, Mount, Role, Spec, Status};
+use crate::{Error, Exit, Limits, Mount, Network, Role, Spec, Status};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use std::fs;
@@ -57,6 +58,9 @@ pub struct Sandbox {
     /// The copies that its group has room for, of a template.
     bears: u64,
     limits: Limits,
+    pub network: Network,
+    /// Its way out, until the node has its counts.
+    pub wire: Option<Wire>,
     tmp: PathBuf,
     /// Read ends for the node: output, frames. Gone once handed over.
     pub pipes: Option<(OwnedFd, OwnedFd)>,
@@ -97,17 +101,22 @@ pub struct Origin<'a> {
     seed: BorrowedFd<'a>,
 }
 
+/// What the launcher gives a sandbox that it raises.
+pub struct Given<'a> {
+    pub origin: Option<Origin<'a>>,
+    pub slot: u32,
+    pub deadline: u64,
+    /// Its network, where that is made for it.
+    pub network: Option<network::Network>,
+    /// Whether it finds a resolver.
+    pub resolves: bool,
+}
+
 impl Sandbox {
     /// Makes what the sandbox needs on the host and forks it, or has the template's init fork it; it goes on by itself
     /// from there.
-    pub fn raise(
-        spec: &Spec,
-        origin: Option<Origin<'_>>,
-        slot: u32,
-        deadline: u64,
-        ground: &Ground,
-        places: &mut Places,
-    ) -> Result<Self, Error> {
+    pub fn raise(spec: &Spec, given: Given<'_>, ground: &Ground, places: &mut Places) -> Result<Self, Error> {
+        let Given { origin, slot, deadline, network, resolves } = given;
         let root_at = places.root.clone();
         let mut prepared = Prepared { places, group: None, tmp: None };
         let group = ground.hierarchy.group(&spec.id, &spec.limits).map_err(failed("make the cgroup"))?;
@@ -158,6 +167,8 @@ impl Sandbox {
                         frames: frames.1.as_fd(),
                         origin: origin.as_ref().map(|base| base.seed),
                         seed: seed.as_ref().map(|(_, its)| its.as_fd()),
+                        network: network.as_ref().map(|network| network.namespace.as_fd()),
+                        resolves,
                     })
                 };
                 (Some(pid), Some(pidfd), seed.map(|(ours, _)| ours))
@@ -182,6 +193,8 @@ impl Sandbox {
             group,
             bears: 0,
             limits: spec.limits.clone(),
+            network: spec.network.clone(),
+            wire: network.and_then(|network| network.wire),
             tmp,
             pipes: Some((output.0, frames.0)),
             status: None,

@@ -6,6 +6,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -78,11 +79,19 @@ const MASKED: [&str; 20] = [
 /// What a root has beyond what all have.
 #[derive(Clone, Copy)]
 pub struct Furniture {
-    /// The host's resolver.
-    pub resolver: bool,
+    pub resolver: Resolver,
     /// A /proc with nothing masked, where none but the host's root can reach it: the kernel lets a /proc be mounted in a
     /// sandbox nested in this one only where such a one is.
     pub whole_proc: bool,
+}
+
+/// Who resolves names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Resolver {
+    None,
+    /// Whom the host asks.
+    Hosts,
+    At(Ipv4Addr),
 }
 
 /// The directory of the whole /proc, which only its owner, the host's root, can enter.
@@ -156,9 +165,14 @@ impl Root {
         SYSTEM.iter().try_for_each(|name| self.mirror(Path::new(name)))?;
         ETC.iter().try_for_each(|name| self.mirror(&Path::new("etc").join(name)))?;
         // Often a link to where nothing else of it is seen inside, so not mirrored as such.
-        let hosts = Path::new("/etc/resolv.conf");
-        if furniture.resolver && hosts.exists() {
-            self.bind(hosts, Path::new("etc/resolv.conf"), READ_ONLY)?;
+        let (hosts, inside) = (Path::new("/etc/resolv.conf"), Path::new("etc/resolv.conf"));
+        match furniture.resolver {
+            Resolver::Hosts if hosts.exists() => self.bind(hosts, inside, READ_ONLY)?,
+            Resolver::At(address) => {
+                let text = format!("nameserver {address}\n");
+                fs::write(self.0.join(inside), text).map_err(step("etc/resolv.conf"))?;
+            }
+            Resolver::Hosts | Resolver::None => {}
         }
         for name in DEVICES {
             self.bind(&Path::new("/dev").join(name), &Path::new("dev").join(name), DEVICE)?;

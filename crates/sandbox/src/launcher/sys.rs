@@ -159,7 +159,9 @@ pub fn landlock_enter(ruleset: impl AsFd) -> Result<()> {
 }
 
 /// Brings the loopback interface of this network namespace up.
-pub fn loopback_up(socket: impl AsFd) -> Result<()> {
+pub fn loopback_up() -> Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: all-zero is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let name: &CStr = c"lo";

@@ -1,5 +1,6 @@
 //! The thread that owns the launcher: starts it, carries packets both ways, and starts another when it dies.
 
+use super::names::Names;
 use super::{ProcessConfig, READY_MAX};
 use crate::launcher::now_ms;
 use crate::protocol::{self, Meter, PACKET_BYTES_MAX, Reply, Request};
@@ -9,8 +10,10 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -43,6 +46,8 @@ struct State {
     specialising: HashMap<u64, oneshot::Sender<Result<(), Error>>>,
     seq: u64,
     promises: Vec<Promise>,
+    /// `None` before the first launcher is ready.
+    leads_out: Option<Result<(), String>>,
     stopping: bool,
 }
 
@@ -104,6 +109,10 @@ impl Shared {
 
     pub fn promises(&self) -> Vec<Promise> {
         self.state.lock().promises.clone()
+    }
+
+    pub fn leads_out(&self) -> Result<(), String> {
+        self.state.lock().leads_out.clone().unwrap_or(Err("the launcher is not ready".into()))
     }
 
     pub fn stop(&self) {
@@ -168,8 +177,11 @@ pub fn run(shared: &Shared, config: &ProcessConfig, ready: &SyncSender<Result<()
     let mut is_first = true;
     loop {
         match Link::start(config) {
-            Ok((mut link, promises)) => {
-                shared.state.lock().promises = promises;
+            Ok((mut link, greeting)) => {
+                {
+                    let mut state = shared.state.lock();
+                    (state.promises, state.leads_out) = (greeting.promises, Some(greeting.leads_out));
+                }
                 let _ = ready.try_send(Ok(()));
                 is_first = false;
                 link.serve(shared);
@@ -199,10 +211,18 @@ struct Link {
     socket: OwnedFd,
     living: HashMap<u64, (oneshot::Sender<Exit>, Arc<Hold>)>,
     raised_any: bool,
+    /// Resolves names for those that this launcher led out, as long as it is there.
+    _names: Option<Names>,
+}
+
+/// What a launcher says of itself.
+struct Greeting {
+    promises: Vec<Promise>,
+    leads_out: Result<(), String>,
 }
 
 impl Link {
-    fn start(config: &ProcessConfig) -> Result<(Self, Vec<Promise>), Error> {
+    fn start(config: &ProcessConfig) -> Result<(Self, Greeting), Error> {
         let failed = |what: &str, error: &dyn std::fmt::Display| Error::Start(format!("{what}: {error}"));
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -217,9 +237,9 @@ impl Link {
             .process_group(0)
             .spawn()
             .map_err(|error| failed(&config.program.display().to_string(), &error))?;
-        let mut link = Self { child, socket: ours, living: HashMap::new(), raised_any: false };
+        let mut link = Self { child, socket: ours, living: HashMap::new(), raised_any: false, _names: None };
         match link.greet(config) {
-            Ok(promises) => Ok((link, promises)),
+            Ok(greeting) => Ok((link, greeting)),
             Err(reason) => {
                 let _ = link.child.kill();
                 let _ = link.child.wait();
@@ -228,8 +248,9 @@ impl Link {
         }
     }
 
-    fn greet(&mut self, config: &ProcessConfig) -> Result<Vec<Promise>, String> {
-        let packet = protocol::packet(&Request::Hello { state_dir: config.state_dir.clone() })?;
+    fn greet(&mut self, config: &ProcessConfig) -> Result<Greeting, String> {
+        let hello = Request::Hello { state_dir: config.state_dir.clone(), egress: config.egress.clone() };
+        let packet = protocol::packet(&hello)?;
         let text = |error: Errno| error.to_string();
         protocol::send(&self.socket, &packet, &[], SendFlags::empty()).map_err(text)?;
         let within = milliseconds(READY_MAX.as_millis() as u64);
@@ -237,9 +258,14 @@ impl Link {
             return Err("it does not answer".into());
         }
         let mut buffer = vec![0; PACKET_BYTES_MAX];
-        let (length, _) = protocol::receive(&self.socket, &mut buffer, RecvFlags::empty()).map_err(text)?;
+        let (length, sockets) = protocol::receive(&self.socket, &mut buffer, RecvFlags::empty()).map_err(text)?;
         match serde_json::from_slice(&buffer[..length]) {
-            Ok(Reply::Ready { promises }) => Ok(promises),
+            Ok(Reply::Ready { promises, leads_out }) => {
+                if let Ok([udp, tcp]) = <[OwnedFd; 2]>::try_from(sockets) {
+                    self._names = Some(Names::serve(udp.into(), tcp.into()).map_err(|error| error.to_string())?);
+                }
+                Ok(Greeting { promises, leads_out })
+            }
             Ok(Reply::Unfit(reason)) => Err(reason),
             _ => Err(format!("{} does not answer as a launcher", config.program.display())),
         }
@@ -317,7 +343,8 @@ impl Link {
 
     /// Hands a sandbox over; `false` when that cannot be done.
     fn raised(&mut self, seq: u64, waiting: Waiting, meter: Meter, descriptors: Vec<OwnedFd>) -> bool {
-        let all = descriptors.len() == 3 + waiting.listeners;
+        let counted = descriptors.len() == 4 + waiting.listeners;
+        let all = counted || descriptors.len() == 3 + waiting.listeners;
         let mut descriptors = descriptors.into_iter();
         let (true, Some(pidfd), Some(output), Some(frames)) =
             (all, descriptors.next(), descriptors.next(), descriptors.next())
@@ -326,10 +353,12 @@ impl Link {
             let _ = waiting.answer.send(Err(Error::Raise { step: "receive it".into(), reason }));
             return false;
         };
-        let hold = Arc::new(Hold::new(pidfd, meter));
+        let mut listeners: Vec<_> = descriptors.collect();
+        let counts = if counted { listeners.pop().map(Into::into) } else { None };
+        let listeners = listeners.into_iter().map(Into::into).collect();
+        let hold = Arc::new(Hold::new(pidfd, meter, counts));
         let (tell, exit) = oneshot::channel();
         self.living.insert(seq, (tell, hold.clone()));
-        let listeners = descriptors.map(Into::into).collect();
         let handle = Handle::new(hold.clone());
         let raised = Raised { id: waiting.id, output, frames, listeners, exit, handle };
         if waiting.answer.send(Ok(raised)).is_err() {
@@ -370,20 +399,28 @@ impl Link {
 struct Hold {
     pidfd: OwnedFd,
     meter: Meter,
+    /// Of the devices in its network, while it lives.
+    counts: Mutex<Option<File>>,
     ended: AtomicBool,
     memory_bytes_peak: AtomicU64,
     cpu_us: AtomicU64,
+    network_bytes: AtomicU64,
 }
 
 impl Hold {
-    fn new(pidfd: OwnedFd, meter: Meter) -> Self {
-        Self { pidfd, meter, ended: false.into(), memory_bytes_peak: 0.into(), cpu_us: 0.into() }
+    fn new(pidfd: OwnedFd, meter: Meter, counts: Option<File>) -> Self {
+        let (memory_bytes_peak, cpu_us, network_bytes) = Default::default();
+        let counts = Mutex::new(counts);
+        Self { pidfd, meter, counts, ended: false.into(), memory_bytes_peak, cpu_us, network_bytes }
     }
 
     /// Fixes the final figures; the files are gone.
     fn end(&self, memory_bytes_peak: u64, cpu_us: u64) {
         self.memory_bytes_peak.store(memory_bytes_peak, Ordering::Relaxed);
         self.cpu_us.store(cpu_us, Ordering::Relaxed);
+        self.network_bytes();
+        // Its network goes with this.
+        *self.counts.lock() = None;
         self.ended.store(true, Ordering::Release);
     }
 
@@ -415,6 +452,27 @@ impl Control for Hold {
     fn cpu_us(&self) -> u64 {
         self.figure(&self.cpu_us, Meter::cpu_us)
     }
+
+    fn network_bytes(&self) -> u64 {
+        if let Some(bytes) = self.counts.lock().as_ref().and_then(carried) {
+            self.network_bytes.store(bytes, Ordering::Relaxed);
+        }
+        self.network_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes received and sent by all devices but the loopback, of a `/proc/net/dev`: two lines of names, then a device a line,
+/// its name, eight figures of what it received, and eight of what it sent, bytes first.
+fn carried(counts: &File) -> Option<u64> {
+    let mut buffer = [0; 4096];
+    let length = counts.read_at(&mut buffer, 0).ok()?;
+    let text = std::str::from_utf8(&buffer[..length]).ok()?;
+    let devices = text.lines().skip(2).filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
+    let of_device = |(_, figures): (&str, &str)| {
+        let figures: Vec<u64> = figures.split_whitespace().map_while(|figure| figure.parse().ok()).collect();
+        Some(figures.first()? + figures.get(8)?)
+    };
+    Some(devices.filter_map(of_device).sum())
 }
 
 fn milliseconds(ms: u64) -> Timespec {

@@ -5,10 +5,14 @@
 //! wait for the reply.
 
 mod link;
+mod names;
 
 use crate::{Driver, Error, Mount, Promise, Raised, Spec, protocol};
 use async_trait::async_trait;
+use base::network::Policy;
 use link::Shared;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -29,6 +33,17 @@ pub struct ProcessConfig {
     /// A directory of the driver's own (absolute, made if missing, one node's at a time) on a disk with room for what
     /// functions put in /tmp.
     pub state_dir: PathBuf,
+    /// `None` where no sandbox is to be led out of its network.
+    pub egress: Option<Egress>,
+}
+
+/// The networks that lead out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Egress {
+    /// The program `nft`, if this machine has it.
+    pub nft: Option<PathBuf>,
+    /// By the names of [`crate::Network::Out`].
+    pub networks: BTreeMap<String, Policy>,
 }
 
 /// The process driver. Dropping it is [`Process::stop`].
@@ -106,6 +121,10 @@ impl Driver for Process {
         let request = |seq| protocol::Request::Specialise { seq, cell: cell.to_owned(), mounts };
         let reply = self.shared.specialise(|seq| protocol::packet(&request(seq)).map_err(Error::Invalid))?;
         reply.await.map_err(|_| Error::LauncherGone)?
+    }
+
+    fn leads_out(&self) -> Result<(), String> {
+        self.shared.leads_out()
     }
 
     fn promises(&self) -> Vec<Promise> {

@@ -22,7 +22,7 @@ impl Bench {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let program = std::env::current_exe().unwrap();
-        let config = ProcessConfig { program, state_dir: dir.path().join("sandbox") };
+        let config = ProcessConfig { program, state_dir: dir.path().join("sandbox"), egress: None };
         Self { driver: Process::start(config).unwrap(), dir }
     }
 
@@ -84,7 +84,7 @@ pub fn spec(argv: &[&str]) -> Spec {
         cwd: "/tmp".into(),
         mounts: Vec::new(),
         limits: Limits { memory_bytes: 128 << 20, pids: 64, open_files: 1024, file_bytes: 512 << 20, cpu_weight: 1024 },
-        network: Network::Platform,
+        network: Network::Own,
         listen: vec![9001],
     }
 }

@@ -265,7 +265,8 @@ pub fn works_without_root() {
         );
         std::fs::write(&launcher, script).unwrap();
         std::fs::set_permissions(&launcher, PermissionsExt::from_mode(0o755)).unwrap();
-        let driver = Process::start(ProcessConfig { program: launcher, state_dir: state.clone() }).unwrap();
+        let driver =
+            Process::start(ProcessConfig { program: launcher, state_dir: state.clone(), egress: None }).unwrap();
         let promises = driver.promises();
         let of = |name: &str| promises.iter().find(|promise| promise.name == name).unwrap();
         if let Kept::No(reason) = &of("namespaces and a root of its own").kept {

@@ -22,6 +22,7 @@ pub struct FunctionUsage {
     pub gb_seconds: f64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub network_bytes: u64,
     pub max_memory_mb: u32,
 }
 

@@ -59,6 +59,9 @@ pub struct Deploy {
     /// Let its URL answer while the function still writes (InvokeMode RESPONSE_STREAM)
     #[arg(long, conflicts_with = "no_url")]
     stream: bool,
+    /// The network it is in: none, platform, internet, host or one of the node's own (VpcConfig) [default: the node's]
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
     /// The role it runs as [default for a new function: one named after it]
     #[arg(long, value_name = "ARN")]
     role: Option<String>,
@@ -73,6 +76,7 @@ pub struct Plan {
     /// Empty: as it is.
     pub environment: BTreeMap<String, String>,
     pub role: Option<String>,
+    pub network: Option<String>,
     pub url: bool,
     /// The URL streams; else it is as it is.
     pub stream: bool,
@@ -105,6 +109,7 @@ pub async fn run(deploy: Deploy, client: &Client, json: bool) -> Result<()> {
         timeout: deploy.timeout,
         environment: deploy.environment.into_iter().collect(),
         role: deploy.role,
+        network: deploy.network,
         url: !deploy.no_url,
         stream: deploy.stream,
     };
@@ -194,6 +199,7 @@ fn update(plan: &Plan, package: &Package) -> Value {
     set("MemorySize", plan.memory.map(Into::into));
     set("Timeout", plan.timeout.map(Into::into));
     set("Role", plan.role.clone().map(Into::into));
+    set("VpcConfig", plan.network.as_ref().map(|network| json!({ "SecurityGroupIds": [format!("sg-{network}")] })));
     set("Environment", (!plan.environment.is_empty()).then(|| json!({ "Variables": plan.environment })));
     input
 }
@@ -208,8 +214,9 @@ mod tests {
 
     #[test]
     fn an_update_leaves_alone_what_was_not_asked_for() {
-        let plan = Plan { name: "f".into(), memory: Some(512), ..Default::default() };
-        let expect = json!({ "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 512 });
+        let plan = Plan { name: "f".into(), memory: Some(512), network: Some("db".into()), ..Default::default() };
+        let vpc = json!({ "SecurityGroupIds": ["sg-db"] });
+        let expect = json!({ "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 512, "VpcConfig": vpc });
         assert_eq!(update(&plan, &package()), expect);
     }
 

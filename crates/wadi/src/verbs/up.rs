@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::values::pair;
-use node::{Credentials, Fallback, Flags, KeepAlive, Network, Node, Settings, Starts};
+use node::{Ceiling, Credentials, Fallback, Flags, KeepAlive, Node, Settings, Starts};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,7 +15,8 @@ Examples:
   wadi up --listen 0.0.0.0:4566 --credentials root    for other machines: a key of its own, made at first start
   WADI_NETWORK=host wadi up                           every flag is also a WADI_* variable
 
-wadi.toml says the same things: `listen = \"127.0.0.1:4566\"`, `data_dir = \"…\"`, `[runtimes] \"python3.12\" = \"…\"`.
+wadi.toml says the same things: `listen = \"127.0.0.1:4566\"`, `data_dir = \"…\"`, `[runtimes] \"python3.12\" = \"…\"`,
+and the networks that functions may name: `[networks.db] allow = [\"10.0.5.0/24 tcp 5432\"]`.
 Flags win over variables, variables over the file. Stop it with Ctrl-C or SIGTERM: work in flight is finished first.";
 
 /// Run a node
@@ -34,9 +35,11 @@ pub struct Up {
     /// Whose keys are good: `development` (test/test, loopback only) or `root` (made at first start)
     #[arg(long, value_name = "WHICH")]
     credentials: Option<Credentials>,
-    /// What functions reach: `platform` (this node only) or `host` (the host's network)
+    /// What functions reach that name no network, and the most they may name: `none`, `platform` (this node only),
+    /// `internet` (not the host, nor what is near) or `host` (the host's network) [default: internet where this machine
+    /// can, on loopback; else platform]
     #[arg(long, value_name = "WHICH")]
-    network: Option<Network>,
+    network: Option<Ceiling>,
     /// When a version of Python or Node.js is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
     #[arg(long, value_name = "WHICH")]
     runtime_fallback: Option<Fallback>,
@@ -73,6 +76,7 @@ impl From<Up> for Flags {
             data_dir: up.data_dir,
             credentials: up.credentials,
             network: up.network,
+            networks: Default::default(),
             runtime_fallback: up.runtime_fallback,
             retry_time_scale: up.retry_time_scale,
             account_concurrency: up.account_concurrency,

@@ -59,6 +59,7 @@ fn total(functions: &[FunctionUsage]) -> FunctionUsage {
         sum.gb_seconds += f.gb_seconds;
         sum.bytes_in += f.bytes_in;
         sum.bytes_out += f.bytes_out;
+        sum.network_bytes += f.network_bytes;
         sum.max_memory_mb = sum.max_memory_mb.max(f.max_memory_mb);
         sum
     })
@@ -75,11 +76,12 @@ pub fn as_text(functions: &[FunctionUsage], book: &PriceBook) -> String {
             f.cold_starts.to_string(),
             format!("{:.1} s", f.billed_ms as f64 / 1e3),
             format!("{:.3}", f.gb_seconds),
+            show::size(f.network_bytes),
             book.money(book.cost(f.invocations, f.gb_seconds)),
         ]
     };
     let table = show::table(
-        &["function", ">invocations", ">errors", ">cold starts", ">billed", ">GB-seconds", ">cost"],
+        &["function", ">invocations", ">errors", ">cold starts", ">billed", ">GB-seconds", ">network", ">cost"],
         functions.iter().chain([&total]).map(row),
     );
     format!("{table}\n\n{}", book.explain(&total))
@@ -124,7 +126,7 @@ mod tests {
         let last_row = text.lines().nth(3).expect("total row");
         assert_eq!(
             last_row.split_whitespace().collect::<Vec<_>>(),
-            ["total", "1500000", "2", "2", "3.0", "s", "1.500", "0.30002500", "USD"]
+            ["total", "1500000", "2", "2", "3.0", "s", "1.500", "0", "B", "0.30002500", "USD"]
         );
         assert!(text.contains("1500000 requests × 0.2 USD per million + 1.500 GB-s"), "{text}");
     }

@@ -1,6 +1,6 @@
 //! A version's record as `FunctionConfiguration`, the shape that half of the operations answer with.
 
-use super::shapes as s;
+use super::{options, shapes as s};
 use crate::code::sha256_base64;
 use crate::model::{LATEST, name};
 use crate::records::{Published, Snapshot, State, Update};
@@ -70,6 +70,11 @@ pub fn configuration(
             log_format: Some("Text".into()),
             log_group: Some(settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{function}"))),
             ..s::LoggingConfig::default()
+        }),
+        vpc_config: settings.network.clone().map(|network| s::VpcConfigResponse {
+            security_group_ids: Some(vec![format!("{}{network}", options::GROUP)]),
+            subnet_ids: Some(Vec::new()),
+            ..s::VpcConfigResponse::default()
         }),
         ..s::FunctionConfiguration::default()
     }

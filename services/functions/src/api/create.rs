@@ -21,6 +21,7 @@ pub async fn create_function(
     let scope = cx.scope();
     let function = name::unqualified(scope, &input.function_name)?.name;
     options::check_create(&input)?;
+    options::check_network(room.runner.as_ref(), input.vpc_config.as_ref())?;
     options::check_architecture(input.architectures.as_deref(), room.config.architecture)?;
     let tags = input.tags.clone().unwrap_or_default();
     tags::check(&tags)?;

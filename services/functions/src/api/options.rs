@@ -23,9 +23,19 @@ impl Options<'_> {
         if let Some((name, _)) = self.absent.iter().find(|(_, given)| *given) {
             return Err(Error::unsupported(name));
         }
-        let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|l| !l.is_empty());
         let asked = [
-            ("VpcConfig", self.vpc.is_some_and(|v| set(&v.subnet_ids) || set(&v.security_group_ids))),
+            (
+                "VpcConfig with SubnetIds (a network is named by one of the SecurityGroupIds alone)",
+                self.vpc.and_then(|vpc| vpc.subnet_ids.as_deref()).is_some_and(|subnets| !subnets.is_empty()),
+            ),
+            (
+                "VpcConfig with Ipv6AllowedForDualStack",
+                self.vpc.is_some_and(|vpc| vpc.ipv6_allowed_for_dual_stack == Some(true)),
+            ),
+            (
+                "VpcConfig with more than one of SecurityGroupIds",
+                self.vpc.and_then(|vpc| vpc.security_group_ids.as_deref()).is_some_and(|groups| groups.len() > 1),
+            ),
             (
                 "DeadLetterConfig",
                 self.dead_letter.and_then(|d| d.target_arn.as_deref()).is_some_and(|arn| !arn.is_empty()),
@@ -127,6 +137,7 @@ pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
         environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
+        network: i.vpc_config.as_ref().and_then(network),
     }
 }
 
@@ -142,7 +153,27 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
         environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
+        network: i.vpc_config.as_ref().and_then(network),
     }
+}
+
+/// Whether functions of this node can be in the network that is asked for.
+pub fn check_network(runner: &dyn engine::Runner, vpc: Option<&s::VpcConfig>) -> Result<()> {
+    match vpc.and_then(network).flatten() {
+        Some(name) => {
+            runner.network(&name).map_err(|reason| Error::Invalid(format!("Invalid SecurityGroupIds: {reason}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A network's name as the identifier of a security group, which the model has begin so.
+pub const GROUP: &str = "sg-";
+
+/// The network that a `VpcConfig` names; without one among its groups, the usual one again. `None` where it says nothing.
+fn network(vpc: &s::VpcConfig) -> Option<Option<String>> {
+    let name = |group: &String| group.strip_prefix(GROUP).unwrap_or(group).to_owned();
+    vpc.security_group_ids.as_ref().map(|groups| groups.first().map(name))
 }
 
 /// `Architectures` of a request: one, and the machine's own.

@@ -91,6 +91,7 @@ pub async fn update_function_configuration(
 ) -> Result<s::FunctionConfiguration> {
     let named = &name::unqualified(cx.scope(), &input.function_name)?;
     options::check_update(&input)?;
+    options::check_network(room.runner.as_ref(), input.vpc_config.as_ref())?;
     let runtimes = &room.runtimes();
     let fresh = &Fresh::of(&room);
     let (room, input) = (&*room, &input);

@@ -27,6 +27,9 @@ pub struct Settings {
     /// SnapStart's `ApplyOn`, where it was ever given: `PublishedVersions` or `None`.
     #[serde(default)]
     pub snap_start: Option<String>,
+    /// The name of its network, among the node's; `None` is the usual one.
+    #[serde(default)]
+    pub network: Option<String>,
 }
 
 /// What a request sets. `None` leaves a member as it is, or at its default in a new function.
@@ -42,6 +45,8 @@ pub struct Change {
     pub environment: Option<BTreeMap<String, String>>,
     pub log_group: Option<String>,
     pub snap_start: Option<String>,
+    /// `Some(None)` takes the name away.
+    pub network: Option<Option<String>>,
 }
 
 impl Settings {
@@ -64,6 +69,7 @@ impl Settings {
             architecture: architecture.to_owned(),
             log_group: None,
             snap_start: None,
+            network: None,
         };
         settings.apply(change, runtimes)?;
         Ok(settings)
@@ -92,6 +98,7 @@ impl Settings {
         next.description = change.description.unwrap_or(next.description);
         next.log_group = change.log_group.or(next.log_group);
         next.snap_start = change.snap_start.or(next.snap_start);
+        next.network = change.network.unwrap_or(next.network);
         if next.applies_snap_start() && !next.runtime.starts_with("python") {
             return Err(Error::Invalid(format!("{} is not supported for SnapStart enabled functions.", next.runtime)));
         }

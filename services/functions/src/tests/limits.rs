@@ -28,7 +28,13 @@ async fn runtimes() {
 #[tokio::test]
 async fn options_that_are_not_there_are_refused_by_name() {
     for (member, value, name) in [
-        ("VpcConfig", json!({"SubnetIds": ["subnet-1"]}), "VpcConfig"),
+        ("VpcConfig", json!({"SubnetIds": ["subnet-1"]}), "VpcConfig with SubnetIds"),
+        (
+            "VpcConfig",
+            json!({"SecurityGroupIds": ["sg-a", "sg-b"]}),
+            "VpcConfig with more than one of SecurityGroupIds",
+        ),
+        ("VpcConfig", json!({"Ipv6AllowedForDualStack": true}), "VpcConfig with Ipv6AllowedForDualStack"),
         ("PackageType", json!("Image"), "PackageType Image"),
         ("ImageConfig", json!({}), "ImageConfig"),
         ("DeadLetterConfig", json!({"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}), "DeadLetterConfig"),
@@ -44,6 +50,8 @@ async fn options_that_are_not_there_are_refused_by_name() {
     ] {
         refused(member, value, INVALID, &format!("Wadi does not support {name}")).await;
     }
+    let elsewhere = json!({"SecurityGroupIds": ["sg-1"]});
+    refused("VpcConfig", elsewhere, INVALID, "Invalid SecurityGroupIds: the network \"1\" is none of").await;
     refused("Architectures", json!(["arm64"]), INVALID, "architecture arm64 is not available on this node").await;
 }
 
@@ -60,6 +68,36 @@ async fn options_that_ask_for_nothing_pass() {
     input["Architectures"] = json!(["x86_64"]);
     let created = rig.ok("CreateFunction", input).await;
     assert_eq!(created["LoggingConfig"]["LogGroup"], "/my/group");
+}
+
+#[tokio::test]
+async fn a_network_is_part_of_a_version() {
+    let rig = Rig::new();
+    let mut input = Rig::create_input("f");
+    input["VpcConfig"] = json!({"SecurityGroupIds": ["sg-db"]});
+    let created = rig.ok("CreateFunction", input).await;
+    let expected = json!({"SecurityGroupIds": ["sg-db"], "SubnetIds": []});
+    assert_eq!(created["VpcConfig"], expected);
+    rig.settle().await;
+    let runs_in = async |qualifier: &str| {
+        let call = json!({"FunctionName": "f", "Qualifier": qualifier});
+        rig.send("Invoke", call, "{}".into()).await.expect("it runs");
+        rig.runner.last_call().1
+    };
+    let first = runs_in("$LATEST").await;
+    assert_eq!(first.network.as_deref(), Some("db"));
+    rig.ok("PublishVersion", json!({"FunctionName": "f"})).await;
+    rig.settle().await;
+    let update = |groups: Value| json!({"FunctionName": "f", "VpcConfig": {"SecurityGroupIds": groups}});
+    let elsewhere = update(json!(["sg-1"]));
+    rig.refused("UpdateFunctionConfiguration", elsewhere, INVALID, "none of this node's: db, platform").await;
+    let usual = rig.ok("UpdateFunctionConfiguration", update(json!([]))).await;
+    assert_eq!(usual.get("VpcConfig"), None);
+    rig.settle().await;
+    let second = runs_in("$LATEST").await;
+    assert_eq!(second.network, None);
+    assert_ne!(first.revision, second.revision, "instances of the other network are not used again");
+    assert_eq!(runs_in("1").await.network.as_deref(), Some("db"));
 }
 
 #[tokio::test]

@@ -279,6 +279,13 @@ impl Runner for FakeRunner {
         self.script.lock().unreserved = Some(unreserved);
     }
 
+    fn network(&self, name: &str) -> Result<(), String> {
+        match name {
+            "platform" | "db" => Ok(()),
+            _ => Err(format!("the network {name:?} is none of this node's: db, platform")),
+        }
+    }
+
     fn runtimes(&self) -> Vec<RuntimeReport> {
         let one = |name: &str| RuntimeReport { name: name.into(), program: None, note: None };
         vec![one("python3.11"), one("provided.al2023")]

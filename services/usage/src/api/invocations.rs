@@ -106,6 +106,7 @@ fn shape(run: UsageRecord) -> InvocationRecord {
         max_memory_mb: run.max_memory_mb as i32,
         bytes_in: run.bytes_in as i64,
         bytes_out: run.bytes_out as i64,
+        network_bytes: run.network_bytes as i64,
         error: run.error,
     }
 }

@@ -59,6 +59,7 @@ async fn get_usage(usage: Arc<Usage>, cx: Context, input: GetUsageRequest) -> Re
         gb_seconds: totals.gb_seconds(),
         bytes_in: totals.bytes_in as i64,
         bytes_out: totals.bytes_out as i64,
+        network_bytes: totals.network_bytes as i64,
         max_memory_mb: totals.max_memory_mb as i32,
     };
     Ok(GetUsageResponse {
