@@ -97,10 +97,8 @@ impl Queues {
                 shelf.take(now, queue.late_delay_ms(), ask.max)
             };
             if found.taken.is_empty() {
-                if !found.more_stored {
-                    return Ok(Vec::new());
-                }
-                stock.fill(&self.store, &self.budget).await?;
+                let Some(fills) = found.fill else { return Ok(Vec::new()) };
+                stock.fill(&self.store, &self.budget, fills).await?;
                 continue;
             }
             let sorted = self.sort(live, &queue, &stock, found.taken, now).await?;

@@ -70,8 +70,8 @@ pub enum Settled {
 /// What [`Shelf::take`] found.
 pub struct Found {
     pub taken: Vec<Taken>,
-    /// More could be received if the window were filled.
-    pub more_stored: bool,
+    /// Nothing is known, and more is stored: the window is to be filled, if it has not been since this many fills.
+    pub fill: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct Shelf {
     /// Sends that may not be durable yet.
     pending: BTreeSet<Place>,
     busy: HashSet<Place>,
+    /// How often the window has been filled.
+    fills: u64,
     /// While a fill reads the store: what was sent beyond the reach meanwhile.
     late: Option<Vec<(Place, Fresh)>>,
     count: Count,
@@ -206,9 +208,9 @@ impl Shelf {
         }
     }
 
-    /// Begins a fill: where to read the store from, or `None` if the window needs none.
-    pub fn begin_fill(&mut self) -> Option<Place> {
-        let from = self.reach?;
+    /// Begins the fill that [`Shelf::take`] asked for: where to read the store from; `None` if it is done already.
+    pub fn begin_fill(&mut self, fills: u64) -> Option<Place> {
+        let from = self.reach.filter(|_| self.fills == fills)?;
         self.late = Some(Vec::new());
         Some(from)
     }
@@ -217,6 +219,7 @@ impl Shelf {
     /// something has come in between that asks for another.
     pub fn end_fill(&mut self, read: Vec<(Place, Fresh)>, next: Option<Place>) {
         let Some(late) = self.late.take() else { return };
+        self.fills += 1;
         self.reach = next;
         let known = |shelf: &Self, place: &Place| {
             let elsewhere = shelf.held.contains_key(place) || shelf.busy.contains(place);
@@ -248,6 +251,9 @@ impl Shelf {
     /// Takes up to `want` messages that can be received at `now`. `delay` is a FIFO queue's.
     pub fn take(&mut self, now: u64, delay: u64, want: usize) -> Found {
         self.advance(now);
+        if self.lacks() {
+            return Found { taken: Vec::new(), fill: Some(self.fills) };
+        }
         let mut taken = Vec::new();
         while taken.len() < want {
             let before = taken.len();
@@ -260,7 +266,7 @@ impl Shelf {
             }
         }
         let more_stored = taken.is_empty() && self.reach.is_some() && self.window.len() < self.window_max;
-        Found { taken, more_stored }
+        Found { taken, fill: more_stored.then_some(self.fills) }
     }
 
     /// The next message of a standard queue: of those that came back and the fresh ones the one that has waited longest.
@@ -296,9 +302,18 @@ impl Shelf {
         self.flying.len() + self.busy.len()
     }
 
+    /// Is nothing fresh known while the store may have some? It must be looked for even if something else could be given
+    /// out: what comes back again and again would else hold it up for ever.
+    fn lacks(&self) -> bool {
+        self.window.is_empty() && self.reach.is_some() && self.held.len() < HELD_MAX
+    }
+
     /// Could something be received now?
     pub fn has_more(&mut self, now: u64, delay: u64) -> bool {
         self.advance(now);
+        if self.lacks() {
+            return true;
+        }
         match &self.groups {
             Some(groups) => groups.open().next().is_some_and(|(head, _)| self.is_due(head, now, delay)),
             None => self.next(now).is_some(),

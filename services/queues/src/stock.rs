@@ -68,10 +68,10 @@ impl Stock {
         Ok(self.loaded.get_or_try_init(load).await.map(|_| ())?)
     }
 
-    /// Reads the messages that come next into the window.
-    pub async fn fill(&self, store: &Store, budget: &Budget) -> Result<()> {
+    /// Reads the messages that come next into the window, if nobody has since [`crate::shelf::Found::fill`] was said.
+    pub async fn fill(&self, store: &Store, budget: &Budget, fills: u64) -> Result<()> {
         let _alone = self.filling.lock().await;
-        let Some(from) = self.shelf().begin_fill() else { return Ok(()) };
+        let Some(from) = self.shelf().begin_fill(fills) else { return Ok(()) };
         let (items, next) = self.page(store, from).await?;
         let mut read = Vec::with_capacity(items.len());
         for item in items {

@@ -143,8 +143,8 @@ impl Queues {
         stock.ready(&self.store).await?;
         let found = stock.shelf().take(self.now(), source.queue().late_delay_ms(), step_of(task));
         if found.taken.is_empty() {
-            if found.more_stored {
-                stock.fill(&self.store, &self.budget).await?;
+            if let Some(fills) = found.fill {
+                stock.fill(&self.store, &self.budget, fills).await?;
                 return Ok(true);
             }
             task.status = Status::Completed;

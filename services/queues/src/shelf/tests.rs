@@ -125,7 +125,8 @@ fn a_fifo_delay_counts_from_sending() {
 
 /// A store of what was sent, for fills.
 fn fill(shelf: &mut Shelf, stored: &[Place], page: usize) {
-    let Some(from) = shelf.begin_fill() else { return };
+    let fills = shelf.take(0, 0, 0).fill.unwrap_or(shelf.fills);
+    let Some(from) = shelf.begin_fill(fills) else { return };
     let read: Vec<Place> = stored.iter().copied().filter(|p| *p >= from).take(page).collect();
     let next = (read.len() == page).then(|| read[page - 1].next());
     shelf.end_fill(read.into_iter().map(|p| (p, fresh(None))).collect(), next);
@@ -139,7 +140,7 @@ fn the_window_is_bounded_and_filled_again() {
     loop {
         let found = shelf.take(100, 0, 3);
         if found.taken.is_empty() {
-            if !found.more_stored {
+            if found.fill.is_none() {
                 break;
             }
             fill(&mut shelf, &all, 3);
@@ -158,9 +159,9 @@ fn the_window_is_bounded_and_filled_again() {
 fn what_was_stored_before_is_found_once() {
     let stored: Vec<Place> = (1..=5).map(|n| Place { due: n, stamp: n }).collect();
     let mut shelf = Shelf::stored(false, 100, vec![(stored[1], held(50, 9, None))], stored.last().copied());
-    assert!(shelf.take(20, 0, 10).more_stored);
+    assert!(shelf.take(20, 0, 10).fill.is_some());
     // Sent while the store is read, too late for the reading.
-    let from = shelf.begin_fill().expect("nothing is known");
+    let from = shelf.begin_fill(shelf.fills).expect("nothing is known");
     let late = send(&mut shelf, 20, 0, None);
     let read = stored.iter().filter(|p| **p >= from).map(|p| (*p, fresh(None))).collect();
     shelf.end_fill(read, None);
@@ -178,21 +179,21 @@ fn a_doubtful_send_is_looked_for() {
     let a = send(&mut shelf, 10, 0, None);
     let doubtful = shelf.pend(11, 0, None);
     let c = send(&mut shelf, 12, 0, None);
-    let begun = shelf.begin_fill();
+    let begun = shelf.begin_fill(shelf.fills);
     assert_eq!(begun, None, "all is known");
     shelf.doubt(doubtful, None);
     assert_eq!(receive(&mut shelf, 20, 10, 99), [a]);
-    assert!(shelf.take(20, 0, 10).more_stored);
+    assert!(shelf.take(20, 0, 10).fill.is_some());
     fill(&mut shelf, &[a, doubtful, c], 10);
     assert_eq!(receive(&mut shelf, 20, 10, 99), [doubtful, c]);
     // A fill that was reading when the doubt came up does not count.
     let doubtful = shelf.pend(21, 0, None);
     let other = shelf.pend(22, 0, None);
     shelf.doubt(other, None);
-    shelf.begin_fill();
+    shelf.begin_fill(shelf.fills);
     shelf.doubt(doubtful, None);
     shelf.end_fill(Vec::new(), None);
-    assert!(shelf.take(30, 0, 10).more_stored);
+    assert!(shelf.take(30, 0, 10).fill.is_some());
 }
 
 #[test]

@@ -109,7 +109,11 @@ impl World {
         let max = 1 + self.random.below(max);
         let began = self.now();
         let input = json!({"QueueUrl": url(self.name()), "MaxNumberOfMessages": max});
-        let Ok(got) = self.s.call("ReceiveMessage", input).await else { return };
+        let Ok(got) = self.s.call("ReceiveMessage", input).await else {
+            // What was visible may have been received, and nobody was told under which handle.
+            self.known.received.retain(|_, (until, _)| *until > began);
+            return;
+        };
         let mut order: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         for message in got["Messages"].as_array().into_iter().flatten() {
             let n: u64 = text(&message["Body"]).parse().expect("a number");
