@@ -130,6 +130,8 @@ async fn dead_letters_go_elsewhere_and_a_task_survives_a_restart() {
     start(json!({"DestinationArn": arn("other"), "MaxNumberOfMessagesPerSecond": 4})).await.expect("starts");
     others_run().await;
     // The node goes down; the next one goes on.
+    s.queues.stopping.cancel();
+    others_run().await;
     drop(s);
     let s = on(engine, clock, 2);
     s.queues.resume_tasks().await.expect("resumes");
