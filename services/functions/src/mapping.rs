@@ -24,12 +24,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Records read in one scan.
 const PAGE: usize = 200;
 /// Before a round that failed is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a mapping that is stopped may finish what it processes.
+/// How long a node that stops lets batches finish.
 const DRAIN: Duration = Duration::from_secs(4);
 
 /// What the room knows of its mappings beside their records.
@@ -39,6 +40,8 @@ pub struct Mappings {
     changed: Notify,
     /// What came of the latest batch, by mapping.
     results: Mutex<HashMap<String, String>>,
+    /// Batches that functions work on.
+    processing: TaskTracker,
 }
 
 impl Mappings {
@@ -65,7 +68,7 @@ struct Running {
 impl Functions {
     /// Keeps running what the records say, until `stop`.
     pub async fn keep_mapping(self: &Arc<Self>, stop: &CancellationToken) {
-        let mut running = HashMap::new();
+        let mut running: HashMap<String, Running> = HashMap::new();
         while !stop.is_cancelled() {
             let round = tokio::select! {
                 () = stop.cancelled() => break,
@@ -85,13 +88,14 @@ impl Functions {
                 () = again => {}
             }
         }
-        let ends = running.into_values().map(|r: Running| async {
-            let abort = r.task.abort_handle();
-            if tokio::time::timeout(DRAIN, r.task).await.is_err() {
-                abort.abort();
-            }
-        });
-        futures::future::join_all(ends).await;
+        for ended in running.into_values() {
+            let _ = ended.task.await;
+        }
+        self.mappings.processing.close();
+        tokio::select! {
+            () = self.mappings.processing.wait() => {}
+            () = self.clock.sleep(DRAIN) => {}
+        }
     }
 
     /// Starts and stops what is to run, and says so in the records.
@@ -109,7 +113,7 @@ impl Functions {
         for uuid in ended {
             let Some(ended) = running.remove(&uuid) else { continue };
             ended.stop.cancel();
-            // What it processes goes on; nothing new is gathered once it has ended.
+            // Batches that functions work on go on; nothing new is gathered.
             let _ = ended.task.await;
         }
         for mapping in all {

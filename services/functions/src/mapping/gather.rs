@@ -19,7 +19,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const BODY_BYTES_MAX: usize = 5 << 20;
 
 impl Functions {
-    /// Runs a mapping until `stop`; then finishes what is being processed.
+    /// Runs a mapping until `stop`.
     pub(super) async fn run_mapping(self: Arc<Self>, mapping: Mapping, stop: CancellationToken) {
         let most = mapping.concurrency_max.unwrap_or(self.config.concurrency_max);
         let scale = Scale::new(most);
@@ -28,7 +28,6 @@ impl Functions {
             () = stop.cancelled() => {}
             () = self.feed(&mapping, &scale) => {}
         }
-        scale.drained().await;
     }
 
     async fn feed(self: &Arc<Self>, mapping: &Arc<Mapping>, scale: &Arc<Scale>) {
@@ -45,7 +44,7 @@ impl Functions {
                         continue;
                     }
                     let (this, mapping, scale) = (self.clone(), mapping.clone(), scale.clone());
-                    tokio::spawn(async move {
+                    self.mappings.processing.spawn(async move {
                         for batch in batches(messages, &mapping.source) {
                             this.process(&mapping, &scale, batch).await;
                         }
