@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
 use wire::sigv4;
-use wire::table::Service;
+use wire::table::{Protocol, Service};
 
 /// A request from raw bytes in the form of HTTP/1.1: request line, headers, empty line, body. `None` where `http` itself,
 /// and so the listener, would refuse it.
@@ -28,17 +28,25 @@ pub fn wire_decode(services: &[&'static Service], data: &[u8]) {
     let Some((parts, body)) = request(data) else { return };
     let target = parts.headers.get("x-amz-target").and_then(|t| t.to_str().ok());
     for service in services {
-        let routed = service.route(parts.method.as_str(), parts.uri.path(), parts.uri.query(), target);
-        let decoded = routed
-            .map_err(wire::Fault::from)
-            .and_then(|(operation, labels)| wire::decode(service, operation, &labels, &parts, &body));
+        let spoken = service.spoken(&parts);
+        let routed = match spoken {
+            Protocol::Query => service.route_query(&parts, &body).map(|operation| (operation, Default::default())),
+            _ => {
+                let found = service.route(parts.method.as_str(), parts.uri.path(), parts.uri.query(), target);
+                found.map_err(wire::Fault::from)
+            }
+        };
+        let decoded = routed.and_then(|(operation, labels)| wire::decode(service, operation, &labels, &parts, &body));
         match decoded {
             Ok(decoded) => assert!(decoded.input.is_object()),
             Err(fault) => {
                 assert!((400..500).contains(&fault.status), "{fault}");
                 assert!(fault.message.len() < 1 << 20);
-                let reply = wire::encode_fault(service, fault, "id");
-                assert!(serde_json::from_slice::<serde_json::Value>(reply.body()).is_ok());
+                let reply = wire::encode_fault(service, spoken, fault, "id");
+                match spoken {
+                    Protocol::Query => assert!(reply.body().ends_with(b"</ErrorResponse>")),
+                    _ => assert!(serde_json::from_slice::<serde_json::Value>(reply.body()).is_ok()),
+                }
             }
         }
     }

@@ -14,9 +14,10 @@ from botocore.model import ServiceModel
 from botocore.serialize import create_serializer
 from conftest import ROLE, ROOT, RUNTIME, package
 
-BUCKET, KEY, GROUP, FUNCTION, LAYER = "access-bucket", "kept/key", "/access/group", "access-kept", "access-layer"
+BUCKET, KEY, GROUP, FUNCTION, LAYER, QUEUE = "access-bucket", "kept/key", "/access/group", "access-kept", "access-layer", "access-queue"
 FUNCTION_ARN = f"arn:aws:lambda:us-east-1:000000000000:function:{FUNCTION}"
 LAYER_ARN = f"arn:aws:lambda:us-east-1:000000000000:layer:{LAYER}"
+QUEUE_ARN, QUEUE_URL = f"arn:aws:sqs:us-east-1:000000000000:{QUEUE}", f"http://localhost/000000000000/{QUEUE}"
 GROUP_ARN = f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}"
 
 # What requests ask for: things that are there, so that one that got through would be seen.
@@ -24,12 +25,14 @@ GIVEN = {
     "lambda": {"FunctionName": FUNCTION, "LayerName": LAYER, "VersionNumber": 1, "Name": "live", "StatementId": "kept",
                "Principal": "s3.amazonaws.com", "Resource": FUNCTION_ARN, "Arn": LAYER_ARN + ":1", "Role": ROLE},
     "logs": {"logGroupName": GROUP, "logStreamName": "kept", "resourceArn": GROUP_ARN, "retentionInDays": 1},
+    "sqs": {"QueueUrl": QUEUE_URL, "QueueName": QUEUE, "SourceArn": QUEUE_ARN, "Attributes": {"VisibilityTimeout": "1"}},
     "wadi": {},
     "s3": {"Bucket": BUCKET, "Key": KEY, "CopySource": f"{BUCKET}/{KEY}", "UploadId": "u", "PartNumber": 1},
 }
 # The same for one operation: where a success would show best.
 BY_OPERATION = {
     "CreateFunction": {"FunctionName": "access-new"},
+    "CreateQueue": {"QueueName": "access-new"},
     "CreateLogGroup": {"logGroupName": "/access/new"},
     "CreateLogStream": {"logStreamName": "new"},
     "CreateBucket": {"Bucket": "access-new"},
@@ -105,7 +108,9 @@ def code(reply):
 @pytest.fixture(scope="module")
 def furnished(shared):
     """The things that GIVEN names, and what can be seen of them."""
-    lam, logs, s3 = shared.client("lambda"), shared.client("logs"), shared.client("s3")
+    lam, logs, s3, sqs = (shared.client(s) for s in ("lambda", "logs", "s3", "sqs"))
+    sqs.create_queue(QueueName=QUEUE, tags={"a": "b"})
+    sqs.send_message(QueueUrl=QUEUE_URL, MessageBody="kept")
     lam.create_function(FunctionName=FUNCTION, Runtime=RUNTIME, Role=ROLE, Handler="app.handler", Code={"ZipFile": package(app="x = 1\n")})
     lam.get_waiter("function_active_v2").wait(FunctionName=FUNCTION, WaiterConfig={"Delay": 1})
     lam.publish_version(FunctionName=FUNCTION)
@@ -129,7 +134,8 @@ def furnished(shared):
             return json.dumps(reply, default=str)
         function = {"FunctionName": FUNCTION}
         return [
-            of(lam.list_functions), of(lam.get_function_configuration, **function), of(lam.list_versions_by_function, **function),
+            of(sqs.list_queues, QueueNamePrefix="access"), of(sqs.get_queue_attributes, QueueUrl=QUEUE_URL, AttributeNames=["All"]),
+            of(sqs.list_queue_tags, QueueUrl=QUEUE_URL), of(lam.list_event_source_mappings), of(lam.list_functions), of(lam.get_function_configuration, **function), of(lam.list_versions_by_function, **function),
             of(lam.list_aliases, **function), of(lam.get_policy, **function), of(lam.list_function_url_configs, **function),
             of(lam.get_function_concurrency, **function), of(lam.list_function_event_invoke_configs, **function),
             of(lam.list_tags, Resource=FUNCTION_ARN), of(lam.list_layers), of(lam.list_layer_versions, LayerName=LAYER),
@@ -141,6 +147,7 @@ def furnished(shared):
         ]
     yield seen
     lam.delete_function(FunctionName=FUNCTION)
+    sqs.delete_queue(QueueUrl=QUEUE_URL)
     lam.delete_layer_version(LayerName=LAYER, VersionNumber=1)
     logs.delete_log_group(logGroupName=GROUP)
     s3.delete_object(Bucket=BUCKET, Key=KEY)

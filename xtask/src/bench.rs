@@ -1,4 +1,4 @@
-//! `cargo xtask bench aws | engine | chaos`: builds in release and runs the benchmarks of `tests/bench`.
+//! `cargo xtask bench aws | engine | events | chaos`: builds in release and runs the benchmarks of `tests/bench`.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;

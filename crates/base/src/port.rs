@@ -1,6 +1,7 @@
 //! The traits by which parts of Wadi meet. Only `node` knows who implements which.
 
 use crate::{Arn, Caller, Event, FunctionActivity, Scope, Source, Timestamp, UsageRecord, Verdict, log::LogBatch};
+use crate::{QueueError, QueueFacts, QueuedMessage};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::time::Duration;
@@ -112,6 +113,19 @@ pub trait Target: Send + Sync {
 /// All targets, by the service in an ARN. Filled by `node` once, after the rooms exist.
 pub trait Targets: Send + Sync {
     fn find(&self, target: &Arn) -> Option<&dyn Target>;
+}
+
+/// Reads queues for other rooms (messages for a function).
+#[async_trait]
+pub trait QueueReader: Send + Sync {
+    async fn facts(&self, queue: &Arn) -> Result<QueueFacts, QueueError>;
+    /// Up to `max` messages (at most 10), which are then in flight; waits for the first up to `wait`, or (`None`) for as
+    /// long as it takes. A wait costs nothing. Safe to cancel: what was received then comes back in its time.
+    async fn receive(&self, queue: &Arn, max: usize, wait: Option<Duration>) -> Result<Vec<QueuedMessage>, QueueError>;
+    /// Deletes messages in flight; one that no longer is stays as it is.
+    async fn delete(&self, queue: &Arn, handles: Vec<String>) -> Result<(), QueueError>;
+    /// Makes messages in flight visible again `after` now; one that no longer is in flight stays as it is.
+    async fn give_back(&self, queue: &Arn, handles: Vec<String>, after: Duration) -> Result<(), QueueError>;
 }
 
 /// Why an object could not be read.

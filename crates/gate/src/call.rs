@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use room::{Body, Context, Fault, Room};
 use tokio::sync::SemaphorePermit;
 use wire::sigv4::{self, Parsed};
-use wire::{EventStream, Labels, Operation, Service};
+use wire::{EventStream, Labels, Operation, Protocol, Service};
 
 /// Smaller bodies than this are not counted against the budget below.
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -26,27 +26,34 @@ pub const BUFFERED_BYTES_MAX: usize = 256 << 20;
 impl Gate {
     pub(crate) async fn call(&self, room: &dyn Room, asked: Asked) -> Response<Body> {
         let request_id = asked.request_id.clone();
-        match self.run(room, asked).await {
+        let spoken = room.service().spoken(&asked.parts);
+        match self.run(room, spoken, asked).await {
             Ok(reply) => reply,
             Err(fault) => {
                 let fault = reply::logged(fault, &request_id);
-                wire::encode_fault(room.service(), fault, &request_id).map(room::full)
+                wire::encode_fault(room.service(), spoken, fault, &request_id).map(room::full)
             }
         }
     }
 
-    async fn run(&self, room: &dyn Room, asked: Asked) -> Result<Response<Body>, Fault> {
+    async fn run(&self, room: &dyn Room, spoken: Protocol, asked: Asked) -> Result<Response<Body>, Fault> {
         let Asked { parts, body, host, request_id, source_ip } = asked;
         let service = room.service();
-        let (operation, labels, signature, credential) = match self.recognise(service, &parts).await {
+        let (routed, signature, credential) = match self.recognise(service, spoken, &parts).await {
             Ok(recognised) => recognised,
             Err(fault) => {
                 body::drain(body).await;
                 return Err(fault);
             }
         };
-        let (body, space) = self.read(body, operation, room.body_bytes_max(operation)).await?;
+        let name = routed.as_ref().map_or("query", |(operation, _)| operation.name);
+        let max = routed.as_ref().map_or_else(|| largest(room), |(operation, _)| room.body_bytes_max(operation));
+        let (body, space) = self.read(body, name, max).await?;
         let caller = self.authenticate(&signature, credential, &parts, &body)?;
+        let (operation, labels) = match routed {
+            Some(routed) => routed,
+            None => (known(service, service.route_query(&parts, &body)?)?, Labels::new()),
+        };
         let decoded = wire::decode(service, operation, &labels, &parts, &body)?;
         drop((body, space));
         let context = Context { caller: caller.clone(), request_id: request_id.clone(), host, source_ip };
@@ -54,20 +61,28 @@ impl Gate {
         self.authorise(&caller, &prepared.access).await?;
         let mut done = prepared.run.await?;
         let events = done.events.take();
-        let reply = wire::encode(service, operation, done, &request_id);
+        let reply = wire::encode(service, spoken, operation, done, &request_id);
         Ok(match events {
             Some(events) if reply.status() != StatusCode::NO_CONTENT => reply.map(|_| frames(events)),
             _ => reply.map(room::full),
         })
     }
 
-    /// What can be said before the body is read: which operation, and signed with a key that exists. So strangers
-    /// cannot make the node hold large bodies.
+    /// What can be said before the body is read: which operation (`None` if its form says so), and signed with a key
+    /// that exists. So strangers cannot make the node hold large bodies.
     async fn recognise(
         &self,
         service: &Service,
+        spoken: Protocol,
         parts: &Parts,
-    ) -> Result<(&'static Operation, Labels, Parsed, Credential), Fault> {
+    ) -> Result<(Option<(&'static Operation, Labels)>, Parsed, Credential), Fault> {
+        let routed = if spoken == Protocol::Query { None } else { Some(self.route(service, parts)?) };
+        let signature = parse_signature(parts, service.name)?;
+        let credential = self.credential(&signature).await?;
+        Ok((routed, signature, credential))
+    }
+
+    fn route(&self, service: &Service, parts: &Parts) -> Result<(&'static Operation, Labels), Fault> {
         let path = parts.uri.path();
         let routed = service.route(parts.method.as_str(), path, parts.uri.query(), target(parts));
         let (operation, labels) =
@@ -75,12 +90,7 @@ impl Gate {
                 Some(other) if other != service.name => wrong_service(other),
                 _ => unknown.into(),
             })?;
-        if !operation.implemented {
-            return Err(wire::codec::not_implemented(service, operation));
-        }
-        let signature = parse_signature(parts, service.name)?;
-        let credential = self.credential(&signature).await?;
-        Ok((operation, labels, signature, credential))
+        Ok((known(service, operation)?, labels))
     }
 
     /// The key that the request says it was signed with.
@@ -94,7 +104,7 @@ impl Gate {
     async fn read(
         &self,
         body: Paced<Incoming>,
-        operation: &Operation,
+        operation: &str,
         max: usize,
     ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Fault> {
         let expected = body.size_hint().upper().map_or(max, |n| usize::try_from(n).unwrap_or(max)).min(max);
@@ -138,6 +148,16 @@ impl Gate {
     }
 }
 
+fn known(service: &Service, operation: &'static Operation) -> Result<&'static Operation, Fault> {
+    if operation.implemented { Ok(operation) } else { Err(wire::codec::not_implemented(service, operation)) }
+}
+
+/// The largest body of any operation: which one a form asks for shows when it has been read.
+fn largest(room: &dyn Room) -> usize {
+    let operations = room.service().operations.iter().filter(|o| o.implemented);
+    operations.map(|o| room.body_bytes_max(o)).max().unwrap_or(0)
+}
+
 /// An event stream as a body.
 fn frames(events: EventStream) -> Body {
     let frames = events.into_stream().map(|event| Ok(Frame::data(event.frame())));
@@ -159,11 +179,11 @@ fn wrong_service(right: &str) -> Fault {
 }
 
 /// A body that did not come whole, in the words of AWS where it has them.
-fn refused(failure: BodyFailure, operation: &Operation) -> Fault {
+fn refused(failure: BodyFailure, operation: &str) -> Fault {
     let text = failure.to_string();
     match failure {
         BodyFailure::TooLarge { max } => {
-            let text = format!("Request must be smaller than {max} bytes for the {} operation", operation.name);
+            let text = format!("Request must be smaller than {max} bytes for the {operation} operation");
             Fault::new("RequestEntityTooLargeException", 413, text)
         }
         BodyFailure::TooSlow => Fault::new("RequestTimeout", 408, text),

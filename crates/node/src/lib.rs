@@ -26,6 +26,7 @@ use identity::Identity;
 use logs::Logs;
 use machine::Machine;
 use objects::Objects;
+use queues::Queues;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -134,6 +135,12 @@ impl Node {
             config: engine_config(&settings, &machine, inside.local_addr()?, networks),
         })
         .context("cannot start the engine")?;
+        let queues = Queues::open(queues::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            config: queues::Config::default(),
+        });
         let functions = Functions::open(functions::Parts {
             store: store.clone(),
             blobs: blobs.clone(),
@@ -141,10 +148,11 @@ impl Node {
             entropy: entropy.clone(),
             runner: engine.clone(),
             objects: Arc::new(objects::Reader::new(store.clone(), blobs.clone())),
+            queues: queues.clone(),
             identity: identity.clone(),
             config: functions::Config { concurrency_max: settings.account_concurrency, ..functions::Config::default() },
         });
-        let targets = Arc::new(Wired { functions: functions.clone() });
+        let targets = Arc::new(Wired { functions: functions.clone(), queues: queues.clone() });
         let objects = Objects::open(objects::Parts {
             store: store.clone(),
             blobs: blobs.clone(),
@@ -165,6 +173,7 @@ impl Node {
             rooms: vec![
                 Arc::new(functions::room(functions.clone())),
                 Arc::new(logs::room(logs.clone())),
+                Arc::new(queues::room(queues.clone())),
                 Arc::new(usage::room(usage.clone())),
             ],
             doors: vec![Arc::new(functions::UrlDoor::new(functions.clone())), Arc::new(objects::door(objects.clone()))],
@@ -181,6 +190,7 @@ impl Node {
         let work = vec![
             tokio::spawn(functions.work(resting.clone())),
             tokio::spawn(objects.work(resting.clone())),
+            tokio::spawn(queues.work(resting.clone())),
             tokio::spawn(logs.clone().work(resting.clone())),
             tokio::spawn(usage.clone().work(resting.clone())),
         ];

@@ -3,17 +3,20 @@
 use base::Arn;
 use base::port::{Target, Targets};
 use functions::Functions;
+use queues::Queues;
 use std::sync::Arc;
 
 /// Every target of this node.
 pub struct Wired {
     pub functions: Arc<Functions>,
+    pub queues: Arc<Queues>,
 }
 
 impl Targets for Wired {
     fn find(&self, target: &Arn) -> Option<&dyn Target> {
         match target.service.as_str() {
             "lambda" => Some(self.functions.as_ref()),
+            "sqs" => Some(self.queues.as_ref()),
             _ => None,
         }
     }

@@ -1,7 +1,9 @@
 //! Which operation a request asks for: by URI template (REST) or by `X-Amz-Target` (JSON).
 
 use crate::Fault;
+use crate::codec::query;
 use crate::table::{Operation, Protocol, Service};
+use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -91,6 +93,7 @@ impl Service {
                     Labels::new(),
                 ))
             }
+            Protocol::Query => Err(self.unknown("without an Action")),
             Protocol::RestJson => {
                 // Older clients end collections with a slash.
                 let trimmed = path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(path);
@@ -101,6 +104,29 @@ impl Service {
                 let (_, op) = best.ok_or_else(|| self.unknown(&format!("{method} {path}")))?;
                 Ok((op, labels(op, &segments)?))
             }
+        }
+    }
+
+    /// The protocol that a request is in: the service's own, or the query protocol of older clients.
+    pub fn spoken(&self, parts: &Parts) -> Protocol {
+        let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
+        let form = || header("content-type").is_none_or(|t| t.starts_with("application/x-www-form-urlencoded"));
+        match self.query {
+            Some(_) if header("x-amz-target").is_none() && form() => Protocol::Query,
+            _ => self.protocol,
+        }
+    }
+
+    /// The operation that a request in the query protocol asks for.
+    pub fn route_query(&self, parts: &Parts, body: &[u8]) -> Result<&'static Operation, Fault> {
+        let form = query::form(parts, body)?;
+        match form.get("Action").map(String::as_str) {
+            Some(action) => self.operation(action).ok_or_else(|| {
+                let asked: String = action.chars().take(ASKED_CHARS_MAX).collect();
+                let text = format!("The action {asked} is not valid for this endpoint.");
+                Fault::new("InvalidAction", 400, text)
+            }),
+            None => Err(Fault::new("MissingAction", 400, "The request must contain the parameter Action.")),
         }
     }
 

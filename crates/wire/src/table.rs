@@ -13,6 +13,8 @@ pub enum Protocol {
     /// `application/x-amz-json-1.1`
     Json11,
     RestJson,
+    /// Forms in, XML out.
+    Query,
 }
 
 /// One service: all its operations by name, and the shapes of those that Wadi has.
@@ -34,6 +36,46 @@ pub struct Service {
     pub shapes: &'static [Shape],
     /// The modelled errors of the operations that Wadi has, sorted by code.
     pub errors: &'static [ErrorShape],
+    /// What the query protocol needs, where the service speaks it: alone, or for older clients beside another.
+    pub query: Option<Query>,
+}
+
+/// How a service speaks the query protocol.
+#[derive(Debug)]
+pub struct Query {
+    /// The namespace of its XML.
+    pub namespace: &'static str,
+    /// The input member that is the URL a request went to, where its form does not have it.
+    pub path_member: Option<&'static str>,
+    /// The error code for a member that is missing, if it is not the service's `validation_code`.
+    pub missing_code: Option<&'static str>,
+    /// Lists and maps whose content is not named `member`, or `entry` with `key` and `value`; sorted by shape.
+    pub names: &'static [(ShapeIndex, Names)],
+    /// What errors are called in this protocol where it is not their code, sorted by code.
+    pub codes: &'static [(&'static str, &'static str)],
+}
+
+/// How the content of a list or map is named in the query protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Items stand where the list or map would, without an element around them.
+    pub flat: bool,
+    /// `None` in a flat one: the name of the member that it is.
+    pub item: Option<&'static str>,
+    pub key: &'static str,
+    pub value: &'static str,
+}
+
+impl Query {
+    /// What an error is called in this protocol.
+    pub fn code<'c>(&self, code: &'c str) -> &'c str {
+        self.codes.binary_search_by(|(own, _)| (*own).cmp(code)).map_or(code, |at| self.codes[at].1)
+    }
+
+    pub(crate) fn names(&self, shape: ShapeIndex) -> Names {
+        const USUAL: Names = Names { flat: false, item: None, key: "key", value: "value" };
+        self.names.binary_search_by_key(&shape, |(of, _)| *of).map_or(USUAL, |at| self.names[at].1)
+    }
 }
 
 /// An index into [`Service::shapes`].

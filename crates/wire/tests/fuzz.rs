@@ -7,7 +7,7 @@ mod bodies;
 
 const ROUNDS: u32 = 30_000;
 
-const SEEDS: [&str; 8] = [
+const SEEDS: [&str; 9] = [
     "GET /2015-03-31/functions?MaxItems=5&Marker=a%20b HTTP/1.1\nhost:localhost\n\n",
     "GET /2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Aa?Qualifier=%24LATEST x\n\n",
     "POST /2015-03-31/functions x\ncontent-type:application/json\n\n\
@@ -18,6 +18,10 @@ const SEEDS: [&str; 8] = [
     "DELETE /2017-03-31/tags/arn%3Aaws?tagKeys=a&tagKeys=b x\n\n",
     "POST / x\nx-amz-target:Logs_20140328.PutLogEvents\n\n{\"logGroupName\":\"g\",\"logStreamName\":\"s\",\"logEvents\":\
      [{\"timestamp\":1,\"message\":\"m\"}]}",
+    "POST /000000000000/q x\ncontent-type:application/x-www-form-urlencoded\n\nAction=SendMessageBatch\
+     &SendMessageBatchRequestEntry.1.Id=a&SendMessageBatchRequestEntry.1.MessageBody=b\
+     &SendMessageBatchRequestEntry.1.MessageAttribute.1.Name=n\
+     &SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.DataType=String\n",
     "GET /_wadi/api/usage?start=1&end=2 x\nx-amz-date:20150830T123600Z\nauthorization:AWS4-HMAC-SHA256 \
      Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, Signature=b97d\n\n",
     "GET /?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2F20150830%2Fr%2Fs%2Faws4_request&X-Amz-Date=20150830T123600Z\

@@ -214,7 +214,7 @@ fn replies_are_put_together() {
     let (payload, status) = (output.take_payload(), output.status());
     let encoded =
         Encoded { output: serde_json::to_value(&output).expect("JSON"), payload, status, ..Encoded::default() };
-    let reply = wire::encode(LAMBDA, operation, encoded, "id-1");
+    let reply = wire::encode(LAMBDA, LAMBDA.protocol, operation, encoded, "id-1");
     assert_eq!((reply.status().as_u16(), &reply.body()[..]), (202, &b"{}"[..]));
     assert_eq!(reply.headers()["x-amz-executed-version"], "$LATEST");
     assert_eq!(reply.headers()["x-amzn-requestid"], "id-1");
@@ -222,13 +222,13 @@ fn replies_are_put_together() {
 
     let operation = LAMBDA.operation("DeleteFunction").expect("there");
     let encoded = Encoded { output: json!({}), status: Some(204), ..Encoded::default() };
-    let reply = wire::encode(LAMBDA, operation, encoded, "id");
+    let reply = wire::encode(LAMBDA, LAMBDA.protocol, operation, encoded, "id");
     assert!(reply.body().is_empty() && !reply.headers().contains_key("content-type"));
 
     let operation = LAMBDA.operation("GetFunctionEventInvokeConfig").expect("there");
     let output = json!({"LastModified": 1_795_449_064.123, "MaximumRetryAttempts": null});
     let encoded = Encoded { output, ..Default::default() };
-    let reply = wire::encode(LAMBDA, operation, encoded, "id");
+    let reply = wire::encode(LAMBDA, LAMBDA.protocol, operation, encoded, "id");
     assert_eq!(std::str::from_utf8(reply.body()), Ok(r#"{"LastModified":1795449064.123}"#));
 }
 
@@ -236,7 +236,7 @@ fn replies_are_put_together() {
 fn faults_have_the_form_their_clients_parse() {
     let body = |reply: &http::Response<Bytes>| serde_json::from_slice::<Value>(reply.body()).expect("JSON");
     let fault = Fault::new("ResourceNotFoundException", 404, "Function not found: f");
-    let reply = wire::encode_fault(LAMBDA, fault, "id");
+    let reply = wire::encode_fault(LAMBDA, LAMBDA.protocol, fault, "id");
     assert_eq!(reply.headers()["x-amzn-errortype"], "ResourceNotFoundException");
     assert_eq!(
         (reply.status().as_u16(), body(&reply)),
@@ -246,12 +246,12 @@ fn faults_have_the_form_their_clients_parse() {
     let throttled = Fault::new("TooManyRequestsException", 429, "Rate Exceeded.")
         .with("Reason", "ReservedFunctionConcurrentInvocationLimitExceeded")
         .with("retryAfterSeconds", "1");
-    let reply = wire::encode_fault(LAMBDA, throttled, "id");
+    let reply = wire::encode_fault(LAMBDA, LAMBDA.protocol, throttled, "id");
     assert_eq!(reply.headers()["retry-after"], "1");
     assert_eq!(body(&reply)["message"], "Rate Exceeded.");
     assert_eq!(body(&reply)["Reason"], "ReservedFunctionConcurrentInvocationLimitExceeded");
 
-    let reply = wire::encode_fault(LOGS, Fault::new("ResourceNotFoundException", 400, "no group"), "id");
+    let reply = wire::encode_fault(LOGS, LOGS.protocol, Fault::new("ResourceNotFoundException", 400, "no group"), "id");
     assert_eq!(reply.headers()["content-type"], "application/x-amz-json-1.1");
     assert_eq!(body(&reply), json!({"__type": "ResourceNotFoundException", "message": "no group"}));
 }

@@ -10,6 +10,7 @@ mod event_config;
 mod invoke;
 mod layer_permissions;
 mod layers;
+mod mappings;
 mod options;
 mod permissions;
 mod provisioned;
@@ -34,7 +35,7 @@ const INVOKE_BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (1 << 20);
 /// The operations of the Lambda API, bound to their room.
 pub fn room(functions: Arc<Functions>) -> TableRoom<Functions> {
     let table = Table::new(&shapes::SERVICE);
-    layer_operations(side_operations(function_operations(table))).room(functions)
+    mapping_operations(layer_operations(side_operations(function_operations(table)))).room(functions)
 }
 
 /// An action on the function that a request names.
@@ -239,6 +240,36 @@ fn layer_operations(t: Table<Functions>) -> Table<Functions> {
     let t =
         layer_op!(t, "RemoveLayerVersionPermission", s::RemoveLayerVersionPermissionRequest, layer_permissions::remove);
     layer_op!(t, "GetLayerVersionPolicy", s::GetLayerVersionPolicyRequest, layer_permissions::get)
+}
+
+/// An entry whose input names a mapping.
+macro_rules! mapping_op {
+    ($table:expr, $name:literal, $input:ty, $run:path) => {
+        $table.op(
+            $name,
+            |cx, i: &$input| on_arn(concat!("lambda:", $name), &mappings::arn(cx.scope(), &i.uuid).to_string()),
+            $run,
+        )
+    };
+}
+
+fn mapping_operations(t: Table<Functions>) -> Table<Functions> {
+    let t = t
+        .op(
+            "CreateEventSourceMapping",
+            |cx, i: &s::CreateEventSourceMappingRequest| {
+                on(cx, "lambda:CreateEventSourceMapping", &i.function_name, None)
+            },
+            mappings::create,
+        )
+        .op(
+            "ListEventSourceMappings",
+            |_, _: &s::ListEventSourceMappingsRequest| everywhere("lambda:ListEventSourceMappings"),
+            mappings::list,
+        );
+    let t = mapping_op!(t, "GetEventSourceMapping", s::GetEventSourceMappingRequest, mappings::get);
+    let t = mapping_op!(t, "UpdateEventSourceMapping", s::UpdateEventSourceMappingRequest, mappings::update);
+    mapping_op!(t, "DeleteEventSourceMapping", s::DeleteEventSourceMappingRequest, mappings::delete)
 }
 
 /// A page's size: AWS gives at most 50 items at a time whatever is asked.

@@ -29,6 +29,9 @@ pub enum Error {
          Revision Id"
     )]
     Precondition(&'static str),
+    /// `ResourceInUseException`
+    #[error("{0}")]
+    InUse(String),
     #[error("Code storage limit exceeded.")]
     CodeStorageExceeded,
     #[error("Request must be smaller than {max} bytes for the {operation} operation")]
@@ -71,6 +74,7 @@ impl Error {
             Error::Conflict(_) => ("ResourceConflictException", 409),
             Error::Invalid(_) => ("InvalidParameterValueException", 400),
             Error::Validation(_) => ("ValidationException", 400),
+            Error::InUse(_) => ("ResourceInUseException", 400),
             Error::Precondition(_) => ("PreconditionFailedException", 412),
             Error::CodeStorageExceeded => ("CodeStorageExceededException", 400),
             Error::TooLarge { .. } => ("RequestTooLargeException", 413),

@@ -1,4 +1,4 @@
-//! The functions room: the Lambda API, function URLs, and asynchronous invocations.
+//! The functions room: the Lambda API, function URLs, and asynchronous invocations, event source mappings.
 //!
 //! It keeps what functions are (code, settings, versions, aliases, policies) and hands the running of them to
 //! [`engine::Runner`]. [`Catalog`] is how the engine finds a version again; it is made first, from the store alone, so
@@ -12,6 +12,7 @@ mod code;
 mod error;
 mod events;
 mod kept;
+mod mapping;
 pub mod model;
 mod prelude;
 mod provision;
@@ -29,7 +30,7 @@ pub use error::Error;
 pub use url::UrlDoor;
 
 use ::store::{Blobs, Store};
-use base::port::{Clock, Entropy, Identity, ObjectReader};
+use base::port::{Clock, Entropy, Identity, ObjectReader, QueueReader};
 use engine::Runner;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -60,6 +61,7 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     pub runner: Arc<dyn Runner>,
     pub objects: Arc<dyn ObjectReader>,
+    pub queues: Arc<dyn QueueReader>,
     pub identity: Arc<dyn Identity>,
     pub config: Config,
 }
@@ -72,8 +74,10 @@ pub struct Functions {
     entropy: Arc<dyn Entropy>,
     runner: Arc<dyn Runner>,
     objects: Arc<dyn ObjectReader>,
+    queues: Arc<dyn QueueReader>,
     identity: Arc<dyn Identity>,
     config: Config,
+    mappings: mapping::Mappings,
     /// Wakes the work that makes versions ready.
     pending: Notify,
     /// Held while the engine is told what it is to keep ready, so that it hears things in the order in which they became so.
@@ -83,7 +87,7 @@ pub struct Functions {
 
 impl Functions {
     pub fn open(parts: Parts) -> Arc<Self> {
-        let Parts { store, blobs, clock, entropy, runner, objects, identity, config } = parts;
+        let Parts { store, blobs, clock, entropy, runner, objects, queues, identity, config } = parts;
         Arc::new(Self {
             store,
             blobs,
@@ -91,8 +95,10 @@ impl Functions {
             entropy,
             runner,
             objects,
+            queues,
             identity,
             config,
+            mappings: mapping::Mappings::default(),
             pending: Notify::new(),
             telling: tokio::sync::Mutex::default(),
             link_key: OnceLock::new(),

@@ -1,7 +1,7 @@
 //! The records that the functions room keeps. [`crate::store::At`] says under which keys.
 
 use crate::model::settings::Settings;
-use base::{Scope, Timestamp};
+use base::{Arn, FunctionRef, Scope, Timestamp};
 use engine::Package;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +25,7 @@ versioned!(
     Account,
     Pending,
     Provisioned,
+    Mapping,
     Retry,
     Secret
 );
@@ -184,6 +185,59 @@ pub struct Account {
 pub struct Provisioned {
     pub wanted: u32,
     pub modified: Timestamp,
+}
+
+/// A function fed from a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    pub uuid: String,
+    pub scope: Scope,
+    pub function: FunctionRef,
+    pub source: Arn,
+    pub batch_size: u32,
+    pub window_s: u32,
+    pub concurrency_max: Option<u32>,
+    /// Event patterns.
+    pub filters: Vec<String>,
+    /// `ReportBatchItemFailures`
+    pub partial: bool,
+    pub enabled: bool,
+    pub modified: Timestamp,
+    pub state: MappingState,
+}
+
+impl Mapping {
+    /// Does another record ask for the same work?
+    pub fn same_work(&self, other: &Self) -> bool {
+        let work = |m: &Self| Self { state: MappingState::Enabled, modified: Timestamp(0), ..m.clone() };
+        work(self) == work(other)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MappingState {
+    Creating,
+    Enabling,
+    Enabled,
+    Disabling,
+    Disabled,
+    Updating,
+    Deleting,
+}
+
+impl MappingState {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Creating => "Creating",
+            Self::Enabling => "Enabling",
+            Self::Enabled => "Enabled",
+            Self::Disabling => "Disabling",
+            Self::Disabled => "Disabled",
+            Self::Updating => "Updating",
+            Self::Deleting => "Deleting",
+        }
+    }
 }
 
 /// A version that waits to be made ready.

@@ -27,6 +27,8 @@ pub enum At<'a> {
     EventConfig(&'a Scope, &'a str, &'a str),
     /// `functions/provisioned/<place>/<name>/<qualifier>` → [`crate::records::Provisioned`]
     Provisioned(&'a Scope, &'a str, &'a str),
+    /// `functions/mapping/<place>/<uuid>` → [`crate::records::Mapping`]
+    Mapping(&'a Scope, &'a str),
     /// `functions/layer/<place>/<layer>` → [`crate::records::Layer`]
     Layer(&'a Scope, &'a str),
     /// `functions/layer-version/<place>/<layer>/<number>` → [`crate::records::LayerVersion`]
@@ -51,6 +53,7 @@ pub enum Below {
     Urls,
     EventConfigs,
     Provisioned,
+    Mappings,
     Layers,
     LayerVersions,
     Accounts,
@@ -67,6 +70,7 @@ impl Below {
             Below::Urls => "functions/url",
             Below::EventConfigs => "functions/event-config",
             Below::Provisioned => "functions/provisioned",
+            Below::Mappings => "functions/mapping",
             Below::Layers => "functions/layer",
             Below::LayerVersions => "functions/layer-version",
             Below::Accounts => "functions/account",
@@ -101,6 +105,7 @@ impl At<'_> {
             At::UrlId(id) => Key::of("functions/url-id").text(id),
             At::EventConfig(scope, name, qualifier) => Below::EventConfigs.of(scope, name).text(qualifier),
             At::Provisioned(scope, name, qualifier) => Below::Provisioned.of(scope, name).text(qualifier),
+            At::Mapping(scope, uuid) => Below::Mappings.of(scope, uuid),
             At::Layer(scope, layer) => Below::Layers.of(scope, layer),
             At::LayerVersion(scope, layer, number) => Below::LayerVersions.of(scope, layer).number(number),
             At::Account(scope) => Below::Accounts.place(scope),

@@ -39,7 +39,12 @@ struct Waiting {
 impl Functions {
     /// Runs until `stop`. What was pending when the node went down is taken up again.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.keep_told(&stop), self.keep_preparing(&stop), self.keep_sweeping(&stop));
+        tokio::join!(
+            self.keep_told(&stop),
+            self.keep_preparing(&stop),
+            self.keep_sweeping(&stop),
+            self.keep_mapping(&stop)
+        );
     }
 
     /// Tells the engine, which has forgotten it, what it is to keep ready.

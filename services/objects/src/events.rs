@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::Tx;
 
-/// A configuration that sends events of a bucket to a function.
+/// A configuration that sends events of a bucket to a function or a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     pub id: String,
-    pub function: Arn,
+    /// Named for what there was first.
+    #[serde(rename = "function")]
+    pub target: Arn,
     /// As given: `s3:ObjectCreated:*`, `s3:ObjectRemoved:Delete`, …
     pub events: Vec<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -154,7 +156,38 @@ pub fn emit(tx: &Tx, bucket: &Bucket, change: &Change<'_>, cause: &Cause<'_>, id
             .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
         tx.emit(&Event {
             id: id(),
-            target: notification.function.clone(),
+            target: notification.target.clone(),
+            source: source(bucket),
+            created: cause.at,
+            payload,
+            attributes: serde_json::Map::new(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Tells each queue of a new configuration that it is one, as S3 does.
+pub fn emit_test(
+    tx: &Tx,
+    bucket: &Bucket,
+    all: &[Notification],
+    cause: &Cause<'_>,
+    id: impl Fn() -> String,
+) -> Result<()> {
+    for notification in all.iter().filter(|n| n.target.service == "sqs") {
+        let payload = json!({
+            "Service": "Amazon S3",
+            "Event": "s3:TestEvent",
+            "Time": cause.at.iso8601(),
+            "Bucket": bucket.name,
+            "RequestId": cause.request_id,
+            "HostId": cause.request_id,
+        });
+        let payload = serde_json::value::to_raw_value(&payload)
+            .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
+        tx.emit(&Event {
+            id: id(),
+            target: notification.target.clone(),
             source: source(bucket),
             created: cause.at,
             payload,
@@ -204,7 +237,7 @@ mod tests {
     fn configured(id: &str, events: &[&str], prefix: &str, suffix: &str) -> Notification {
         Notification {
             id: id.into(),
-            function: Arn::new("lambda", "us-east-1", "000000000000", "function:f"),
+            target: Arn::new("lambda", "us-east-1", "000000000000", "function:f"),
             events: events.iter().map(|&e| e.to_owned()).collect(),
             prefix: prefix.into(),
             suffix: suffix.into(),

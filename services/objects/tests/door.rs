@@ -394,6 +394,35 @@ async fn changes_emit_their_events() {
 }
 
 #[tokio::test]
+async fn a_queue_is_told_that_it_is_configured_and_then_of_changes() {
+    let kit = Kit::new().await;
+    let notify = |name: &str| {
+        NOTIFY
+            .replace("lambda:us-east-1:000000000000:function:NAME", &format!("sqs:us-east-1:000000000000:{name}"))
+            .replace("CloudFunctionConfiguration", "QueueConfiguration")
+            .replace("CloudFunction>", "Queue>")
+    };
+    for refused in ["other", "q.fifo"] {
+        let refused = kit.put("/photos?notification", notify(refused)).await;
+        assert!(refused.text().contains("Unable to validate the following destination configurations"));
+    }
+    kit.put("/photos?notification", notify("q")).await.succeeds();
+    let read = kit.get("/photos?notification").await;
+    assert_eq!((read.all("Queue"), read.all("Value")), (vec![QUEUE], vec!["in/"]));
+    kit.put("/photos/in/a", "x").await.succeeds();
+    let waiting = store::outbox::waiting(&kit.store, None, 10).await.expect("reads");
+    let payload = |w: &store::outbox::Waiting| -> serde_json::Value {
+        serde_json::from_str(w.event.payload.get()).expect("JSON")
+    };
+    assert!(waiting.iter().all(|w| w.event.target.to_string() == QUEUE));
+    let (test, change): (Vec<_>, Vec<_>) = waiting.iter().map(payload).partition(|p| p["Event"] == "s3:TestEvent");
+    assert_eq!((test.len(), change.len(), &test[0]["Bucket"]), (1, 1, &"photos".into()));
+    assert_eq!(change[0]["Records"][0]["eventName"], "ObjectCreated:Put");
+}
+
+const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:q";
+
+#[tokio::test]
 async fn what_is_lacking_is_refused_by_name() {
     let kit = Kit::new().await;
     let refused = kit.put("/photos?versioning", "<VersioningConfiguration/>").await;

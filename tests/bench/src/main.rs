@@ -1,9 +1,10 @@
-//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | engine | chaos`.
+//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | engine | events | chaos`.
 
 mod aws;
 mod chaos;
 mod embedded;
 mod engine;
+mod events;
 mod floor;
 mod functions;
 mod keep_alive;
@@ -41,6 +42,14 @@ enum Bench {
         #[command(flatten)]
         options: engine::Options,
     },
+    /// Queues: sends, and cycles of receive and delete.
+    Events {
+        /// The binary under test.
+        #[arg(long, default_value = "target/release/wadi")]
+        wadi: PathBuf,
+        #[command(flatten)]
+        options: events::Options,
+    },
     /// Instances and launchers killed, code replaced, from zero to many and back: no call is lost.
     Chaos {
         /// The binary under test.
@@ -67,6 +76,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.bench {
         Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
         Bench::Engine { wadi, options } => runtime.block_on(engine::run(&wadi, options)),
+        Bench::Events { wadi, options } => runtime.block_on(events::run(&wadi, options)),
         Bench::Chaos { wadi, options } => runtime.block_on(chaos::run(&wadi, options)),
         Bench::KeepAlive(args) => {
             keep_alive::run(&args);

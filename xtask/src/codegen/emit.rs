@@ -17,7 +17,7 @@ pub fn write(service: &Service) -> String {
     numbered.sort_unstable();
     let mut out = String::from(
         "\npub use table::SERVICE;\n\n#[rustfmt::skip]\nmod table {\nuse wire::table::Kind::*;\nuse wire::table::Location::*;\n\
-         use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};\n\n",
+         use wire::table::{ErrorShape, Member, Names, Operation, Pattern, Protocol, Query, Routes, Service, Shape, TimeFormat};\n\n",
     );
     for (n, text, regex) in numbered {
         let _ = writeln!(out, "static P{n}: Pattern = Pattern::new({text:?}, {regex:?});");
@@ -46,8 +46,22 @@ pub fn write(service: &Service) -> String {
         let text = format!("{error:?}").replace("headers: [", "headers: &[");
         let _ = writeln!(out, "        {text},");
     }
-    out += "    ],\n};\n}\n";
+    out += &format!("    ],\n    query: {},\n}};\n}}\n", query(service));
     out
+}
+
+fn query(service: &Service) -> String {
+    let Some(query) = &service.query else { return "None".into() };
+    let names: Vec<String> = query.names.iter().map(|row| format!("            {row:?},\n")).collect();
+    let codes: Vec<String> = query.codes.iter().map(|row| format!("            {row:?},\n")).collect();
+    format!(
+        "Some(Query {{\n        namespace: {:?},\n        path_member: {:?},\n        missing_code: {:?},\n        names: &[\n{}        ],\n        codes: &[\n{}        ],\n    }})",
+        query.namespace,
+        query.path_member,
+        query.missing_code,
+        names.concat(),
+        codes.concat()
+    )
 }
 
 /// Debug prints these types as Rust writes them, but for slices and references.

@@ -48,7 +48,25 @@ struct ServiceConfig {
     validation_error: String,
     #[serde(default = "octets")]
     payload_type: String,
+    /// The model lists values of strings that the service refuses in its own words.
+    #[serde(default)]
+    open_enums: bool,
+    query: Option<QueryConfig>,
     operations: Vec<String>,
+}
+
+/// What a model does not say of the query protocol: of a service that speaks it beside another, most of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct QueryConfig {
+    namespace: Option<String>,
+    path_member: Option<String>,
+    missing_error: Option<String>,
+    /// A list's shape and its items' name; or a map's with three: of its entries, their keys and values.
+    #[serde(default)]
+    names: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    codes: BTreeMap<String, String>,
 }
 
 fn octets() -> String {
@@ -101,6 +119,8 @@ fn generate(model: &Model, config: &ServiceConfig, rewrites: &BTreeMap<String, S
         validation_code: &config.validation_error,
         payload_type: &config.payload_type,
         rewrites,
+        open_enums: config.open_enums,
+        query: config.query.as_ref(),
     };
     let service = table::build(model, &options)?;
     let mut code = format!(

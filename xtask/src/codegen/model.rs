@@ -20,6 +20,7 @@ pub struct Metadata {
     #[serde(default)]
     pub json_version: String,
     pub target_prefix: Option<String>,
+    pub xml_namespace: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +84,8 @@ pub struct Shape {
     pub document: bool,
     #[serde(default)]
     pub eventstream: bool,
+    #[serde(default)]
+    pub flattened: bool,
     pub timestamp_format: Option<String>,
     #[serde(default)]
     pub error: ErrorTrait,

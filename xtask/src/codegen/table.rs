@@ -3,11 +3,12 @@
 //! The table lives for the rest of the process: its types hold `'static` references, because in a node it is a static.
 
 use super::model::{Member as Use, Model, Operation as ModelOperation, Shape as ModelShape};
-use super::pattern;
+use super::{QueryConfig, pattern};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::table::{
-    ErrorShape, Kind, Location, Member, Operation, Pattern, Protocol, Service, Shape, ShapeIndex, TimeFormat,
+    ErrorShape, Kind, Location, Member, Names, Operation, Pattern, Protocol, Query, Service, Shape, ShapeIndex,
+    TimeFormat,
 };
 
 pub struct Options<'a> {
@@ -16,6 +17,8 @@ pub struct Options<'a> {
     pub validation_code: &'a str,
     pub payload_type: &'a str,
     pub rewrites: &'a BTreeMap<String, String>,
+    pub open_enums: bool,
+    pub query: Option<&'a QueryConfig>,
 }
 
 fn keep(text: &str) -> &'static str {
@@ -30,7 +33,8 @@ pub fn build(model: &Model, options: &Options<'_>) -> Result<Service> {
     let inputs = implemented.clone().filter_map(|o| o.input.as_ref()).map(|r| r.shape.as_str());
     let outputs = implemented.clone().filter_map(|o| o.output.as_ref()).map(|r| r.shape.as_str());
     let checked = reachable(model, inputs.clone())?;
-    let mut shapes = Shapes::new(model, options.rewrites, reachable(model, inputs.chain(outputs))?, checked);
+    let all = reachable(model, inputs.chain(outputs))?;
+    let mut shapes = Shapes::new(model, options.rewrites, all, checked, options.open_enums);
     shapes.build()?;
     let operations = model.operations.values().map(|o| operation(o, options, &shapes)).collect::<Result<Vec<_>>>()?;
     let meta = &model.metadata;
@@ -38,6 +42,7 @@ pub fn build(model: &Model, options: &Options<'_>) -> Result<Service> {
         name: keep(meta.signing_name.as_ref().unwrap_or(&meta.endpoint_prefix)),
         protocol: match (meta.protocol.as_str(), meta.json_version.as_str()) {
             ("rest-json", _) => Protocol::RestJson,
+            ("query", _) => Protocol::Query,
             ("json", "1.0") => Protocol::Json10,
             ("json", _) => Protocol::Json11,
             (other, _) => bail!("the protocol {other} is not there yet"),
@@ -46,10 +51,47 @@ pub fn build(model: &Model, options: &Options<'_>) -> Result<Service> {
         validation_code: keep(options.validation_code),
         payload_type: keep(options.payload_type),
         errors: errors(model, implemented)?.leak(),
+        query: query(model, options, &shapes)?,
         operations: operations.leak(),
         routes: Default::default(),
         shapes: shapes.done.leak(),
     })
+}
+
+/// What the query protocol needs, if the service speaks it.
+fn query(model: &Model, options: &Options<'_>, shapes: &Shapes<'_>) -> Result<Option<Query>> {
+    let meta = &model.metadata;
+    if options.query.is_none() && meta.protocol != "query" {
+        return Ok(None);
+    }
+    let named = |shape: &str| options.query.and_then(|q| q.names.get(shape));
+    let mut names = Vec::new();
+    for ((name, format), index) in &shapes.index {
+        let shape = &model.shapes[*name];
+        if format.is_some() || !matches!(shape.kind.as_str(), "list" | "map") {
+            continue;
+        }
+        let of = |used: &Option<Box<Use>>| used.as_ref().and_then(|u| u.location_name.as_deref().map(keep));
+        let (item, key, value) = match named(name).map(Vec::as_slice) {
+            None => (of(&shape.member), of(&shape.key), of(&shape.value)),
+            Some([item]) => (Some(keep(item)), None, None),
+            Some([item, key, value]) => (Some(keep(item)), Some(keep(key)), Some(keep(value))),
+            Some(_) => bail!("{name}: a list has one name, a map three"),
+        };
+        let (key, value) = (key.unwrap_or("key"), value.unwrap_or("value"));
+        names.push((*index, Names { flat: shape.flattened, item, key, value }));
+    }
+    names.sort_by_key(|(index, _)| *index);
+    let own = options.query;
+    let namespace = own.and_then(|q| q.namespace.as_ref()).or(meta.xml_namespace.as_ref());
+    let codes = own.map(|q| q.codes.iter().map(|(code, name)| (keep(code), keep(name))).collect::<Vec<_>>());
+    Ok(Some(Query {
+        namespace: keep(namespace.context("the query protocol needs a namespace")?),
+        path_member: own.and_then(|q| q.path_member.as_deref()).map(keep),
+        missing_code: own.and_then(|q| q.missing_error.as_deref()).map(keep),
+        names: names.leak(),
+        codes: codes.unwrap_or_default().leak(),
+    }))
 }
 
 /// All shapes used from `roots` on, by name.
@@ -110,6 +152,7 @@ struct Shapes<'m> {
     model: &'m Model,
     rewrites: &'m BTreeMap<String, String>,
     checked: BTreeSet<&'m str>,
+    open_enums: bool,
     index: BTreeMap<Key<'m>, ShapeIndex>,
     done: Vec<Shape>,
     patterns: BTreeMap<&'m str, &'static Pattern>,
@@ -121,13 +164,14 @@ impl<'m> Shapes<'m> {
         rewrites: &'m BTreeMap<String, String>,
         all: BTreeSet<&'m str>,
         checked: BTreeSet<&'m str>,
+        open_enums: bool,
     ) -> Self {
         let mut keys: BTreeSet<Key<'m>> = all.iter().map(|n| (*n, None)).collect();
         for member in all.iter().flat_map(|n| model.shapes[*n].uses()) {
             keys.insert(key(member));
         }
         let index = keys.into_iter().zip(0..).collect();
-        Self { model, rewrites, checked, index, done: Vec::new(), patterns: BTreeMap::new() }
+        Self { model, rewrites, checked, open_enums, index, done: Vec::new(), patterns: BTreeMap::new() }
     }
 
     fn build(&mut self) -> Result<()> {
@@ -163,7 +207,12 @@ impl<'m> Shapes<'m> {
                 min,
                 max,
                 pattern: if checked { self.pattern(shape.pattern.as_deref())? } else { None },
-                values: if checked { shape.values.iter().map(|v| keep(v)).collect() } else { Vec::new() }.leak(),
+                values: if checked && !self.open_enums {
+                    shape.values.iter().map(|v| keep(v)).collect()
+                } else {
+                    Vec::new()
+                }
+                .leak(),
             },
             "blob" => Kind::Blob { min, max },
             "integer" | "short" | "byte" => {

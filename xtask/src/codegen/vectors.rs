@@ -117,6 +117,8 @@ fn run(suite: Suite, i: usize) -> (String, Result<(), String>) {
         validation_code: "ValidationException",
         payload_type: "application/octet-stream",
         rewrites: &BTreeMap::new(),
+        open_enums: false,
+        query: None,
     };
     let service = match table::build(&model, &options) {
         Ok(service) => service,
@@ -164,7 +166,7 @@ fn output(service: &Service, result: Value, response: &Response) -> Result<(), S
         }
     }
     let encoded = Encoded { output, payload: payload.map(Bytes::from), events: None, status };
-    let reply = wire::encode(service, operation, encoded, "id");
+    let reply = wire::encode(service, service.protocol, operation, encoded, "id");
     if reply.status().as_u16() != response.status_code {
         return Err(format!("status {}", reply.status()));
     }
@@ -181,7 +183,7 @@ fn output(service: &Service, result: Value, response: &Response) -> Result<(), S
 fn error(service: &Service, code: &str, message: Option<String>, response: &Response) -> Result<(), String> {
     let message = message.unwrap_or_default();
     let fault = Fault::new(code, response.status_code, message.clone());
-    let reply = wire::encode_fault(service, fault, "id");
+    let reply = wire::encode_fault(service, service.protocol, fault, "id");
     let body: Value = serde_json::from_slice(reply.body()).map_err(|e| e.to_string())?;
     let header = reply.headers().get("x-amzn-errortype").and_then(|v| v.to_str().ok());
     if header.or(body["__type"].as_str()) != Some(code) {

@@ -50,6 +50,7 @@ static SERVICE: Service = Service {
         },
     ],
     errors: &[],
+    query: None,
 };
 
 /// Counts what runs.

@@ -13,6 +13,11 @@ const VALUE_CHARS_MAX: usize = 1024;
 /// # Errors
 /// The service's validation error, which lists what is wrong.
 pub fn check(service: &Service, shape: ShapeIndex, decoded: &Decoded) -> Result<(), Fault> {
+    if let Some(code) = service.query.as_ref().and_then(|q| q.missing_code)
+        && let Some(name) = missing(service, shape, &decoded.input, "")
+    {
+        return Err(Fault::new(code, 400, format!("The request must contain the parameter {name}.")));
+    }
     let mut violations = Violations { service, found: Vec::new() };
     if let Kind::Structure { members, payload } = &service.shape(shape).kind {
         let blob = |m: &Member| *payload == Some(m.name) && matches!(service.shape(m.shape).kind, Kind::Blob { .. });
@@ -25,6 +30,24 @@ pub fn check(service: &Service, shape: ShapeIndex, decoded: &Decoded) -> Result<
         0 => Ok(()),
         1 => Err(fault(service, format!("1 validation error detected: {}", violations.found[0]))),
         n => Err(fault(service, format!("{n} validation errors detected: {}", violations.found.join("; ")))),
+    }
+}
+
+/// The first required member that is not there.
+fn missing(service: &Service, index: ShapeIndex, value: &Value, path: &str) -> Option<String> {
+    match (&service.shape(index).kind, value) {
+        (Kind::Structure { members, .. }, value) => members.iter().find_map(|m| match value.get(m.name) {
+            Some(value) => missing(service, m.shape, value, &format!("{path}{}.", m.name)),
+            None => m.required.then(|| format!("{path}{}", m.name)),
+        }),
+        (Kind::List { item, .. }, Value::Array(items)) => {
+            let each = |(i, v): (usize, &Value)| missing(service, *item, v, &format!("{path}{}.", i + 1));
+            items.iter().enumerate().find_map(each)
+        }
+        (Kind::Map { value: of, .. }, Value::Object(map)) => {
+            map.iter().find_map(|(k, v)| missing(service, *of, v, &format!("{path}{k}.")))
+        }
+        _ => None,
     }
 }
 

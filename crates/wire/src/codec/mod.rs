@@ -5,6 +5,7 @@
 
 mod constraints;
 mod fault;
+pub mod query;
 mod reply;
 mod rest;
 mod scalar;
@@ -34,13 +35,17 @@ pub fn decode(
     let Some(shape) = operation.input else {
         return Ok(Decoded { input: Value::Object(Map::new()), payload: Bytes::new() });
     };
-    let decoded = match service.protocol {
+    let decoded = match service.spoken(parts) {
         Protocol::Json10 | Protocol::Json11 => {
             let mut input = parse(body)?;
             types::read(service, shape, &mut input)?;
             Decoded { input, payload: Bytes::new() }
         }
         Protocol::RestJson => rest::read(service, shape, labels, parts, body)?,
+        Protocol::Query => {
+            let query = service.query.as_ref().ok_or_else(|| malformed("the service has no query protocol"))?;
+            Decoded { input: query::read(service, query, shape, parts, body)?, payload: Bytes::new() }
+        }
     };
     constraints::check(service, shape, &decoded)?;
     Ok(decoded)

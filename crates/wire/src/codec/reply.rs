@@ -1,6 +1,6 @@
 //! [`Encoded`] → HTTP response.
 
-use super::{body_name, payload_member, scalar};
+use super::{body_name, payload_member, query, scalar};
 use crate::table::{Kind, Location, Member, Operation, Protocol, Service, ShapeIndex, TimeFormat};
 use crate::{Encoded, times};
 use bytes::Bytes;
@@ -8,24 +8,35 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
 
-/// Puts a reply together. Members bound to headers, the status or the payload leave the JSON body.
-pub fn encode(service: &Service, operation: &Operation, reply: Encoded, request_id: &str) -> Response<Bytes> {
+/// Puts a reply together, in the protocol that the request spoke. Members bound to headers, the status or the payload leave the JSON body.
+pub fn encode(
+    service: &Service,
+    spoken: Protocol,
+    operation: &Operation,
+    reply: Encoded,
+    request_id: &str,
+) -> Response<Bytes> {
     let status = StatusCode::from_u16(reply.status.unwrap_or(operation.status));
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     put(headers, "x-amzn-requestid", request_id);
-    let body = match (operation.output, service.protocol) {
+    let body = match (operation.output, spoken) {
+        (_, Protocol::Query) => {
+            headers.insert(CONTENT_TYPE, content_type(spoken));
+            let document = |query| query::write(service, query, operation, &reply, request_id);
+            service.query.as_ref().map(document).unwrap_or_default().into()
+        }
         (None, Protocol::RestJson) => Bytes::new(),
         (None, _) => {
-            headers.insert(CONTENT_TYPE, content_type(service.protocol));
+            headers.insert(CONTENT_TYPE, content_type(spoken));
             Bytes::new()
         }
         (Some(shape), Protocol::RestJson) => rest(service, shape, reply, headers),
         (Some(shape), _) => {
             let mut output = reply.output;
             write(service, shape, &mut output);
-            headers.insert(CONTENT_TYPE, content_type(service.protocol));
+            headers.insert(CONTENT_TYPE, content_type(spoken));
             json(&output)
         }
     };
@@ -37,12 +48,13 @@ pub fn encode(service: &Service, operation: &Operation, reply: Encoded, request_
     response
 }
 
-/// The media type of JSON bodies.
+/// The media type of bodies.
 pub fn content_type(protocol: Protocol) -> HeaderValue {
     HeaderValue::from_static(match protocol {
         Protocol::Json10 => "application/x-amz-json-1.0",
         Protocol::Json11 => "application/x-amz-json-1.1",
         Protocol::RestJson => "application/json",
+        Protocol::Query => "text/xml",
     })
 }
 

@@ -6,7 +6,9 @@
 pub mod lambda;
 #[path = "../../../../services/logs/src/api/shapes.rs"]
 pub mod logs;
+#[path = "../../../../services/queues/src/api/shapes.rs"]
+pub mod sqs;
 #[path = "../../../../services/usage/src/api/shapes.rs"]
 pub mod usage;
 
-pub static ALL: [&wire::table::Service; 3] = [&lambda::SERVICE, &logs::SERVICE, &usage::SERVICE];
+pub static ALL: [&wire::table::Service; 4] = [&lambda::SERVICE, &logs::SERVICE, &sqs::SERVICE, &usage::SERVICE];

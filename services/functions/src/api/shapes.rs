@@ -125,6 +125,14 @@ pub struct AliasRoutingConfiguration {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct AmazonManagedKafkaEventSourceConfig {
+    #[serde(rename = "ConsumerGroupId", default, skip_serializing_if = "Option::is_none")]
+    pub consumer_group_id: Option<String>,
+    #[serde(rename = "SchemaRegistryConfig", default, skip_serializing_if = "Option::is_none")]
+    pub schema_registry_config: Option<KafkaSchemaRegistryConfig>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct CapacityProviderConfig {
     #[serde(rename = "LambdaManagedInstancesCapacityProviderConfig")]
     pub lambda_managed_instances_capacity_provider_config: LambdaManagedInstancesCapacityProviderConfig,
@@ -169,6 +177,68 @@ pub struct CreateAliasRequest {
 }
 
 impl wire::Input for CreateAliasRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct CreateEventSourceMappingRequest {
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "FunctionName")]
+    pub function_name: String,
+    #[serde(rename = "Enabled", default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    #[serde(rename = "BatchSize", default, skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<i32>,
+    #[serde(rename = "FilterCriteria", default, skip_serializing_if = "Option::is_none")]
+    pub filter_criteria: Option<FilterCriteria>,
+    #[serde(rename = "KMSKeyArn", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<String>,
+    #[serde(rename = "MetricsConfig", default, skip_serializing_if = "Option::is_none")]
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    #[serde(rename = "LoggingConfig", default, skip_serializing_if = "Option::is_none")]
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    #[serde(rename = "ScalingConfig", default, skip_serializing_if = "Option::is_none")]
+    pub scaling_config: Option<ScalingConfig>,
+    #[serde(rename = "MaximumBatchingWindowInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    #[serde(rename = "ParallelizationFactor", default, skip_serializing_if = "Option::is_none")]
+    pub parallelization_factor: Option<i32>,
+    #[serde(rename = "StartingPosition", default, skip_serializing_if = "Option::is_none")]
+    pub starting_position: Option<String>,
+    #[serde(rename = "StartingPositionTimestamp", default, skip_serializing_if = "Option::is_none")]
+    pub starting_position_timestamp: Option<f64>,
+    #[serde(rename = "DestinationConfig", default, skip_serializing_if = "Option::is_none")]
+    pub destination_config: Option<DestinationConfig>,
+    #[serde(rename = "MaximumRecordAgeInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_record_age_in_seconds: Option<i32>,
+    #[serde(rename = "BisectBatchOnFunctionError", default, skip_serializing_if = "Option::is_none")]
+    pub bisect_batch_on_function_error: Option<bool>,
+    #[serde(rename = "MaximumRetryAttempts", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_retry_attempts: Option<i32>,
+    #[serde(rename = "Tags", default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<std::collections::BTreeMap<String, String>>,
+    #[serde(rename = "TumblingWindowInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub tumbling_window_in_seconds: Option<i32>,
+    #[serde(rename = "Topics", default, skip_serializing_if = "Option::is_none")]
+    pub topics: Option<Vec<String>>,
+    #[serde(rename = "Queues", default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<Vec<String>>,
+    #[serde(rename = "SourceAccessConfigurations", default, skip_serializing_if = "Option::is_none")]
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    #[serde(rename = "SelfManagedEventSource", default, skip_serializing_if = "Option::is_none")]
+    pub self_managed_event_source: Option<SelfManagedEventSource>,
+    #[serde(rename = "FunctionResponseTypes", default, skip_serializing_if = "Option::is_none")]
+    pub function_response_types: Option<Vec<String>>,
+    #[serde(rename = "AmazonManagedKafkaEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    #[serde(rename = "SelfManagedKafkaEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    #[serde(rename = "DocumentDBEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    #[serde(rename = "ProvisionedPollerConfig", default, skip_serializing_if = "Option::is_none")]
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+
+impl wire::Input for CreateEventSourceMappingRequest {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct CreateFunctionRequest {
@@ -287,6 +357,14 @@ pub struct DeleteAliasRequest {
 impl wire::Input for DeleteAliasRequest {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DeleteEventSourceMappingRequest {
+    #[serde(rename = "UUID")]
+    pub uuid: String,
+}
+
+impl wire::Input for DeleteEventSourceMappingRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DeleteFunctionConcurrencyRequest {
     #[serde(rename = "FunctionName")]
     pub function_name: String,
@@ -366,6 +444,16 @@ pub struct DestinationConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct DocumentDBEventSourceConfig {
+    #[serde(rename = "DatabaseName", default, skip_serializing_if = "Option::is_none")]
+    pub database_name: Option<String>,
+    #[serde(rename = "CollectionName", default, skip_serializing_if = "Option::is_none")]
+    pub collection_name: Option<String>,
+    #[serde(rename = "FullDocument", default, skip_serializing_if = "Option::is_none")]
+    pub full_document: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct DurableConfig {
     #[serde(rename = "KMSKeyArn", default, skip_serializing_if = "Option::is_none")]
     pub kms_key_arn: Option<String>,
@@ -404,6 +492,90 @@ pub struct EphemeralStorage {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct EventSourceMappingConfiguration {
+    #[serde(rename = "UUID", default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    #[serde(rename = "StartingPosition", default, skip_serializing_if = "Option::is_none")]
+    pub starting_position: Option<String>,
+    #[serde(rename = "StartingPositionTimestamp", default, skip_serializing_if = "Option::is_none")]
+    pub starting_position_timestamp: Option<f64>,
+    #[serde(rename = "BatchSize", default, skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<i32>,
+    #[serde(rename = "MaximumBatchingWindowInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    #[serde(rename = "ParallelizationFactor", default, skip_serializing_if = "Option::is_none")]
+    pub parallelization_factor: Option<i32>,
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "FilterCriteria", default, skip_serializing_if = "Option::is_none")]
+    pub filter_criteria: Option<FilterCriteria>,
+    #[serde(rename = "FilterCriteriaError", default, skip_serializing_if = "Option::is_none")]
+    pub filter_criteria_error: Option<FilterCriteriaError>,
+    #[serde(rename = "KMSKeyArn", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<String>,
+    #[serde(rename = "MetricsConfig", default, skip_serializing_if = "Option::is_none")]
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    #[serde(rename = "LoggingConfig", default, skip_serializing_if = "Option::is_none")]
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    #[serde(rename = "ScalingConfig", default, skip_serializing_if = "Option::is_none")]
+    pub scaling_config: Option<ScalingConfig>,
+    #[serde(rename = "FunctionArn", default, skip_serializing_if = "Option::is_none")]
+    pub function_arn: Option<String>,
+    #[serde(rename = "LastModified", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<f64>,
+    #[serde(rename = "LastProcessingResult", default, skip_serializing_if = "Option::is_none")]
+    pub last_processing_result: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateTransitionReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_transition_reason: Option<String>,
+    #[serde(rename = "DestinationConfig", default, skip_serializing_if = "Option::is_none")]
+    pub destination_config: Option<DestinationConfig>,
+    #[serde(rename = "Topics", default, skip_serializing_if = "Option::is_none")]
+    pub topics: Option<Vec<String>>,
+    #[serde(rename = "Queues", default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<Vec<String>>,
+    #[serde(rename = "SourceAccessConfigurations", default, skip_serializing_if = "Option::is_none")]
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    #[serde(rename = "SelfManagedEventSource", default, skip_serializing_if = "Option::is_none")]
+    pub self_managed_event_source: Option<SelfManagedEventSource>,
+    #[serde(rename = "MaximumRecordAgeInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_record_age_in_seconds: Option<i32>,
+    #[serde(rename = "BisectBatchOnFunctionError", default, skip_serializing_if = "Option::is_none")]
+    pub bisect_batch_on_function_error: Option<bool>,
+    #[serde(rename = "MaximumRetryAttempts", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_retry_attempts: Option<i32>,
+    #[serde(rename = "TumblingWindowInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub tumbling_window_in_seconds: Option<i32>,
+    #[serde(rename = "FunctionResponseTypes", default, skip_serializing_if = "Option::is_none")]
+    pub function_response_types: Option<Vec<String>>,
+    #[serde(rename = "AmazonManagedKafkaEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    #[serde(rename = "SelfManagedKafkaEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    #[serde(rename = "DocumentDBEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    #[serde(rename = "EventSourceMappingArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_mapping_arn: Option<String>,
+    #[serde(rename = "ProvisionedPollerConfig", default, skip_serializing_if = "Option::is_none")]
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+
+impl wire::Output for EventSourceMappingConfiguration {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct EventSourceMappingLoggingConfig {
+    #[serde(rename = "SystemLogLevel", default, skip_serializing_if = "Option::is_none")]
+    pub system_log_level: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct EventSourceMappingMetricsConfig {
+    #[serde(rename = "Metrics", default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct FileSystemConfig {
     #[serde(rename = "Arn")]
     pub arn: String,
@@ -411,6 +583,26 @@ pub struct FileSystemConfig {
     pub local_mount_path: String,
     #[serde(rename = "S3FilesConfig", default, skip_serializing_if = "Option::is_none")]
     pub s3_files_config: Option<S3FilesConfig>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Filter {
+    #[serde(rename = "Pattern", default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct FilterCriteria {
+    #[serde(rename = "Filters", default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Vec<Filter>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct FilterCriteriaError {
+    #[serde(rename = "ErrorCode", default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    #[serde(rename = "Message", default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -613,6 +805,14 @@ pub struct GetAliasRequest {
 }
 
 impl wire::Input for GetAliasRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct GetEventSourceMappingRequest {
+    #[serde(rename = "UUID")]
+    pub uuid: String,
+}
+
+impl wire::Input for GetEventSourceMappingRequest {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct GetFunctionConcurrencyRequest {
@@ -961,6 +1161,32 @@ impl wire::Output for InvokeWithResponseStreamResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct KafkaSchemaRegistryAccessConfig {
+    #[serde(rename = "Type", default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    #[serde(rename = "URI", default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct KafkaSchemaRegistryConfig {
+    #[serde(rename = "SchemaRegistryURI", default, skip_serializing_if = "Option::is_none")]
+    pub schema_registry_uri: Option<String>,
+    #[serde(rename = "EventRecordFormat", default, skip_serializing_if = "Option::is_none")]
+    pub event_record_format: Option<String>,
+    #[serde(rename = "AccessConfigs", default, skip_serializing_if = "Option::is_none")]
+    pub access_configs: Option<Vec<KafkaSchemaRegistryAccessConfig>>,
+    #[serde(rename = "SchemaValidationConfigs", default, skip_serializing_if = "Option::is_none")]
+    pub schema_validation_configs: Option<Vec<KafkaSchemaValidationConfig>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct KafkaSchemaValidationConfig {
+    #[serde(rename = "Attribute", default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct LambdaManagedInstancesCapacityProviderConfig {
     #[serde(rename = "CapacityProviderArn")]
     pub capacity_provider_arn: String,
@@ -1063,6 +1289,30 @@ pub struct ListAliasesResponse {
 }
 
 impl wire::Output for ListAliasesResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ListEventSourceMappingsRequest {
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "FunctionName", default, skip_serializing_if = "Option::is_none")]
+    pub function_name: Option<String>,
+    #[serde(rename = "Marker", default, skip_serializing_if = "Option::is_none")]
+    pub marker: Option<String>,
+    #[serde(rename = "MaxItems", default, skip_serializing_if = "Option::is_none")]
+    pub max_items: Option<i32>,
+}
+
+impl wire::Input for ListEventSourceMappingsRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListEventSourceMappingsResponse {
+    #[serde(rename = "NextMarker", default, skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+    #[serde(rename = "EventSourceMappings", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_mappings: Option<Vec<EventSourceMappingConfiguration>>,
+}
+
+impl wire::Output for ListEventSourceMappingsResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ListFunctionEventInvokeConfigsRequest {
@@ -1284,6 +1534,16 @@ pub struct ProvisionedConcurrencyConfigListItem {
     pub last_modified: Option<String>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ProvisionedPollerConfig {
+    #[serde(rename = "MinimumPollers", default, skip_serializing_if = "Option::is_none")]
+    pub minimum_pollers: Option<i32>,
+    #[serde(rename = "MaximumPollers", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_pollers: Option<i32>,
+    #[serde(rename = "PollerGroupName", default, skip_serializing_if = "Option::is_none")]
+    pub poller_group_name: Option<String>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct PublishLayerVersionRequest {
     #[serde(rename = "LayerName")]
@@ -1459,6 +1719,28 @@ pub struct S3FilesConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ScalingConfig {
+    #[serde(rename = "MaximumConcurrency", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_concurrency: Option<i32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct SelfManagedEventSource {
+    #[serde(rename = "Endpoints", default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<std::collections::BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct SelfManagedKafkaEventSourceConfig {
+    #[serde(rename = "ConsumerGroupId", default, skip_serializing_if = "Option::is_none")]
+    pub consumer_group_id: Option<String>,
+    #[serde(rename = "SchemaRegistryConfig", default, skip_serializing_if = "Option::is_none")]
+    pub schema_registry_config: Option<KafkaSchemaRegistryConfig>,
+    #[serde(rename = "ConsumptionMode", default, skip_serializing_if = "Option::is_none")]
+    pub consumption_mode: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct SnapStart {
     #[serde(rename = "ApplyOn", default, skip_serializing_if = "Option::is_none")]
     pub apply_on: Option<String>,
@@ -1470,6 +1752,14 @@ pub struct SnapStartResponse {
     pub apply_on: Option<String>,
     #[serde(rename = "OptimizationStatus", default, skip_serializing_if = "Option::is_none")]
     pub optimization_status: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct SourceAccessConfiguration {
+    #[serde(rename = "Type", default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    #[serde(rename = "URI", default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -1535,6 +1825,56 @@ pub struct UpdateAliasRequest {
 }
 
 impl wire::Input for UpdateAliasRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct UpdateEventSourceMappingRequest {
+    #[serde(rename = "UUID")]
+    pub uuid: String,
+    #[serde(rename = "FunctionName", default, skip_serializing_if = "Option::is_none")]
+    pub function_name: Option<String>,
+    #[serde(rename = "Enabled", default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    #[serde(rename = "BatchSize", default, skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<i32>,
+    #[serde(rename = "FilterCriteria", default, skip_serializing_if = "Option::is_none")]
+    pub filter_criteria: Option<FilterCriteria>,
+    #[serde(rename = "KMSKeyArn", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<String>,
+    #[serde(rename = "MetricsConfig", default, skip_serializing_if = "Option::is_none")]
+    pub metrics_config: Option<EventSourceMappingMetricsConfig>,
+    #[serde(rename = "LoggingConfig", default, skip_serializing_if = "Option::is_none")]
+    pub logging_config: Option<EventSourceMappingLoggingConfig>,
+    #[serde(rename = "ScalingConfig", default, skip_serializing_if = "Option::is_none")]
+    pub scaling_config: Option<ScalingConfig>,
+    #[serde(rename = "MaximumBatchingWindowInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_batching_window_in_seconds: Option<i32>,
+    #[serde(rename = "ParallelizationFactor", default, skip_serializing_if = "Option::is_none")]
+    pub parallelization_factor: Option<i32>,
+    #[serde(rename = "DestinationConfig", default, skip_serializing_if = "Option::is_none")]
+    pub destination_config: Option<DestinationConfig>,
+    #[serde(rename = "MaximumRecordAgeInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_record_age_in_seconds: Option<i32>,
+    #[serde(rename = "BisectBatchOnFunctionError", default, skip_serializing_if = "Option::is_none")]
+    pub bisect_batch_on_function_error: Option<bool>,
+    #[serde(rename = "MaximumRetryAttempts", default, skip_serializing_if = "Option::is_none")]
+    pub maximum_retry_attempts: Option<i32>,
+    #[serde(rename = "TumblingWindowInSeconds", default, skip_serializing_if = "Option::is_none")]
+    pub tumbling_window_in_seconds: Option<i32>,
+    #[serde(rename = "SourceAccessConfigurations", default, skip_serializing_if = "Option::is_none")]
+    pub source_access_configurations: Option<Vec<SourceAccessConfiguration>>,
+    #[serde(rename = "FunctionResponseTypes", default, skip_serializing_if = "Option::is_none")]
+    pub function_response_types: Option<Vec<String>>,
+    #[serde(rename = "AmazonManagedKafkaEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub amazon_managed_kafka_event_source_config: Option<AmazonManagedKafkaEventSourceConfig>,
+    #[serde(rename = "SelfManagedKafkaEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub self_managed_kafka_event_source_config: Option<SelfManagedKafkaEventSourceConfig>,
+    #[serde(rename = "DocumentDBEventSourceConfig", default, skip_serializing_if = "Option::is_none")]
+    pub document_db_event_source_config: Option<DocumentDBEventSourceConfig>,
+    #[serde(rename = "ProvisionedPollerConfig", default, skip_serializing_if = "Option::is_none")]
+    pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
+}
+
+impl wire::Input for UpdateEventSourceMappingRequest {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct UpdateFunctionCodeRequest {
@@ -1700,7 +2040,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Names, Operation, Pattern, Protocol, Query, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("(lambda:[*]|lambda:[a-zA-Z]+|[*])", "\\A(?:(lambda:[*]|lambda:[a-zA-Z]+|[*]))\\z");
 static P1: Pattern = Pattern::new("[0-9]+", "\\A(?:[0-9]+)\\z");
@@ -1708,40 +2048,48 @@ static P2: Pattern = Pattern::new("(?!^[0-9]+$)([a-zA-Z0-9-_]+)", "\\A(?:[0-9]*[
 static P3: Pattern = Pattern::new("arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)", "\\A(?:arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1})?:([0-9]{12})?:(.*))\\z");
 static P4: Pattern = Pattern::new("arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:capacity-provider:[a-zA-Z0-9-_]+", "\\A(?:arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:capacity-provider:[a-zA-Z0-9-_]+)\\z");
 static P5: Pattern = Pattern::new("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:code-signing-config:csc-[a-z0-9]{17}", "\\A(?:arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:code-signing-config:csc-[a-z0-9]{17})\\z");
-static P6: Pattern = Pattern::new("$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)", "\\A(?:$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1})?:([0-9]{12})?:(.*))\\z");
-static P7: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
-static P8: Pattern = Pattern::new("[a-zA-Z]([a-zA-Z0-9_])+", "\\A(?:[a-zA-Z]([a-zA-Z0-9_])+)\\z");
-static P9: Pattern = Pattern::new("[a-zA-Z0-9._\\-]+", "\\A(?:[a-zA-Z0-9._\\-]+)\\z");
-static P10: Pattern = Pattern::new("arn:aws[a-zA-Z-]*:elasticfilesystem:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:access-point/fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/access-point/fsap-[0-9a-f]{17,40}", "\\A(?:arn:aws[a-zA-Z-]*:elasticfilesystem:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:access-point/fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/access-point/fsap-[0-9a-f]{17,40})\\z");
-static P11: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?)\\z");
-static P12: Pattern = Pattern::new("arn:[a-z-]+:lambda:[a-z0-9-]+:\\d{12}:runtime/.+", "\\A(?:arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:runtime/.+)\\z");
-static P13: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})(:((?!\\d+$)[0-9a-zA-Z-_]+))?", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})(:[0-9]*[a-zA-Z_-][a-zA-Z0-9_-]*)?)\\z");
-static P14: Pattern = Pattern::new("((?!^\\d+$)^[0-9a-zA-Z-_]+$)", "\\A(?:[0-9]*[a-zA-Z_-][a-zA-Z0-9_-]*)\\z");
-static P15: Pattern = Pattern::new("[^\\s]+", "\\A(?:[^\\t\\n\\x0B\\f\\r ]+)\\z");
-static P16: Pattern = Pattern::new(".*", "\\A(?:.*)\\z");
-static P17: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()", "\\A(?:(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|())\\z");
-static P18: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140})", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140}))\\z");
-static P19: Pattern = Pattern::new("lambda:GetLayerVersion", "\\A(?:lambda:GetLayerVersion)\\z");
-static P20: Pattern = Pattern::new("\\d{12}|\\*|arn:(aws[a-zA-Z-]*):iam::\\d{12}:root", "\\A(?:[0-9]{12}|\\*|arn:(aws[a-zA-Z-]*):iam::[0-9]{12}:root)\\z");
-static P21: Pattern = Pattern::new("((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+))", "\\A(?:((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)))\\z");
-static P22: Pattern = Pattern::new("/mnt/[a-zA-Z0-9-_.]+", "\\A(?:/mnt/[a-zA-Z0-9-_.]+)\\z");
-static P23: Pattern = Pattern::new("[\\.\\-_/#A-Za-z0-9]+", "\\A(?:[\\.\\-_/#A-Za-z0-9]+)\\z");
-static P24: Pattern = Pattern::new("ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}", "\\A(?:ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1})\\z");
-static P25: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?)\\z");
-static P26: Pattern = Pattern::new("([a-zA-Z0-9-_.]+)", "\\A(?:([a-zA-Z0-9-_.]+))\\z");
-static P27: Pattern = Pattern::new("\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+", "\\A(?:\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+)\\z");
-static P28: Pattern = Pattern::new("o-[a-z0-9]{10,32}", "\\A(?:o-[a-z0-9]{10,32})\\z");
-static P29: Pattern = Pattern::new("(|[a-zA-Z0-9$_-]+)", "\\A(?:(|[a-zA-Z0-9$_-]+))\\z");
-static P30: Pattern = Pattern::new("arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+", "\\A(?:arn:(aws[a-zA-Z-]*)?:iam::[0-9]{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+)\\z");
-static P31: Pattern = Pattern::new("[0-9A-Za-z\\.\\-_]*(?<!\\.)", "\\A(?:([0-9A-Za-z\\.\\-_]*[0-9A-Za-z\\-_])?)\\z");
-static P32: Pattern = Pattern::new("sg-[0-9a-zA-Z]*", "\\A(?:sg-[0-9a-zA-Z]*)\\z");
-static P33: Pattern = Pattern::new("\\d{12}", "\\A(?:[0-9]{12})\\z");
-static P34: Pattern = Pattern::new("([a-zA-Z0-9-_]+)", "\\A(?:([a-zA-Z0-9-_]+))\\z");
-static P35: Pattern = Pattern::new("subnet-[0-9a-z]*", "\\A(?:subnet-[0-9a-z]*)\\z");
-static P36: Pattern = Pattern::new("([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)", "\\A(?:([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*))\\z");
-static P37: Pattern = Pattern::new("arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64})", "\\A(?:arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64}))\\z");
-static P38: Pattern = Pattern::new("[a-zA-Z0-9\\._:\\/=+\\-@ ]+", "\\A(?:[a-zA-Z0-9\\._:/=+\\-@ ]+)\\z");
-static P39: Pattern = Pattern::new("(\\$LATEST(\\.PUBLISHED)?|[0-9]+)", "\\A(?:(\\$LATEST(\\.PUBLISHED)?|[0-9]+))\\z");
+static P6: Pattern = Pattern::new("(^(?!(system\\x2e)))(^[_a-zA-Z0-9])([^$]*)", "\\A(?:[_a-rt-zA-Z0-9][^$]*|s([^y$][^$]*)?|sy([^s$][^$]*)?|sys([^t$][^$]*)?|syst([^e$][^$]*)?|syste([^m$][^$]*)?|system([^.$][^$]*)?)\\z");
+static P7: Pattern = Pattern::new("[^ /\\.$\\x22]*", "\\A(?:[^ /\\.$\\x22]*)\\z");
+static P8: Pattern = Pattern::new("$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)", "\\A(?:$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1})?:([0-9]{12})?:(.*))\\z");
+static P9: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
+static P10: Pattern = Pattern::new("(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\\-]*[a-zA-Z0-9])\\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\\-]*[A-Za-z0-9]):[0-9]{1,5}", "\\A(?:(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\\-]*[a-zA-Z0-9])\\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\\-]*[A-Za-z0-9]):[0-9]{1,5})\\z");
+static P11: Pattern = Pattern::new("[a-zA-Z]([a-zA-Z0-9_])+", "\\A(?:[a-zA-Z]([a-zA-Z0-9_])+)\\z");
+static P12: Pattern = Pattern::new("[a-zA-Z0-9._\\-]+", "\\A(?:[a-zA-Z0-9._\\-]+)\\z");
+static P13: Pattern = Pattern::new("arn:aws[a-zA-Z-]*:elasticfilesystem:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:access-point/fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/access-point/fsap-[0-9a-f]{17,40}", "\\A(?:arn:aws[a-zA-Z-]*:elasticfilesystem:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:access-point/fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/access-point/fsap-[0-9a-f]{17,40})\\z");
+static P14: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?)\\z");
+static P15: Pattern = Pattern::new("arn:[a-z-]+:lambda:[a-z0-9-]+:\\d{12}:runtime/.+", "\\A(?:arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:runtime/.+)\\z");
+static P16: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})(:((?!\\d+$)[0-9a-zA-Z-_]+))?", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})(:[0-9]*[a-zA-Z_-][a-zA-Z0-9_-]*)?)\\z");
+static P17: Pattern = Pattern::new("((?!^\\d+$)^[0-9a-zA-Z-_]+$)", "\\A(?:[0-9]*[a-zA-Z_-][a-zA-Z0-9_-]*)\\z");
+static P18: Pattern = Pattern::new("[^\\s]+", "\\A(?:[^\\t\\n\\x0B\\f\\r ]+)\\z");
+static P19: Pattern = Pattern::new(".*", "\\A(?:.*)\\z");
+static P20: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()", "\\A(?:(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|())\\z");
+static P21: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140})", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140}))\\z");
+static P22: Pattern = Pattern::new("lambda:GetLayerVersion", "\\A(?:lambda:GetLayerVersion)\\z");
+static P23: Pattern = Pattern::new("\\d{12}|\\*|arn:(aws[a-zA-Z-]*):iam::\\d{12}:root", "\\A(?:[0-9]{12}|\\*|arn:(aws[a-zA-Z-]*):iam::[0-9]{12}:root)\\z");
+static P24: Pattern = Pattern::new("((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+))", "\\A(?:((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)))\\z");
+static P25: Pattern = Pattern::new("/mnt/[a-zA-Z0-9-_.]+", "\\A(?:/mnt/[a-zA-Z0-9-_.]+)\\z");
+static P26: Pattern = Pattern::new("[\\.\\-_/#A-Za-z0-9]+", "\\A(?:[\\.\\-_/#A-Za-z0-9]+)\\z");
+static P27: Pattern = Pattern::new("ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}", "\\A(?:ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1})\\z");
+static P28: Pattern = Pattern::new("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?", "\\A(?:(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:)?([0-9]{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?)\\z");
+static P29: Pattern = Pattern::new("([a-zA-Z0-9-_.]+)", "\\A(?:([a-zA-Z0-9-_.]+))\\z");
+static P30: Pattern = Pattern::new("\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+", "\\A(?:\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+)\\z");
+static P31: Pattern = Pattern::new("o-[a-z0-9]{10,32}", "\\A(?:o-[a-z0-9]{10,32})\\z");
+static P32: Pattern = Pattern::new("[\\s\\S]*", "\\A(?:(?s:.*))\\z");
+static P33: Pattern = Pattern::new("[a-zA-Z0-9-_]*", "\\A(?:[a-zA-Z0-9-_]*)\\z");
+static P34: Pattern = Pattern::new("(|[a-zA-Z0-9$_-]+)", "\\A(?:(|[a-zA-Z0-9$_-]+))\\z");
+static P35: Pattern = Pattern::new("arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+", "\\A(?:arn:(aws[a-zA-Z-]*)?:iam::[0-9]{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+)\\z");
+static P36: Pattern = Pattern::new("[0-9A-Za-z\\.\\-_]*(?<!\\.)", "\\A(?:([0-9A-Za-z\\.\\-_]*[0-9A-Za-z\\-_])?)\\z");
+static P37: Pattern = Pattern::new("[a-zA-Z0-9-\\/*:_+=.@-]*", "\\A(?:[a-zA-Z0-9-/*:_+=.@-]*)\\z");
+static P38: Pattern = Pattern::new("sg-[0-9a-zA-Z]*", "\\A(?:sg-[0-9a-zA-Z]*)\\z");
+static P39: Pattern = Pattern::new("\\d{12}", "\\A(?:[0-9]{12})\\z");
+static P40: Pattern = Pattern::new("([a-zA-Z0-9-_]+)", "\\A(?:([a-zA-Z0-9-_]+))\\z");
+static P41: Pattern = Pattern::new("subnet-[0-9a-z]*", "\\A(?:subnet-[0-9a-z]*)\\z");
+static P42: Pattern = Pattern::new("([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)", "\\A(?:([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*))\\z");
+static P43: Pattern = Pattern::new("arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64})", "\\A(?:arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-[0-9]{1}:[0-9]{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64}))\\z");
+static P44: Pattern = Pattern::new("[a-zA-Z0-9\\._:\\/=+\\-@ ]+", "\\A(?:[a-zA-Z0-9\\._:/=+\\-@ ]+)\\z");
+static P45: Pattern = Pattern::new("[^.]([a-zA-Z0-9\\-_.]+)", "\\A(?:[^.]([a-zA-Z0-9\\-_.]+))\\z");
+static P46: Pattern = Pattern::new("[ a-zA-Z0-9-\\/*:_+=.@-]*", "\\A(?:[ a-zA-Z0-9-/*:_+=.@-]*)\\z");
+static P47: Pattern = Pattern::new("(\\$LATEST(\\.PUBLISHED)?|[0-9]+)", "\\A(?:(\\$LATEST(\\.PUBLISHED)?|[0-9]+))\\z");
 
 /// The table of lambda.
 pub static SERVICE: Service = Service {
@@ -1754,370 +2102,438 @@ pub static SERVICE: Service = Service {
         Operation { name: "AddLayerVersionPermission", method: "POST", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", status: 201, input: Some(5), output: Some(6), implemented: true },
         Operation { name: "AddPermission", method: "POST", uri: "/2015-03-31/functions/{FunctionName}/policy", status: 201, input: Some(7), output: Some(8), implemented: true },
         Operation { name: "CheckpointDurableExecution", method: "POST", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "CreateAlias", method: "POST", uri: "/2015-03-31/functions/{FunctionName}/aliases", status: 201, input: Some(31), output: Some(12), implemented: true },
+        Operation { name: "CreateAlias", method: "POST", uri: "/2015-03-31/functions/{FunctionName}/aliases", status: 201, input: Some(35), output: Some(12), implemented: true },
         Operation { name: "CreateCapacityProvider", method: "POST", uri: "/2025-11-30/capacity-providers", status: 202, input: None, output: None, implemented: false },
         Operation { name: "CreateCodeSigningConfig", method: "POST", uri: "/2020-04-22/code-signing-configs", status: 201, input: None, output: None, implemented: false },
-        Operation { name: "CreateEventSourceMapping", method: "POST", uri: "/2015-03-31/event-source-mappings", status: 202, input: None, output: None, implemented: false },
-        Operation { name: "CreateFunction", method: "POST", uri: "/2015-03-31/functions", status: 201, input: Some(32), output: Some(70), implemented: true },
-        Operation { name: "CreateFunctionUrlConfig", method: "POST", uri: "/2021-10-31/functions/{FunctionName}/url", status: 201, input: Some(33), output: Some(34), implemented: true },
-        Operation { name: "DeleteAlias", method: "DELETE", uri: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", status: 204, input: Some(37), output: None, implemented: true },
+        Operation { name: "CreateEventSourceMapping", method: "POST", uri: "/2015-03-31/event-source-mappings", status: 202, input: Some(36), output: Some(74), implemented: true },
+        Operation { name: "CreateFunction", method: "POST", uri: "/2015-03-31/functions", status: 201, input: Some(37), output: Some(99), implemented: true },
+        Operation { name: "CreateFunctionUrlConfig", method: "POST", uri: "/2021-10-31/functions/{FunctionName}/url", status: 201, input: Some(38), output: Some(39), implemented: true },
+        Operation { name: "DeleteAlias", method: "DELETE", uri: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", status: 204, input: Some(43), output: None, implemented: true },
         Operation { name: "DeleteCapacityProvider", method: "DELETE", uri: "/2025-11-30/capacity-providers/{CapacityProviderName}", status: 202, input: None, output: None, implemented: false },
         Operation { name: "DeleteCodeSigningConfig", method: "DELETE", uri: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", status: 204, input: None, output: None, implemented: false },
         Operation { name: "DeleteDurableExecution", method: "DELETE", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}", status: 202, input: None, output: None, implemented: false },
-        Operation { name: "DeleteEventSourceMapping", method: "DELETE", uri: "/2015-03-31/event-source-mappings/{UUID}", status: 202, input: None, output: None, implemented: false },
-        Operation { name: "DeleteFunction", method: "DELETE", uri: "/2015-03-31/functions/{FunctionName}", status: 200, input: Some(40), output: Some(41), implemented: true },
+        Operation { name: "DeleteEventSourceMapping", method: "DELETE", uri: "/2015-03-31/event-source-mappings/{UUID}", status: 202, input: Some(44), output: Some(74), implemented: true },
+        Operation { name: "DeleteFunction", method: "DELETE", uri: "/2015-03-31/functions/{FunctionName}", status: 200, input: Some(47), output: Some(48), implemented: true },
         Operation { name: "DeleteFunctionCodeSigningConfig", method: "DELETE", uri: "/2020-06-30/functions/{FunctionName}/code-signing-config", status: 204, input: None, output: None, implemented: false },
-        Operation { name: "DeleteFunctionConcurrency", method: "DELETE", uri: "/2017-10-31/functions/{FunctionName}/concurrency", status: 204, input: Some(38), output: None, implemented: true },
-        Operation { name: "DeleteFunctionEventInvokeConfig", method: "DELETE", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 204, input: Some(39), output: None, implemented: true },
-        Operation { name: "DeleteFunctionUrlConfig", method: "DELETE", uri: "/2021-10-31/functions/{FunctionName}/url", status: 204, input: Some(42), output: None, implemented: true },
-        Operation { name: "DeleteLayerVersion", method: "DELETE", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", status: 204, input: Some(43), output: None, implemented: true },
-        Operation { name: "DeleteProvisionedConcurrencyConfig", method: "DELETE", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", status: 204, input: Some(44), output: None, implemented: true },
+        Operation { name: "DeleteFunctionConcurrency", method: "DELETE", uri: "/2017-10-31/functions/{FunctionName}/concurrency", status: 204, input: Some(45), output: None, implemented: true },
+        Operation { name: "DeleteFunctionEventInvokeConfig", method: "DELETE", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 204, input: Some(46), output: None, implemented: true },
+        Operation { name: "DeleteFunctionUrlConfig", method: "DELETE", uri: "/2021-10-31/functions/{FunctionName}/url", status: 204, input: Some(49), output: None, implemented: true },
+        Operation { name: "DeleteLayerVersion", method: "DELETE", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", status: 204, input: Some(50), output: None, implemented: true },
+        Operation { name: "DeleteProvisionedConcurrencyConfig", method: "DELETE", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", status: 204, input: Some(51), output: None, implemented: true },
         Operation { name: "DeleteResourcePolicy", method: "DELETE", uri: "/2026-07-09/resource-policy/{ResourceArn}", status: 204, input: None, output: None, implemented: false },
-        Operation { name: "GetAccountSettings", method: "GET", uri: "/2016-08-19/account-settings", status: 200, input: Some(86), output: Some(87), implemented: true },
-        Operation { name: "GetAlias", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", status: 200, input: Some(88), output: Some(12), implemented: true },
+        Operation { name: "GetAccountSettings", method: "GET", uri: "/2016-08-19/account-settings", status: 200, input: Some(117), output: Some(118), implemented: true },
+        Operation { name: "GetAlias", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", status: 200, input: Some(119), output: Some(12), implemented: true },
         Operation { name: "GetCapacityProvider", method: "GET", uri: "/2025-11-30/capacity-providers/{CapacityProviderName}", status: 200, input: None, output: None, implemented: false },
         Operation { name: "GetCodeSigningConfig", method: "GET", uri: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", status: 200, input: None, output: None, implemented: false },
         Operation { name: "GetDurableExecution", method: "GET", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}", status: 200, input: None, output: None, implemented: false },
         Operation { name: "GetDurableExecutionHistory", method: "GET", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}/history", status: 200, input: None, output: None, implemented: false },
         Operation { name: "GetDurableExecutionState", method: "GET", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}/state", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "GetEventSourceMapping", method: "GET", uri: "/2015-03-31/event-source-mappings/{UUID}", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "GetFunction", method: "GET", uri: "/2015-03-31/functions/{FunctionName}", status: 200, input: Some(93), output: Some(94), implemented: true },
+        Operation { name: "GetEventSourceMapping", method: "GET", uri: "/2015-03-31/event-source-mappings/{UUID}", status: 200, input: Some(120), output: Some(74), implemented: true },
+        Operation { name: "GetFunction", method: "GET", uri: "/2015-03-31/functions/{FunctionName}", status: 200, input: Some(125), output: Some(126), implemented: true },
         Operation { name: "GetFunctionCodeSigningConfig", method: "GET", uri: "/2020-06-30/functions/{FunctionName}/code-signing-config", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "GetFunctionConcurrency", method: "GET", uri: "/2019-09-30/functions/{FunctionName}/concurrency", status: 200, input: Some(89), output: Some(90), implemented: true },
-        Operation { name: "GetFunctionConfiguration", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/configuration", status: 200, input: Some(91), output: Some(70), implemented: true },
-        Operation { name: "GetFunctionEventInvokeConfig", method: "GET", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 200, input: Some(92), output: Some(71), implemented: true },
+        Operation { name: "GetFunctionConcurrency", method: "GET", uri: "/2019-09-30/functions/{FunctionName}/concurrency", status: 200, input: Some(121), output: Some(122), implemented: true },
+        Operation { name: "GetFunctionConfiguration", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/configuration", status: 200, input: Some(123), output: Some(99), implemented: true },
+        Operation { name: "GetFunctionEventInvokeConfig", method: "GET", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 200, input: Some(124), output: Some(100), implemented: true },
         Operation { name: "GetFunctionRecursionConfig", method: "GET", uri: "/2024-08-31/functions/{FunctionName}/recursion-config", status: 200, input: None, output: None, implemented: false },
         Operation { name: "GetFunctionScalingConfig", method: "GET", uri: "/2025-11-30/functions/{FunctionName}/function-scaling-config", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "GetFunctionUrlConfig", method: "GET", uri: "/2021-10-31/functions/{FunctionName}/url", status: 200, input: Some(95), output: Some(96), implemented: true },
-        Operation { name: "GetLayerVersion", method: "GET", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", status: 200, input: Some(100), output: Some(101), implemented: true },
-        Operation { name: "GetLayerVersionByArn", method: "GET", uri: "/2018-10-31/layers?find=LayerVersion", status: 200, input: Some(97), output: Some(101), implemented: true },
-        Operation { name: "GetLayerVersionPolicy", method: "GET", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", status: 200, input: Some(98), output: Some(99), implemented: true },
-        Operation { name: "GetPolicy", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/policy", status: 200, input: Some(102), output: Some(103), implemented: true },
-        Operation { name: "GetProvisionedConcurrencyConfig", method: "GET", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", status: 200, input: Some(104), output: Some(105), implemented: true },
+        Operation { name: "GetFunctionUrlConfig", method: "GET", uri: "/2021-10-31/functions/{FunctionName}/url", status: 200, input: Some(127), output: Some(128), implemented: true },
+        Operation { name: "GetLayerVersion", method: "GET", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", status: 200, input: Some(132), output: Some(133), implemented: true },
+        Operation { name: "GetLayerVersionByArn", method: "GET", uri: "/2018-10-31/layers?find=LayerVersion", status: 200, input: Some(129), output: Some(133), implemented: true },
+        Operation { name: "GetLayerVersionPolicy", method: "GET", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", status: 200, input: Some(130), output: Some(131), implemented: true },
+        Operation { name: "GetPolicy", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/policy", status: 200, input: Some(134), output: Some(135), implemented: true },
+        Operation { name: "GetProvisionedConcurrencyConfig", method: "GET", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", status: 200, input: Some(136), output: Some(137), implemented: true },
         Operation { name: "GetResourcePolicy", method: "GET", uri: "/2026-07-09/resource-policy/{ResourceArn}", status: 200, input: None, output: None, implemented: false },
         Operation { name: "GetRuntimeManagementConfig", method: "GET", uri: "/2021-07-20/functions/{FunctionName}/runtime-management-config", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "Invoke", method: "POST", uri: "/2015-03-31/functions/{FunctionName}/invocations", status: 200, input: Some(113), output: Some(114), implemented: true },
+        Operation { name: "Invoke", method: "POST", uri: "/2015-03-31/functions/{FunctionName}/invocations", status: 200, input: Some(145), output: Some(146), implemented: true },
         Operation { name: "InvokeAsync", method: "POST", uri: "/2014-11-13/functions/{FunctionName}/invoke-async", status: 202, input: None, output: None, implemented: false },
-        Operation { name: "InvokeWithResponseStream", method: "POST", uri: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", status: 200, input: Some(119), output: Some(120), implemented: true },
-        Operation { name: "ListAliases", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/aliases", status: 200, input: Some(145), output: Some(146), implemented: true },
+        Operation { name: "InvokeWithResponseStream", method: "POST", uri: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", status: 200, input: Some(151), output: Some(152), implemented: true },
+        Operation { name: "ListAliases", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/aliases", status: 200, input: Some(185), output: Some(186), implemented: true },
         Operation { name: "ListCapacityProviders", method: "GET", uri: "/2025-11-30/capacity-providers", status: 200, input: None, output: None, implemented: false },
         Operation { name: "ListCodeSigningConfigs", method: "GET", uri: "/2020-04-22/code-signing-configs", status: 200, input: None, output: None, implemented: false },
         Operation { name: "ListDurableExecutionsByFunction", method: "GET", uri: "/2025-12-01/functions/{FunctionName}/durable-executions", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListEventSourceMappings", method: "GET", uri: "/2015-03-31/event-source-mappings", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListFunctionEventInvokeConfigs", method: "GET", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list", status: 200, input: Some(147), output: Some(148), implemented: true },
-        Operation { name: "ListFunctionUrlConfigs", method: "GET", uri: "/2021-10-31/functions/{FunctionName}/urls", status: 200, input: Some(149), output: Some(150), implemented: true },
+        Operation { name: "ListEventSourceMappings", method: "GET", uri: "/2015-03-31/event-source-mappings", status: 200, input: Some(187), output: Some(188), implemented: true },
+        Operation { name: "ListFunctionEventInvokeConfigs", method: "GET", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list", status: 200, input: Some(189), output: Some(190), implemented: true },
+        Operation { name: "ListFunctionUrlConfigs", method: "GET", uri: "/2021-10-31/functions/{FunctionName}/urls", status: 200, input: Some(191), output: Some(192), implemented: true },
         Operation { name: "ListFunctionVersionsByCapacityProvider", method: "GET", uri: "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListFunctions", method: "GET", uri: "/2015-03-31/functions", status: 200, input: Some(151), output: Some(152), implemented: true },
+        Operation { name: "ListFunctions", method: "GET", uri: "/2015-03-31/functions", status: 200, input: Some(193), output: Some(194), implemented: true },
         Operation { name: "ListFunctionsByCodeSigningConfig", method: "GET", uri: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListLayerVersions", method: "GET", uri: "/2018-10-31/layers/{LayerName}/versions", status: 200, input: Some(153), output: Some(154), implemented: true },
-        Operation { name: "ListLayers", method: "GET", uri: "/2018-10-31/layers", status: 200, input: Some(155), output: Some(156), implemented: true },
-        Operation { name: "ListProvisionedConcurrencyConfigs", method: "GET", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", status: 200, input: Some(157), output: Some(158), implemented: true },
-        Operation { name: "ListTags", method: "GET", uri: "/2017-03-31/tags/{Resource}", status: 200, input: Some(159), output: Some(160), implemented: true },
-        Operation { name: "ListVersionsByFunction", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/versions", status: 200, input: Some(161), output: Some(162), implemented: true },
+        Operation { name: "ListLayerVersions", method: "GET", uri: "/2018-10-31/layers/{LayerName}/versions", status: 200, input: Some(195), output: Some(196), implemented: true },
+        Operation { name: "ListLayers", method: "GET", uri: "/2018-10-31/layers", status: 200, input: Some(197), output: Some(198), implemented: true },
+        Operation { name: "ListProvisionedConcurrencyConfigs", method: "GET", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", status: 200, input: Some(199), output: Some(200), implemented: true },
+        Operation { name: "ListTags", method: "GET", uri: "/2017-03-31/tags/{Resource}", status: 200, input: Some(201), output: Some(202), implemented: true },
+        Operation { name: "ListVersionsByFunction", method: "GET", uri: "/2015-03-31/functions/{FunctionName}/versions", status: 200, input: Some(203), output: Some(204), implemented: true },
         Operation { name: "PauseDurableExecution", method: "POST", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}/pause", status: 202, input: None, output: None, implemented: false },
-        Operation { name: "PublishLayerVersion", method: "POST", uri: "/2018-10-31/layers/{LayerName}/versions", status: 201, input: Some(198), output: Some(199), implemented: true },
-        Operation { name: "PublishVersion", method: "POST", uri: "/2015-03-31/functions/{FunctionName}/versions", status: 201, input: Some(200), output: Some(70), implemented: true },
+        Operation { name: "PublishLayerVersion", method: "POST", uri: "/2018-10-31/layers/{LayerName}/versions", status: 201, input: Some(250), output: Some(251), implemented: true },
+        Operation { name: "PublishVersion", method: "POST", uri: "/2015-03-31/functions/{FunctionName}/versions", status: 201, input: Some(252), output: Some(99), implemented: true },
         Operation { name: "PutFunctionCodeSigningConfig", method: "PUT", uri: "/2020-06-30/functions/{FunctionName}/code-signing-config", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "PutFunctionConcurrency", method: "PUT", uri: "/2017-10-31/functions/{FunctionName}/concurrency", status: 200, input: Some(201), output: Some(29), implemented: true },
-        Operation { name: "PutFunctionEventInvokeConfig", method: "PUT", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 200, input: Some(202), output: Some(71), implemented: true },
+        Operation { name: "PutFunctionConcurrency", method: "PUT", uri: "/2017-10-31/functions/{FunctionName}/concurrency", status: 200, input: Some(253), output: Some(33), implemented: true },
+        Operation { name: "PutFunctionEventInvokeConfig", method: "PUT", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 200, input: Some(254), output: Some(100), implemented: true },
         Operation { name: "PutFunctionRecursionConfig", method: "PUT", uri: "/2024-08-31/functions/{FunctionName}/recursion-config", status: 200, input: None, output: None, implemented: false },
         Operation { name: "PutFunctionScalingConfig", method: "PUT", uri: "/2025-11-30/functions/{FunctionName}/function-scaling-config", status: 202, input: None, output: None, implemented: false },
-        Operation { name: "PutProvisionedConcurrencyConfig", method: "PUT", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", status: 202, input: Some(203), output: Some(204), implemented: true },
+        Operation { name: "PutProvisionedConcurrencyConfig", method: "PUT", uri: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", status: 202, input: Some(255), output: Some(256), implemented: true },
         Operation { name: "PutResourcePolicy", method: "PUT", uri: "/2026-07-09/resource-policy/{ResourceArn}", status: 200, input: None, output: None, implemented: false },
         Operation { name: "PutRuntimeManagementConfig", method: "PUT", uri: "/2021-07-20/functions/{FunctionName}/runtime-management-config", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "RemoveLayerVersionPermission", method: "DELETE", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}", status: 204, input: Some(206), output: None, implemented: true },
-        Operation { name: "RemovePermission", method: "DELETE", uri: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", status: 204, input: Some(207), output: None, implemented: true },
+        Operation { name: "RemoveLayerVersionPermission", method: "DELETE", uri: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}", status: 204, input: Some(260), output: None, implemented: true },
+        Operation { name: "RemovePermission", method: "DELETE", uri: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", status: 204, input: Some(261), output: None, implemented: true },
         Operation { name: "ResumeDurableExecution", method: "POST", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}/resume", status: 202, input: None, output: None, implemented: false },
         Operation { name: "SendDurableExecutionCallbackFailure", method: "POST", uri: "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail", status: 200, input: None, output: None, implemented: false },
         Operation { name: "SendDurableExecutionCallbackHeartbeat", method: "POST", uri: "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat", status: 200, input: None, output: None, implemented: false },
         Operation { name: "SendDurableExecutionCallbackSuccess", method: "POST", uri: "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed", status: 200, input: None, output: None, implemented: false },
         Operation { name: "StopDurableExecution", method: "POST", uri: "/2025-12-01/durable-executions/{DurableExecutionArn}/stop", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "TagResource", method: "POST", uri: "/2017-03-31/tags/{Resource}", status: 204, input: Some(243), output: None, implemented: true },
-        Operation { name: "UntagResource", method: "DELETE", uri: "/2017-03-31/tags/{Resource}", status: 204, input: Some(259), output: None, implemented: true },
-        Operation { name: "UpdateAlias", method: "PUT", uri: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", status: 200, input: Some(260), output: Some(12), implemented: true },
+        Operation { name: "TagResource", method: "POST", uri: "/2017-03-31/tags/{Resource}", status: 204, input: Some(305), output: None, implemented: true },
+        Operation { name: "UntagResource", method: "DELETE", uri: "/2017-03-31/tags/{Resource}", status: 204, input: Some(326), output: None, implemented: true },
+        Operation { name: "UpdateAlias", method: "PUT", uri: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", status: 200, input: Some(327), output: Some(12), implemented: true },
         Operation { name: "UpdateCapacityProvider", method: "PUT", uri: "/2025-11-30/capacity-providers/{CapacityProviderName}", status: 202, input: None, output: None, implemented: false },
         Operation { name: "UpdateCodeSigningConfig", method: "PUT", uri: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "UpdateEventSourceMapping", method: "PUT", uri: "/2015-03-31/event-source-mappings/{UUID}", status: 202, input: None, output: None, implemented: false },
-        Operation { name: "UpdateFunctionCode", method: "PUT", uri: "/2015-03-31/functions/{FunctionName}/code", status: 200, input: Some(261), output: Some(70), implemented: true },
-        Operation { name: "UpdateFunctionConfiguration", method: "PUT", uri: "/2015-03-31/functions/{FunctionName}/configuration", status: 200, input: Some(262), output: Some(70), implemented: true },
-        Operation { name: "UpdateFunctionEventInvokeConfig", method: "POST", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 200, input: Some(263), output: Some(71), implemented: true },
-        Operation { name: "UpdateFunctionUrlConfig", method: "PUT", uri: "/2021-10-31/functions/{FunctionName}/url", status: 200, input: Some(264), output: Some(265), implemented: true },
+        Operation { name: "UpdateEventSourceMapping", method: "PUT", uri: "/2015-03-31/event-source-mappings/{UUID}", status: 202, input: Some(328), output: Some(74), implemented: true },
+        Operation { name: "UpdateFunctionCode", method: "PUT", uri: "/2015-03-31/functions/{FunctionName}/code", status: 200, input: Some(329), output: Some(99), implemented: true },
+        Operation { name: "UpdateFunctionConfiguration", method: "PUT", uri: "/2015-03-31/functions/{FunctionName}/configuration", status: 200, input: Some(330), output: Some(99), implemented: true },
+        Operation { name: "UpdateFunctionEventInvokeConfig", method: "POST", uri: "/2019-09-25/functions/{FunctionName}/event-invoke-config", status: 200, input: Some(331), output: Some(100), implemented: true },
+        Operation { name: "UpdateFunctionUrlConfig", method: "PUT", uri: "/2021-10-31/functions/{FunctionName}/url", status: 200, input: Some(332), output: Some(333), implemented: true },
     ],
     routes: Routes::new(),
     shapes: &[
         /* 0 */ Shape { name: "AcceleratorConfig", sensitive: false, kind: Structure { members: &[Member { name: "AcceleratorMemorySize", shape: 1, required: true, location: Body("AcceleratorMemorySize") }], payload: None } },
         /* 1 */ Shape { name: "AcceleratorMemoryGB", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 2 */ Shape { name: "AccountLimit", sensitive: false, kind: Structure { members: &[Member { name: "TotalCodeSize", shape: 168, required: false, location: Body("TotalCodeSize") }, Member { name: "CodeSizeUnzipped", shape: 168, required: false, location: Body("CodeSizeUnzipped") }, Member { name: "CodeSizeZipped", shape: 168, required: false, location: Body("CodeSizeZipped") }, Member { name: "ConcurrentExecutions", shape: 112, required: false, location: Body("ConcurrentExecutions") }, Member { name: "UnreservedConcurrentExecutions", shape: 258, required: false, location: Body("UnreservedConcurrentExecutions") }], payload: None } },
-        /* 3 */ Shape { name: "AccountUsage", sensitive: false, kind: Structure { members: &[Member { name: "TotalCodeSize", shape: 168, required: false, location: Body("TotalCodeSize") }, Member { name: "FunctionCount", shape: 168, required: false, location: Body("FunctionCount") }], payload: None } },
+        /* 2 */ Shape { name: "AccountLimit", sensitive: false, kind: Structure { members: &[Member { name: "TotalCodeSize", shape: 210, required: false, location: Body("TotalCodeSize") }, Member { name: "CodeSizeUnzipped", shape: 210, required: false, location: Body("CodeSizeUnzipped") }, Member { name: "CodeSizeZipped", shape: 210, required: false, location: Body("CodeSizeZipped") }, Member { name: "ConcurrentExecutions", shape: 144, required: false, location: Body("ConcurrentExecutions") }, Member { name: "UnreservedConcurrentExecutions", shape: 325, required: false, location: Body("UnreservedConcurrentExecutions") }], payload: None } },
+        /* 3 */ Shape { name: "AccountUsage", sensitive: false, kind: Structure { members: &[Member { name: "TotalCodeSize", shape: 210, required: false, location: Body("TotalCodeSize") }, Member { name: "FunctionCount", shape: 210, required: false, location: Body("FunctionCount") }], payload: None } },
         /* 4 */ Shape { name: "Action", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P0), values: &[] } },
-        /* 5 */ Shape { name: "AddLayerVersionPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 132, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 138, required: true, location: Uri("VersionNumber") }, Member { name: "StatementId", shape: 235, required: true, location: Body("StatementId") }, Member { name: "Action", shape: 133, required: true, location: Body("Action") }, Member { name: "Principal", shape: 134, required: true, location: Body("Principal") }, Member { name: "OrganizationId", shape: 188, required: false, location: Body("OrganizationId") }, Member { name: "RevisionId", shape: 236, required: false, location: Query("RevisionId") }], payload: None } },
-        /* 6 */ Shape { name: "AddLayerVersionPermissionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Statement", shape: 236, required: false, location: Body("Statement") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }], payload: None } },
-        /* 7 */ Shape { name: "AddPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "StatementId", shape: 235, required: true, location: Body("StatementId") }, Member { name: "Action", shape: 4, required: true, location: Body("Action") }, Member { name: "Principal", shape: 193, required: true, location: Body("Principal") }, Member { name: "SourceArn", shape: 21, required: false, location: Body("SourceArn") }, Member { name: "FunctionUrlAuthType", shape: 79, required: false, location: Body("FunctionUrlAuthType") }, Member { name: "InvokedViaFunctionUrl", shape: 122, required: false, location: Body("InvokedViaFunctionUrl") }, Member { name: "SourceAccount", shape: 231, required: false, location: Body("SourceAccount") }, Member { name: "EventSourceToken", shape: 60, required: false, location: Body("EventSourceToken") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }, Member { name: "PrincipalOrgID", shape: 194, required: false, location: Body("PrincipalOrgID") }], payload: None } },
-        /* 8 */ Shape { name: "AddPermissionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Statement", shape: 236, required: false, location: Body("Statement") }], payload: None } },
+        /* 5 */ Shape { name: "AddLayerVersionPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 172, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 178, required: true, location: Uri("VersionNumber") }, Member { name: "StatementId", shape: 297, required: true, location: Body("StatementId") }, Member { name: "Action", shape: 173, required: true, location: Body("Action") }, Member { name: "Principal", shape: 174, required: true, location: Body("Principal") }, Member { name: "OrganizationId", shape: 236, required: false, location: Body("OrganizationId") }, Member { name: "RevisionId", shape: 298, required: false, location: Query("RevisionId") }], payload: None } },
+        /* 6 */ Shape { name: "AddLayerVersionPermissionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Statement", shape: 298, required: false, location: Body("Statement") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }], payload: None } },
+        /* 7 */ Shape { name: "AddPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "StatementId", shape: 297, required: true, location: Body("StatementId") }, Member { name: "Action", shape: 4, required: true, location: Body("Action") }, Member { name: "Principal", shape: 243, required: true, location: Body("Principal") }, Member { name: "SourceArn", shape: 22, required: false, location: Body("SourceArn") }, Member { name: "FunctionUrlAuthType", shape: 110, required: false, location: Body("FunctionUrlAuthType") }, Member { name: "InvokedViaFunctionUrl", shape: 154, required: false, location: Body("InvokedViaFunctionUrl") }, Member { name: "SourceAccount", shape: 293, required: false, location: Body("SourceAccount") }, Member { name: "EventSourceToken", shape: 82, required: false, location: Body("EventSourceToken") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }, Member { name: "PrincipalOrgID", shape: 244, required: false, location: Body("PrincipalOrgID") }], payload: None } },
+        /* 8 */ Shape { name: "AddPermissionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Statement", shape: 298, required: false, location: Body("Statement") }], payload: None } },
         /* 9 */ Shape { name: "AdditionalVersion", sensitive: false, kind: String { min: Some(1), max: Some(1024), pattern: Some(&P1), values: &[] } },
-        /* 10 */ Shape { name: "AdditionalVersionWeights", sensitive: false, kind: Map { key: 9, value: 271, min: None, max: None } },
+        /* 10 */ Shape { name: "AdditionalVersionWeights", sensitive: false, kind: Map { key: 9, value: 339, min: None, max: None } },
         /* 11 */ Shape { name: "Alias", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P2), values: &[] } },
-        /* 12 */ Shape { name: "AliasConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "AliasArn", shape: 66, required: false, location: Body("AliasArn") }, Member { name: "Name", shape: 11, required: false, location: Body("Name") }, Member { name: "FunctionVersion", shape: 266, required: false, location: Body("FunctionVersion") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "RoutingConfig", shape: 14, required: false, location: Body("RoutingConfig") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }], payload: None } },
+        /* 12 */ Shape { name: "AliasConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "AliasArn", shape: 95, required: false, location: Body("AliasArn") }, Member { name: "Name", shape: 11, required: false, location: Body("Name") }, Member { name: "FunctionVersion", shape: 334, required: false, location: Body("FunctionVersion") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "RoutingConfig", shape: 14, required: false, location: Body("RoutingConfig") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }], payload: None } },
         /* 13 */ Shape { name: "AliasList", sensitive: false, kind: List { item: 12, min: None, max: None } },
         /* 14 */ Shape { name: "AliasRoutingConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "AdditionalVersionWeights", shape: 10, required: false, location: Body("AdditionalVersionWeights") }], payload: None } },
         /* 15 */ Shape { name: "AllowCredentials", sensitive: false, kind: Boolean },
-        /* 16 */ Shape { name: "AllowMethodsList", sensitive: false, kind: List { item: 179, min: None, max: Some(6) } },
-        /* 17 */ Shape { name: "AllowOriginsList", sensitive: false, kind: List { item: 189, min: None, max: Some(100) } },
-        /* 18 */ Shape { name: "ApplicationLogLevel", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] } },
-        /* 19 */ Shape { name: "Architecture", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["x86_64", "arm64"] } },
-        /* 20 */ Shape { name: "ArchitecturesList", sensitive: false, kind: List { item: 19, min: Some(1), max: Some(1) } },
-        /* 21 */ Shape { name: "Arn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P3), values: &[] } },
-        /* 22 */ Shape { name: "Blob", sensitive: true, kind: Blob { min: None, max: None } },
-        /* 23 */ Shape { name: "Boolean", sensitive: false, kind: Boolean },
-        /* 24 */ Shape { name: "CapacityProviderArn", sensitive: false, kind: String { min: Some(1), max: Some(140), pattern: Some(&P4), values: &[] } },
-        /* 25 */ Shape { name: "CapacityProviderConfig", sensitive: false, kind: Structure { members: &[Member { name: "LambdaManagedInstancesCapacityProviderConfig", shape: 124, required: true, location: Body("LambdaManagedInstancesCapacityProviderConfig") }], payload: None } },
-        /* 26 */ Shape { name: "CodeSigningConfigArn", sensitive: false, kind: String { min: None, max: Some(200), pattern: Some(&P5), values: &[] } },
-        /* 27 */ Shape { name: "CompatibleArchitectures", sensitive: false, kind: List { item: 19, min: None, max: Some(2) } },
-        /* 28 */ Shape { name: "CompatibleRuntimes", sensitive: false, kind: List { item: 214, min: None, max: Some(15) } },
-        /* 29 */ Shape { name: "Concurrency", sensitive: false, kind: Structure { members: &[Member { name: "ReservedConcurrentExecutions", shape: 208, required: false, location: Body("ReservedConcurrentExecutions") }], payload: None } },
-        /* 30 */ Shape { name: "Cors", sensitive: false, kind: Structure { members: &[Member { name: "AllowCredentials", shape: 15, required: false, location: Body("AllowCredentials") }, Member { name: "AllowHeaders", shape: 108, required: false, location: Body("AllowHeaders") }, Member { name: "AllowMethods", shape: 16, required: false, location: Body("AllowMethods") }, Member { name: "AllowOrigins", shape: 17, required: false, location: Body("AllowOrigins") }, Member { name: "ExposeHeaders", shape: 108, required: false, location: Body("ExposeHeaders") }, Member { name: "MaxAge", shape: 170, required: false, location: Body("MaxAge") }], payload: None } },
-        /* 31 */ Shape { name: "CreateAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Body("Name") }, Member { name: "FunctionVersion", shape: 267, required: true, location: Body("FunctionVersion") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "RoutingConfig", shape: 14, required: false, location: Body("RoutingConfig") }], payload: None } },
-        /* 32 */ Shape { name: "CreateFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Body("FunctionName") }, Member { name: "Runtime", shape: 214, required: false, location: Body("Runtime") }, Member { name: "Role", shape: 213, required: true, location: Body("Role") }, Member { name: "Handler", shape: 106, required: false, location: Body("Handler") }, Member { name: "Code", shape: 67, required: true, location: Body("Code") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "Timeout", shape: 253, required: false, location: Body("Timeout") }, Member { name: "MemorySize", shape: 178, required: false, location: Body("MemorySize") }, Member { name: "Publish", shape: 23, required: false, location: Body("Publish") }, Member { name: "PublishTo", shape: 85, required: false, location: Body("PublishTo") }, Member { name: "VpcConfig", shape: 268, required: false, location: Body("VpcConfig") }, Member { name: "PackageType", shape: 190, required: false, location: Body("PackageType") }, Member { name: "DeadLetterConfig", shape: 36, required: false, location: Body("DeadLetterConfig") }, Member { name: "Environment", shape: 52, required: false, location: Body("Environment") }, Member { name: "KMSKeyArn", shape: 123, required: false, location: Body("KMSKeyArn") }, Member { name: "TracingConfig", shape: 255, required: false, location: Body("TracingConfig") }, Member { name: "Tags", shape: 246, required: false, location: Body("Tags") }, Member { name: "Layers", shape: 130, required: false, location: Body("Layers") }, Member { name: "FileSystemConfigs", shape: 65, required: false, location: Body("FileSystemConfigs") }, Member { name: "CodeSigningConfigArn", shape: 26, required: false, location: Body("CodeSigningConfigArn") }, Member { name: "ImageConfig", shape: 109, required: false, location: Body("ImageConfig") }, Member { name: "Architectures", shape: 20, required: false, location: Body("Architectures") }, Member { name: "EphemeralStorage", shape: 58, required: false, location: Body("EphemeralStorage") }, Member { name: "SnapStart", shape: 227, required: false, location: Body("SnapStart") }, Member { name: "LoggingConfig", shape: 167, required: false, location: Body("LoggingConfig") }, Member { name: "TenancyConfig", shape: 250, required: false, location: Body("TenancyConfig") }, Member { name: "CapacityProviderConfig", shape: 25, required: false, location: Body("CapacityProviderConfig") }, Member { name: "DurableConfig", shape: 49, required: false, location: Body("DurableConfig") }, Member { name: "RuntimeConfig", shape: 77, required: false, location: Body("RuntimeConfig") }, Member { name: "AcceleratorConfig", shape: 0, required: false, location: Body("AcceleratorConfig") }], payload: None } },
-        /* 33 */ Shape { name: "CreateFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 82, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 83, required: false, location: Query("Qualifier") }, Member { name: "AuthType", shape: 79, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 30, required: false, location: Body("Cors") }, Member { name: "InvokeMode", shape: 116, required: false, location: Body("InvokeMode") }], payload: None } },
-        /* 34 */ Shape { name: "CreateFunctionUrlConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 78, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 66, required: true, location: Body("FunctionArn") }, Member { name: "AuthType", shape: 79, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 30, required: false, location: Body("Cors") }, Member { name: "CreationTime", shape: 254, required: true, location: Body("CreationTime") }, Member { name: "InvokeMode", shape: 116, required: false, location: Body("InvokeMode") }], payload: None } },
-        /* 35 */ Shape { name: "Date", sensitive: false, kind: Timestamp { format: None } },
-        /* 36 */ Shape { name: "DeadLetterConfig", sensitive: false, kind: Structure { members: &[Member { name: "TargetArn", shape: 210, required: false, location: Body("TargetArn") }], payload: None } },
-        /* 37 */ Shape { name: "DeleteAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Uri("Name") }], payload: None } },
-        /* 38 */ Shape { name: "DeleteFunctionConcurrencyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }], payload: None } },
-        /* 39 */ Shape { name: "DeleteFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 40 */ Shape { name: "DeleteFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 41 */ Shape { name: "DeleteFunctionResponse", sensitive: false, kind: Structure { members: &[Member { name: "StatusCode", shape: 112, required: false, location: Status }], payload: None } },
-        /* 42 */ Shape { name: "DeleteFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 82, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 83, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 43 */ Shape { name: "DeleteLayerVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 132, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 138, required: true, location: Uri("VersionNumber") }], payload: None } },
-        /* 44 */ Shape { name: "DeleteProvisionedConcurrencyConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 205, required: true, location: Query("Qualifier") }], payload: None } },
-        /* 45 */ Shape { name: "Description", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 46 */ Shape { name: "DestinationArn", sensitive: false, kind: String { min: None, max: Some(350), pattern: Some(&P6), values: &[] } },
-        /* 47 */ Shape { name: "DestinationConfig", sensitive: false, kind: Structure { members: &[Member { name: "OnSuccess", shape: 187, required: false, location: Body("OnSuccess") }, Member { name: "OnFailure", shape: 186, required: false, location: Body("OnFailure") }], payload: None } },
-        /* 48 */ Shape { name: "DirectS3Read", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "AUTO"] } },
-        /* 49 */ Shape { name: "DurableConfig", sensitive: false, kind: Structure { members: &[Member { name: "KMSKeyArn", shape: 123, required: false, location: Body("KMSKeyArn") }, Member { name: "RetentionPeriodInDays", shape: 212, required: false, location: Body("RetentionPeriodInDays") }, Member { name: "ExecutionTimeout", shape: 62, required: false, location: Body("ExecutionTimeout") }], payload: None } },
-        /* 50 */ Shape { name: "DurableExecutionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 51 */ Shape { name: "DurableExecutionName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P7), values: &[] } },
-        /* 52 */ Shape { name: "Environment", sensitive: false, kind: Structure { members: &[Member { name: "Variables", shape: 57, required: false, location: Body("Variables") }], payload: None } },
-        /* 53 */ Shape { name: "EnvironmentError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 236, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 225, required: false, location: Body("Message") }], payload: None } },
-        /* 54 */ Shape { name: "EnvironmentResponse", sensitive: false, kind: Structure { members: &[Member { name: "Variables", shape: 57, required: false, location: Body("Variables") }, Member { name: "Error", shape: 53, required: false, location: Body("Error") }], payload: None } },
-        /* 55 */ Shape { name: "EnvironmentVariableName", sensitive: true, kind: String { min: None, max: None, pattern: Some(&P8), values: &[] } },
-        /* 56 */ Shape { name: "EnvironmentVariableValue", sensitive: true, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 57 */ Shape { name: "EnvironmentVariables", sensitive: true, kind: Map { key: 55, value: 56, min: None, max: None } },
-        /* 58 */ Shape { name: "EphemeralStorage", sensitive: false, kind: Structure { members: &[Member { name: "Size", shape: 59, required: true, location: Body("Size") }], payload: None } },
-        /* 59 */ Shape { name: "EphemeralStorageSize", sensitive: false, kind: Integer { long: false, min: Some(512), max: Some(32768) } },
-        /* 60 */ Shape { name: "EventSourceToken", sensitive: false, kind: String { min: None, max: Some(256), pattern: Some(&P9), values: &[] } },
-        /* 61 */ Shape { name: "ExecutionEnvironmentMemoryGiBPerVCpu", sensitive: false, kind: Double { min: Some(2.0), max: Some(8.0) } },
-        /* 62 */ Shape { name: "ExecutionTimeout", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(31622400) } },
-        /* 63 */ Shape { name: "FileSystemArn", sensitive: false, kind: String { min: None, max: Some(256), pattern: Some(&P10), values: &[] } },
-        /* 64 */ Shape { name: "FileSystemConfig", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 63, required: true, location: Body("Arn") }, Member { name: "LocalMountPath", shape: 163, required: true, location: Body("LocalMountPath") }, Member { name: "S3FilesConfig", shape: 219, required: false, location: Body("S3FilesConfig") }], payload: None } },
-        /* 65 */ Shape { name: "FileSystemConfigList", sensitive: false, kind: List { item: 64, min: None, max: Some(1) } },
-        /* 66 */ Shape { name: "FunctionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 67 */ Shape { name: "FunctionCode", sensitive: false, kind: Structure { members: &[Member { name: "ZipFile", shape: 22, required: false, location: Body("ZipFile") }, Member { name: "S3Bucket", shape: 218, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 220, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 222, required: false, location: Body("S3ObjectVersion") }, Member { name: "S3ObjectStorageMode", shape: 221, required: false, location: Body("S3ObjectStorageMode") }, Member { name: "ImageUri", shape: 236, required: false, location: Body("ImageUri") }, Member { name: "SourceKMSKeyArn", shape: 123, required: false, location: Body("SourceKMSKeyArn") }], payload: None } },
-        /* 68 */ Shape { name: "FunctionCodeLocation", sensitive: false, kind: Structure { members: &[Member { name: "RepositoryType", shape: 236, required: false, location: Body("RepositoryType") }, Member { name: "Location", shape: 226, required: false, location: Body("Location") }, Member { name: "ImageUri", shape: 236, required: false, location: Body("ImageUri") }, Member { name: "ResolvedImageUri", shape: 236, required: false, location: Body("ResolvedImageUri") }, Member { name: "ResolvedS3Object", shape: 209, required: false, location: Body("ResolvedS3Object") }, Member { name: "SourceKMSKeyArn", shape: 123, required: false, location: Body("SourceKMSKeyArn") }, Member { name: "Error", shape: 69, required: false, location: Body("Error") }], payload: None } },
-        /* 69 */ Shape { name: "FunctionCodeLocationError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 236, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 225, required: false, location: Body("Message") }], payload: None } },
-        /* 70 */ Shape { name: "FunctionConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: false, location: Body("FunctionName") }, Member { name: "FunctionArn", shape: 180, required: false, location: Body("FunctionArn") }, Member { name: "Runtime", shape: 214, required: false, location: Body("Runtime") }, Member { name: "Role", shape: 213, required: false, location: Body("Role") }, Member { name: "Handler", shape: 106, required: false, location: Body("Handler") }, Member { name: "CodeSize", shape: 168, required: false, location: Body("CodeSize") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "Timeout", shape: 253, required: false, location: Body("Timeout") }, Member { name: "MemorySize", shape: 178, required: false, location: Body("MemorySize") }, Member { name: "LastModified", shape: 254, required: false, location: Body("LastModified") }, Member { name: "CodeSha256", shape: 236, required: false, location: Body("CodeSha256") }, Member { name: "Version", shape: 266, required: false, location: Body("Version") }, Member { name: "VpcConfig", shape: 269, required: false, location: Body("VpcConfig") }, Member { name: "DeadLetterConfig", shape: 36, required: false, location: Body("DeadLetterConfig") }, Member { name: "Environment", shape: 54, required: false, location: Body("Environment") }, Member { name: "KMSKeyArn", shape: 123, required: false, location: Body("KMSKeyArn") }, Member { name: "TracingConfig", shape: 256, required: false, location: Body("TracingConfig") }, Member { name: "MasterArn", shape: 66, required: false, location: Body("MasterArn") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }, Member { name: "Layers", shape: 143, required: false, location: Body("Layers") }, Member { name: "State", shape: 232, required: false, location: Body("State") }, Member { name: "StateReason", shape: 233, required: false, location: Body("StateReason") }, Member { name: "StateReasonCode", shape: 234, required: false, location: Body("StateReasonCode") }, Member { name: "LastUpdateStatus", shape: 125, required: false, location: Body("LastUpdateStatus") }, Member { name: "LastUpdateStatusReason", shape: 126, required: false, location: Body("LastUpdateStatusReason") }, Member { name: "LastUpdateStatusReasonCode", shape: 127, required: false, location: Body("LastUpdateStatusReasonCode") }, Member { name: "FileSystemConfigs", shape: 65, required: false, location: Body("FileSystemConfigs") }, Member { name: "SigningProfileVersionArn", shape: 21, required: false, location: Body("SigningProfileVersionArn") }, Member { name: "SigningJobArn", shape: 21, required: false, location: Body("SigningJobArn") }, Member { name: "PackageType", shape: 190, required: false, location: Body("PackageType") }, Member { name: "ImageConfigResponse", shape: 111, required: false, location: Body("ImageConfigResponse") }, Member { name: "Architectures", shape: 20, required: false, location: Body("Architectures") }, Member { name: "EphemeralStorage", shape: 58, required: false, location: Body("EphemeralStorage") }, Member { name: "SnapStart", shape: 230, required: false, location: Body("SnapStart") }, Member { name: "RuntimeVersionConfig", shape: 216, required: false, location: Body("RuntimeVersionConfig") }, Member { name: "LoggingConfig", shape: 167, required: false, location: Body("LoggingConfig") }, Member { name: "TenancyConfig", shape: 250, required: false, location: Body("TenancyConfig") }, Member { name: "CapacityProviderConfig", shape: 25, required: false, location: Body("CapacityProviderConfig") }, Member { name: "ConfigSha256", shape: 236, required: false, location: Body("ConfigSha256") }, Member { name: "DurableConfig", shape: 49, required: false, location: Body("DurableConfig") }, Member { name: "RuntimeConfig", shape: 77, required: false, location: Body("RuntimeConfig") }, Member { name: "AcceleratorConfig", shape: 0, required: false, location: Body("AcceleratorConfig") }], payload: None } },
-        /* 71 */ Shape { name: "FunctionEventInvokeConfig", sensitive: false, kind: Structure { members: &[Member { name: "LastModified", shape: 35, required: false, location: Body("LastModified") }, Member { name: "FunctionArn", shape: 66, required: false, location: Body("FunctionArn") }, Member { name: "MaximumRetryAttempts", shape: 177, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 176, required: false, location: Body("MaximumEventAgeInSeconds") }, Member { name: "DestinationConfig", shape: 47, required: false, location: Body("DestinationConfig") }], payload: None } },
-        /* 72 */ Shape { name: "FunctionEventInvokeConfigList", sensitive: false, kind: List { item: 71, min: None, max: None } },
-        /* 73 */ Shape { name: "FunctionList", sensitive: false, kind: List { item: 70, min: None, max: None } },
-        /* 74 */ Shape { name: "FunctionName", sensitive: false, kind: String { min: Some(1), max: Some(140), pattern: Some(&P11), values: &[] } },
-        /* 75 */ Shape { name: "FunctionRuntimeAlias", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
-        /* 76 */ Shape { name: "FunctionRuntimeArn", sensitive: false, kind: String { min: Some(48), max: Some(2048), pattern: Some(&P12), values: &[] } },
-        /* 77 */ Shape { name: "FunctionRuntimeConfig", sensitive: false, kind: Structure { members: &[Member { name: "RuntimeArn", shape: 76, required: true, location: Body("RuntimeArn") }, Member { name: "RuntimeAlias", shape: 75, required: true, location: Body("RuntimeAlias") }], payload: None } },
-        /* 78 */ Shape { name: "FunctionUrl", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 79 */ Shape { name: "FunctionUrlAuthType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["NONE", "AWS_IAM"] } },
-        /* 80 */ Shape { name: "FunctionUrlConfig", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 78, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 66, required: true, location: Body("FunctionArn") }, Member { name: "CreationTime", shape: 254, required: true, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 254, required: true, location: Body("LastModifiedTime") }, Member { name: "Cors", shape: 30, required: false, location: Body("Cors") }, Member { name: "AuthType", shape: 79, required: true, location: Body("AuthType") }, Member { name: "InvokeMode", shape: 116, required: false, location: Body("InvokeMode") }], payload: None } },
-        /* 81 */ Shape { name: "FunctionUrlConfigList", sensitive: false, kind: List { item: 80, min: None, max: None } },
-        /* 82 */ Shape { name: "FunctionUrlFunctionName", sensitive: false, kind: String { min: Some(1), max: Some(140), pattern: Some(&P13), values: &[] } },
-        /* 83 */ Shape { name: "FunctionUrlQualifier", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P14), values: &[] } },
-        /* 84 */ Shape { name: "FunctionVersion", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ALL"] } },
-        /* 85 */ Shape { name: "FunctionVersionLatestPublished", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["LATEST_PUBLISHED"] } },
-        /* 86 */ Shape { name: "GetAccountSettingsRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 87 */ Shape { name: "GetAccountSettingsResponse", sensitive: false, kind: Structure { members: &[Member { name: "AccountLimit", shape: 2, required: false, location: Body("AccountLimit") }, Member { name: "AccountUsage", shape: 3, required: false, location: Body("AccountUsage") }], payload: None } },
-        /* 88 */ Shape { name: "GetAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Uri("Name") }], payload: None } },
-        /* 89 */ Shape { name: "GetFunctionConcurrencyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }], payload: None } },
-        /* 90 */ Shape { name: "GetFunctionConcurrencyResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReservedConcurrentExecutions", shape: 208, required: false, location: Body("ReservedConcurrentExecutions") }], payload: None } },
-        /* 91 */ Shape { name: "GetFunctionConfigurationRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 92 */ Shape { name: "GetFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 93 */ Shape { name: "GetFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 94 */ Shape { name: "GetFunctionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Configuration", shape: 70, required: false, location: Body("Configuration") }, Member { name: "Code", shape: 68, required: false, location: Body("Code") }, Member { name: "Tags", shape: 246, required: false, location: Body("Tags") }, Member { name: "TagsError", shape: 247, required: false, location: Body("TagsError") }, Member { name: "Concurrency", shape: 29, required: false, location: Body("Concurrency") }], payload: None } },
-        /* 95 */ Shape { name: "GetFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 82, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 83, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 96 */ Shape { name: "GetFunctionUrlConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 78, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 66, required: true, location: Body("FunctionArn") }, Member { name: "AuthType", shape: 79, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 30, required: false, location: Body("Cors") }, Member { name: "CreationTime", shape: 254, required: true, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 254, required: true, location: Body("LastModifiedTime") }, Member { name: "InvokeMode", shape: 116, required: false, location: Body("InvokeMode") }], payload: None } },
-        /* 97 */ Shape { name: "GetLayerVersionByArnRequest", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 135, required: true, location: Query("Arn") }], payload: None } },
-        /* 98 */ Shape { name: "GetLayerVersionPolicyRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 132, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 138, required: true, location: Uri("VersionNumber") }], payload: None } },
-        /* 99 */ Shape { name: "GetLayerVersionPolicyResponse", sensitive: false, kind: Structure { members: &[Member { name: "Policy", shape: 236, required: false, location: Body("Policy") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }], payload: None } },
-        /* 100 */ Shape { name: "GetLayerVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 132, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 138, required: true, location: Uri("VersionNumber") }], payload: None } },
-        /* 101 */ Shape { name: "GetLayerVersionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Content", shape: 137, required: false, location: Body("Content") }, Member { name: "LayerArn", shape: 129, required: false, location: Body("LayerArn") }, Member { name: "LayerVersionArn", shape: 135, required: false, location: Body("LayerVersionArn") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "CreatedDate", shape: 254, required: false, location: Body("CreatedDate") }, Member { name: "Version", shape: 138, required: false, location: Body("Version") }, Member { name: "CompatibleArchitectures", shape: 27, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 28, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 144, required: false, location: Body("LicenseInfo") }], payload: None } },
-        /* 102 */ Shape { name: "GetPolicyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }], payload: None } },
-        /* 103 */ Shape { name: "GetPolicyResponse", sensitive: false, kind: Structure { members: &[Member { name: "Policy", shape: 236, required: false, location: Body("Policy") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }], payload: None } },
-        /* 104 */ Shape { name: "GetProvisionedConcurrencyConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 205, required: true, location: Query("Qualifier") }], payload: None } },
-        /* 105 */ Shape { name: "GetProvisionedConcurrencyConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "RequestedProvisionedConcurrentExecutions", shape: 192, required: false, location: Body("RequestedProvisionedConcurrentExecutions") }, Member { name: "AvailableProvisionedConcurrentExecutions", shape: 183, required: false, location: Body("AvailableProvisionedConcurrentExecutions") }, Member { name: "AllocatedProvisionedConcurrentExecutions", shape: 183, required: false, location: Body("AllocatedProvisionedConcurrentExecutions") }, Member { name: "Status", shape: 197, required: false, location: Body("Status") }, Member { name: "StatusReason", shape: 236, required: false, location: Body("StatusReason") }, Member { name: "LastModified", shape: 254, required: false, location: Body("LastModified") }], payload: None } },
-        /* 106 */ Shape { name: "Handler", sensitive: false, kind: String { min: None, max: Some(128), pattern: Some(&P15), values: &[] } },
-        /* 107 */ Shape { name: "Header", sensitive: false, kind: String { min: None, max: Some(1024), pattern: Some(&P16), values: &[] } },
-        /* 108 */ Shape { name: "HeadersList", sensitive: false, kind: List { item: 107, min: None, max: Some(100) } },
-        /* 109 */ Shape { name: "ImageConfig", sensitive: false, kind: Structure { members: &[Member { name: "EntryPoint", shape: 237, required: false, location: Body("EntryPoint") }, Member { name: "Command", shape: 237, required: false, location: Body("Command") }, Member { name: "WorkingDirectory", shape: 272, required: false, location: Body("WorkingDirectory") }], payload: None } },
-        /* 110 */ Shape { name: "ImageConfigError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 236, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 225, required: false, location: Body("Message") }], payload: None } },
-        /* 111 */ Shape { name: "ImageConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "ImageConfig", shape: 109, required: false, location: Body("ImageConfig") }, Member { name: "Error", shape: 110, required: false, location: Body("Error") }], payload: None } },
-        /* 112 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 113 */ Shape { name: "InvocationRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "InvocationType", shape: 115, required: false, location: Header("X-Amz-Invocation-Type") }, Member { name: "LogType", shape: 166, required: false, location: Header("X-Amz-Log-Type") }, Member { name: "ClientContext", shape: 236, required: false, location: Header("X-Amz-Client-Context") }, Member { name: "DurableExecutionName", shape: 51, required: false, location: Header("X-Amz-Durable-Execution-Name") }, Member { name: "Payload", shape: 22, required: false, location: Body("Payload") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }, Member { name: "TenantId", shape: 251, required: false, location: Header("X-Amz-Tenant-Id") }], payload: Some("Payload") } },
-        /* 114 */ Shape { name: "InvocationResponse", sensitive: false, kind: Structure { members: &[Member { name: "StatusCode", shape: 112, required: false, location: Status }, Member { name: "FunctionError", shape: 236, required: false, location: Header("X-Amz-Function-Error") }, Member { name: "LogResult", shape: 236, required: false, location: Header("X-Amz-Log-Result") }, Member { name: "Payload", shape: 22, required: false, location: Body("Payload") }, Member { name: "ExecutedVersion", shape: 266, required: false, location: Header("X-Amz-Executed-Version") }, Member { name: "DurableExecutionArn", shape: 50, required: false, location: Header("X-Amz-Durable-Execution-Arn") }], payload: Some("Payload") } },
-        /* 115 */ Shape { name: "InvocationType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["Event", "RequestResponse", "DryRun"] } },
-        /* 116 */ Shape { name: "InvokeMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["BUFFERED", "RESPONSE_STREAM"] } },
-        /* 117 */ Shape { name: "InvokeResponseStreamUpdate", sensitive: false, kind: Structure { members: &[Member { name: "Payload", shape: 22, required: false, location: Body("Payload") }], payload: None } },
-        /* 118 */ Shape { name: "InvokeWithResponseStreamCompleteEvent", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 236, required: false, location: Body("ErrorCode") }, Member { name: "ErrorDetails", shape: 236, required: false, location: Body("ErrorDetails") }, Member { name: "LogResult", shape: 236, required: false, location: Body("LogResult") }], payload: None } },
-        /* 119 */ Shape { name: "InvokeWithResponseStreamRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "LogType", shape: 166, required: false, location: Header("X-Amz-Log-Type") }, Member { name: "ClientContext", shape: 236, required: false, location: Header("X-Amz-Client-Context") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }, Member { name: "Payload", shape: 22, required: false, location: Body("Payload") }, Member { name: "TenantId", shape: 251, required: false, location: Header("X-Amz-Tenant-Id") }, Member { name: "InvocationType", shape: 211, required: false, location: Header("X-Amz-Invocation-Type") }], payload: Some("Payload") } },
-        /* 120 */ Shape { name: "InvokeWithResponseStreamResponse", sensitive: false, kind: Structure { members: &[Member { name: "StatusCode", shape: 112, required: false, location: Status }, Member { name: "ExecutedVersion", shape: 266, required: false, location: Header("X-Amz-Executed-Version") }, Member { name: "EventStream", shape: 121, required: false, location: Body("EventStream") }, Member { name: "ResponseStreamContentType", shape: 236, required: false, location: Header("Content-Type") }], payload: Some("EventStream") } },
-        /* 121 */ Shape { name: "InvokeWithResponseStreamResponseEvent", sensitive: false, kind: Structure { members: &[Member { name: "PayloadChunk", shape: 117, required: false, location: Body("PayloadChunk") }, Member { name: "InvokeComplete", shape: 118, required: false, location: Body("InvokeComplete") }], payload: None } },
-        /* 122 */ Shape { name: "InvokedViaFunctionUrl", sensitive: false, kind: Boolean },
-        /* 123 */ Shape { name: "KMSKeyArn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P17), values: &[] } },
-        /* 124 */ Shape { name: "LambdaManagedInstancesCapacityProviderConfig", sensitive: false, kind: Structure { members: &[Member { name: "CapacityProviderArn", shape: 24, required: true, location: Body("CapacityProviderArn") }, Member { name: "PerExecutionEnvironmentMaxConcurrency", shape: 191, required: false, location: Body("PerExecutionEnvironmentMaxConcurrency") }, Member { name: "ExecutionEnvironmentMemoryGiBPerVCpu", shape: 61, required: false, location: Body("ExecutionEnvironmentMemoryGiBPerVCpu") }], payload: None } },
-        /* 125 */ Shape { name: "LastUpdateStatus", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 126 */ Shape { name: "LastUpdateStatusReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 127 */ Shape { name: "LastUpdateStatusReasonCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 128 */ Shape { name: "Layer", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 135, required: false, location: Body("Arn") }, Member { name: "CodeSize", shape: 168, required: false, location: Body("CodeSize") }, Member { name: "SigningProfileVersionArn", shape: 21, required: false, location: Body("SigningProfileVersionArn") }, Member { name: "SigningJobArn", shape: 21, required: false, location: Body("SigningJobArn") }], payload: None } },
-        /* 129 */ Shape { name: "LayerArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 130 */ Shape { name: "LayerList", sensitive: false, kind: List { item: 135, min: None, max: None } },
-        /* 131 */ Shape { name: "LayerName", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 132 */ Shape { name: "LayerNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: Some(&P18), values: &[] } },
-        /* 133 */ Shape { name: "LayerPermissionAllowedAction", sensitive: false, kind: String { min: None, max: Some(22), pattern: Some(&P19), values: &[] } },
-        /* 134 */ Shape { name: "LayerPermissionAllowedPrincipal", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P20), values: &[] } },
-        /* 135 */ Shape { name: "LayerVersionArn", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: Some(&P21), values: &[] } },
-        /* 136 */ Shape { name: "LayerVersionContentInput", sensitive: false, kind: Structure { members: &[Member { name: "S3Bucket", shape: 218, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 220, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 222, required: false, location: Body("S3ObjectVersion") }, Member { name: "S3ObjectStorageMode", shape: 221, required: false, location: Body("S3ObjectStorageMode") }, Member { name: "ZipFile", shape: 22, required: false, location: Body("ZipFile") }], payload: None } },
-        /* 137 */ Shape { name: "LayerVersionContentOutput", sensitive: false, kind: Structure { members: &[Member { name: "Location", shape: 226, required: false, location: Body("Location") }, Member { name: "CodeSha256", shape: 236, required: false, location: Body("CodeSha256") }, Member { name: "CodeSize", shape: 168, required: false, location: Body("CodeSize") }, Member { name: "SigningProfileVersionArn", shape: 21, required: false, location: Body("SigningProfileVersionArn") }, Member { name: "SigningJobArn", shape: 21, required: false, location: Body("SigningJobArn") }, Member { name: "ResolvedS3Object", shape: 209, required: false, location: Body("ResolvedS3Object") }], payload: None } },
-        /* 138 */ Shape { name: "LayerVersionNumber", sensitive: false, kind: Integer { long: true, min: None, max: None } },
-        /* 139 */ Shape { name: "LayerVersionsList", sensitive: false, kind: List { item: 140, min: None, max: None } },
-        /* 140 */ Shape { name: "LayerVersionsListItem", sensitive: false, kind: Structure { members: &[Member { name: "LayerVersionArn", shape: 135, required: false, location: Body("LayerVersionArn") }, Member { name: "Version", shape: 138, required: false, location: Body("Version") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "CreatedDate", shape: 254, required: false, location: Body("CreatedDate") }, Member { name: "CompatibleArchitectures", shape: 27, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 28, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 144, required: false, location: Body("LicenseInfo") }], payload: None } },
-        /* 141 */ Shape { name: "LayersList", sensitive: false, kind: List { item: 142, min: None, max: None } },
-        /* 142 */ Shape { name: "LayersListItem", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 131, required: false, location: Body("LayerName") }, Member { name: "LayerArn", shape: 129, required: false, location: Body("LayerArn") }, Member { name: "LatestMatchingVersion", shape: 140, required: false, location: Body("LatestMatchingVersion") }], payload: None } },
-        /* 143 */ Shape { name: "LayersReferenceList", sensitive: false, kind: List { item: 128, min: None, max: None } },
-        /* 144 */ Shape { name: "LicenseInfo", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P16), values: &[] } },
-        /* 145 */ Shape { name: "ListAliasesRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "FunctionVersion", shape: 267, required: false, location: Query("FunctionVersion") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 174, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 146 */ Shape { name: "ListAliasesResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }, Member { name: "Aliases", shape: 13, required: false, location: Body("Aliases") }], payload: None } },
-        /* 147 */ Shape { name: "ListFunctionEventInvokeConfigsRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 171, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 148 */ Shape { name: "ListFunctionEventInvokeConfigsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionEventInvokeConfigs", shape: 72, required: false, location: Body("FunctionEventInvokeConfigs") }, Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }], payload: None } },
-        /* 149 */ Shape { name: "ListFunctionUrlConfigsRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 82, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 172, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 150 */ Shape { name: "ListFunctionUrlConfigsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrlConfigs", shape: 81, required: true, location: Body("FunctionUrlConfigs") }, Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }], payload: None } },
-        /* 151 */ Shape { name: "ListFunctionsRequest", sensitive: false, kind: Structure { members: &[Member { name: "MasterRegion", shape: 169, required: false, location: Query("MasterRegion") }, Member { name: "FunctionVersion", shape: 84, required: false, location: Query("FunctionVersion") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 174, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 152 */ Shape { name: "ListFunctionsResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }, Member { name: "Functions", shape: 73, required: false, location: Body("Functions") }], payload: None } },
-        /* 153 */ Shape { name: "ListLayerVersionsRequest", sensitive: false, kind: Structure { members: &[Member { name: "CompatibleArchitecture", shape: 19, required: false, location: Query("CompatibleArchitecture") }, Member { name: "CompatibleRuntime", shape: 214, required: false, location: Query("CompatibleRuntime") }, Member { name: "LayerName", shape: 132, required: true, location: Uri("LayerName") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 173, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 154 */ Shape { name: "ListLayerVersionsResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }, Member { name: "LayerVersions", shape: 139, required: false, location: Body("LayerVersions") }], payload: None } },
-        /* 155 */ Shape { name: "ListLayersRequest", sensitive: false, kind: Structure { members: &[Member { name: "CompatibleArchitecture", shape: 19, required: false, location: Query("CompatibleArchitecture") }, Member { name: "CompatibleRuntime", shape: 214, required: false, location: Query("CompatibleRuntime") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 173, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 156 */ Shape { name: "ListLayersResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }, Member { name: "Layers", shape: 141, required: false, location: Body("Layers") }], payload: None } },
-        /* 157 */ Shape { name: "ListProvisionedConcurrencyConfigsRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 175, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 158 */ Shape { name: "ListProvisionedConcurrencyConfigsResponse", sensitive: false, kind: Structure { members: &[Member { name: "ProvisionedConcurrencyConfigs", shape: 195, required: false, location: Body("ProvisionedConcurrencyConfigs") }, Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }], payload: None } },
-        /* 159 */ Shape { name: "ListTagsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Resource", shape: 245, required: true, location: Uri("Resource") }], payload: None } },
-        /* 160 */ Shape { name: "ListTagsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Tags", shape: 246, required: false, location: Body("Tags") }], payload: None } },
-        /* 161 */ Shape { name: "ListVersionsByFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 236, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 174, required: false, location: Query("MaxItems") }], payload: None } },
-        /* 162 */ Shape { name: "ListVersionsByFunctionResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 236, required: false, location: Body("NextMarker") }, Member { name: "Versions", shape: 73, required: false, location: Body("Versions") }], payload: None } },
-        /* 163 */ Shape { name: "LocalMountPath", sensitive: false, kind: String { min: None, max: Some(160), pattern: Some(&P22), values: &[] } },
-        /* 164 */ Shape { name: "LogFormat", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["JSON", "Text"] } },
-        /* 165 */ Shape { name: "LogGroup", sensitive: false, kind: String { min: Some(1), max: Some(512), pattern: Some(&P23), values: &[] } },
-        /* 166 */ Shape { name: "LogType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["None", "Tail"] } },
-        /* 167 */ Shape { name: "LoggingConfig", sensitive: false, kind: Structure { members: &[Member { name: "LogFormat", shape: 164, required: false, location: Body("LogFormat") }, Member { name: "ApplicationLogLevel", shape: 18, required: false, location: Body("ApplicationLogLevel") }, Member { name: "SystemLogLevel", shape: 240, required: false, location: Body("SystemLogLevel") }, Member { name: "LogGroup", shape: 165, required: false, location: Body("LogGroup") }], payload: None } },
-        /* 168 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
-        /* 169 */ Shape { name: "MasterRegion", sensitive: false, kind: String { min: Some(1), max: Some(50), pattern: Some(&P24), values: &[] } },
-        /* 170 */ Shape { name: "MaxAge", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(86400) } },
-        /* 171 */ Shape { name: "MaxFunctionEventInvokeConfigListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
-        /* 172 */ Shape { name: "MaxItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
-        /* 173 */ Shape { name: "MaxLayerListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
-        /* 174 */ Shape { name: "MaxListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(10000) } },
-        /* 175 */ Shape { name: "MaxProvisionedConcurrencyConfigListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
-        /* 176 */ Shape { name: "MaximumEventAgeInSeconds", sensitive: false, kind: Integer { long: false, min: Some(60), max: Some(21600) } },
-        /* 177 */ Shape { name: "MaximumRetryAttempts", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(2) } },
-        /* 178 */ Shape { name: "MemorySize", sensitive: false, kind: Integer { long: false, min: Some(128), max: Some(32768) } },
-        /* 179 */ Shape { name: "Method", sensitive: false, kind: String { min: None, max: Some(6), pattern: Some(&P16), values: &[] } },
-        /* 180 */ Shape { name: "NameSpacedFunctionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 181 */ Shape { name: "NamespacedFunctionName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P25), values: &[] } },
-        /* 182 */ Shape { name: "NamespacedStatementId", sensitive: false, kind: String { min: Some(1), max: Some(100), pattern: Some(&P26), values: &[] } },
-        /* 183 */ Shape { name: "NonNegativeInteger", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 184 */ Shape { name: "NullableBoolean", sensitive: false, kind: Boolean },
-        /* 185 */ Shape { name: "NumericLatestPublishedOrAliasQualifier", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P27), values: &[] } },
-        /* 186 */ Shape { name: "OnFailure", sensitive: false, kind: Structure { members: &[Member { name: "Destination", shape: 46, required: false, location: Body("Destination") }], payload: None } },
-        /* 187 */ Shape { name: "OnSuccess", sensitive: false, kind: Structure { members: &[Member { name: "Destination", shape: 46, required: false, location: Body("Destination") }], payload: None } },
-        /* 188 */ Shape { name: "OrganizationId", sensitive: false, kind: String { min: None, max: Some(34), pattern: Some(&P28), values: &[] } },
-        /* 189 */ Shape { name: "Origin", sensitive: false, kind: String { min: Some(1), max: Some(253), pattern: Some(&P16), values: &[] } },
-        /* 190 */ Shape { name: "PackageType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["Zip", "Image"] } },
-        /* 191 */ Shape { name: "PerExecutionEnvironmentMaxConcurrency", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(1600) } },
-        /* 192 */ Shape { name: "PositiveInteger", sensitive: false, kind: Integer { long: false, min: Some(1), max: None } },
-        /* 193 */ Shape { name: "Principal", sensitive: false, kind: String { min: None, max: Some(2048), pattern: Some(&P15), values: &[] } },
-        /* 194 */ Shape { name: "PrincipalOrgID", sensitive: false, kind: String { min: Some(12), max: Some(34), pattern: Some(&P28), values: &[] } },
-        /* 195 */ Shape { name: "ProvisionedConcurrencyConfigList", sensitive: false, kind: List { item: 196, min: None, max: None } },
-        /* 196 */ Shape { name: "ProvisionedConcurrencyConfigListItem", sensitive: false, kind: Structure { members: &[Member { name: "FunctionArn", shape: 66, required: false, location: Body("FunctionArn") }, Member { name: "RequestedProvisionedConcurrentExecutions", shape: 192, required: false, location: Body("RequestedProvisionedConcurrentExecutions") }, Member { name: "AvailableProvisionedConcurrentExecutions", shape: 183, required: false, location: Body("AvailableProvisionedConcurrentExecutions") }, Member { name: "AllocatedProvisionedConcurrentExecutions", shape: 183, required: false, location: Body("AllocatedProvisionedConcurrentExecutions") }, Member { name: "Status", shape: 197, required: false, location: Body("Status") }, Member { name: "StatusReason", shape: 236, required: false, location: Body("StatusReason") }, Member { name: "LastModified", shape: 254, required: false, location: Body("LastModified") }], payload: None } },
-        /* 197 */ Shape { name: "ProvisionedConcurrencyStatusEnum", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 198 */ Shape { name: "PublishLayerVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 132, required: true, location: Uri("LayerName") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "Content", shape: 136, required: true, location: Body("Content") }, Member { name: "CompatibleArchitectures", shape: 27, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 28, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 144, required: false, location: Body("LicenseInfo") }], payload: None } },
-        /* 199 */ Shape { name: "PublishLayerVersionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Content", shape: 137, required: false, location: Body("Content") }, Member { name: "LayerArn", shape: 129, required: false, location: Body("LayerArn") }, Member { name: "LayerVersionArn", shape: 135, required: false, location: Body("LayerVersionArn") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "CreatedDate", shape: 254, required: false, location: Body("CreatedDate") }, Member { name: "Version", shape: 138, required: false, location: Body("Version") }, Member { name: "CompatibleArchitectures", shape: 27, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 28, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 144, required: false, location: Body("LicenseInfo") }], payload: None } },
-        /* 200 */ Shape { name: "PublishVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "CodeSha256", shape: 236, required: false, location: Body("CodeSha256") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }, Member { name: "PublishTo", shape: 85, required: false, location: Body("PublishTo") }], payload: None } },
-        /* 201 */ Shape { name: "PutFunctionConcurrencyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "ReservedConcurrentExecutions", shape: 208, required: true, location: Body("ReservedConcurrentExecutions") }], payload: None } },
-        /* 202 */ Shape { name: "PutFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }, Member { name: "MaximumRetryAttempts", shape: 177, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 176, required: false, location: Body("MaximumEventAgeInSeconds") }, Member { name: "DestinationConfig", shape: 47, required: false, location: Body("DestinationConfig") }], payload: None } },
-        /* 203 */ Shape { name: "PutProvisionedConcurrencyConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 205, required: true, location: Query("Qualifier") }, Member { name: "ProvisionedConcurrentExecutions", shape: 192, required: true, location: Body("ProvisionedConcurrentExecutions") }], payload: None } },
-        /* 204 */ Shape { name: "PutProvisionedConcurrencyConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "RequestedProvisionedConcurrentExecutions", shape: 192, required: false, location: Body("RequestedProvisionedConcurrentExecutions") }, Member { name: "AllocatedProvisionedConcurrentExecutions", shape: 183, required: false, location: Body("AllocatedProvisionedConcurrentExecutions") }, Member { name: "AvailableProvisionedConcurrentExecutions", shape: 183, required: false, location: Body("AvailableProvisionedConcurrentExecutions") }, Member { name: "Status", shape: 197, required: false, location: Body("Status") }, Member { name: "StatusReason", shape: 236, required: false, location: Body("StatusReason") }, Member { name: "LastModified", shape: 254, required: false, location: Body("LastModified") }], payload: None } },
-        /* 205 */ Shape { name: "Qualifier", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P29), values: &[] } },
-        /* 206 */ Shape { name: "RemoveLayerVersionPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 132, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 138, required: true, location: Uri("VersionNumber") }, Member { name: "StatementId", shape: 235, required: true, location: Uri("StatementId") }, Member { name: "RevisionId", shape: 236, required: false, location: Query("RevisionId") }], payload: None } },
-        /* 207 */ Shape { name: "RemovePermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "StatementId", shape: 182, required: true, location: Uri("StatementId") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }, Member { name: "RevisionId", shape: 236, required: false, location: Query("RevisionId") }], payload: None } },
-        /* 208 */ Shape { name: "ReservedConcurrentExecutions", sensitive: false, kind: Integer { long: false, min: Some(0), max: None } },
-        /* 209 */ Shape { name: "ResolvedS3Object", sensitive: false, kind: Structure { members: &[Member { name: "S3Bucket", shape: 218, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 220, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 222, required: false, location: Body("S3ObjectVersion") }], payload: None } },
-        /* 210 */ Shape { name: "ResourceArn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P17), values: &[] } },
-        /* 211 */ Shape { name: "ResponseStreamingInvocationType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["RequestResponse", "DryRun"] } },
-        /* 212 */ Shape { name: "RetentionPeriodInDays", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(90) } },
-        /* 213 */ Shape { name: "RoleArn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P30), values: &[] } },
-        /* 214 */ Shape { name: "Runtime", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["nodejs", "nodejs4.3", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "java8", "java8.al2", "java11", "java17", "java21", "java25", "python2.7", "python3.6", "python3.7", "python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "dotnet6", "dotnet8", "dotnet10", "nodejs4.3-edge", "go1.x", "ruby2.5", "ruby2.7", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided", "provided.al2", "provided.al2023", "nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "custom"] } },
-        /* 215 */ Shape { name: "RuntimeVersionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 216 */ Shape { name: "RuntimeVersionConfig", sensitive: false, kind: Structure { members: &[Member { name: "RuntimeVersionArn", shape: 215, required: false, location: Body("RuntimeVersionArn") }, Member { name: "Error", shape: 217, required: false, location: Body("Error") }], payload: None } },
-        /* 217 */ Shape { name: "RuntimeVersionError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 236, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 225, required: false, location: Body("Message") }], payload: None } },
-        /* 218 */ Shape { name: "S3Bucket", sensitive: false, kind: String { min: Some(3), max: Some(63), pattern: Some(&P31), values: &[] } },
-        /* 219 */ Shape { name: "S3FilesConfig", sensitive: false, kind: Structure { members: &[Member { name: "DirectS3Read", shape: 48, required: false, location: Body("DirectS3Read") }], payload: None } },
-        /* 220 */ Shape { name: "S3Key", sensitive: false, kind: String { min: Some(1), max: Some(1024), pattern: Some(&P16), values: &[] } },
-        /* 221 */ Shape { name: "S3ObjectStorageMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["COPY", "REFERENCE"] } },
-        /* 222 */ Shape { name: "S3ObjectVersion", sensitive: false, kind: String { min: Some(1), max: Some(1024), pattern: Some(&P16), values: &[] } },
-        /* 223 */ Shape { name: "SecurityGroupId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: Some(&P32), values: &[] } },
-        /* 224 */ Shape { name: "SecurityGroupIds", sensitive: false, kind: List { item: 223, min: None, max: Some(5) } },
-        /* 225 */ Shape { name: "SensitiveString", sensitive: true, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 226 */ Shape { name: "SensitiveStringOnServerOnly", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 227 */ Shape { name: "SnapStart", sensitive: false, kind: Structure { members: &[Member { name: "ApplyOn", shape: 228, required: false, location: Body("ApplyOn") }], payload: None } },
-        /* 228 */ Shape { name: "SnapStartApplyOn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["PublishedVersions", "None"] } },
-        /* 229 */ Shape { name: "SnapStartOptimizationStatus", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 230 */ Shape { name: "SnapStartResponse", sensitive: false, kind: Structure { members: &[Member { name: "ApplyOn", shape: 228, required: false, location: Body("ApplyOn") }, Member { name: "OptimizationStatus", shape: 229, required: false, location: Body("OptimizationStatus") }], payload: None } },
-        /* 231 */ Shape { name: "SourceOwner", sensitive: false, kind: String { min: None, max: Some(12), pattern: Some(&P33), values: &[] } },
-        /* 232 */ Shape { name: "State", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 233 */ Shape { name: "StateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 234 */ Shape { name: "StateReasonCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 235 */ Shape { name: "StatementId", sensitive: false, kind: String { min: Some(1), max: Some(100), pattern: Some(&P34), values: &[] } },
-        /* 236 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 237 */ Shape { name: "StringList", sensitive: false, kind: List { item: 236, min: None, max: Some(1500) } },
-        /* 238 */ Shape { name: "SubnetId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: Some(&P35), values: &[] } },
-        /* 239 */ Shape { name: "SubnetIds", sensitive: false, kind: List { item: 238, min: None, max: Some(16) } },
-        /* 240 */ Shape { name: "SystemLogLevel", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["DEBUG", "INFO", "WARN"] } },
-        /* 241 */ Shape { name: "TagKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P36), values: &[] } },
-        /* 242 */ Shape { name: "TagKeyList", sensitive: false, kind: List { item: 241, min: None, max: None } },
-        /* 243 */ Shape { name: "TagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "Resource", shape: 245, required: true, location: Uri("Resource") }, Member { name: "Tags", shape: 246, required: true, location: Body("Tags") }], payload: None } },
-        /* 244 */ Shape { name: "TagValue", sensitive: false, kind: String { min: None, max: Some(256), pattern: Some(&P36), values: &[] } },
-        /* 245 */ Shape { name: "TaggableResource", sensitive: false, kind: String { min: Some(1), max: Some(10000), pattern: Some(&P37), values: &[] } },
-        /* 246 */ Shape { name: "Tags", sensitive: false, kind: Map { key: 241, value: 244, min: None, max: None } },
-        /* 247 */ Shape { name: "TagsError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 248, required: true, location: Body("ErrorCode") }, Member { name: "Message", shape: 249, required: true, location: Body("Message") }], payload: None } },
-        /* 248 */ Shape { name: "TagsErrorCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 249 */ Shape { name: "TagsErrorMessage", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 250 */ Shape { name: "TenancyConfig", sensitive: false, kind: Structure { members: &[Member { name: "TenantIsolationMode", shape: 252, required: true, location: Body("TenantIsolationMode") }], payload: None } },
-        /* 251 */ Shape { name: "TenantId", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P38), values: &[] } },
-        /* 252 */ Shape { name: "TenantIsolationMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["PER_TENANT"] } },
-        /* 253 */ Shape { name: "Timeout", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(5400) } },
-        /* 254 */ Shape { name: "Timestamp", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 255 */ Shape { name: "TracingConfig", sensitive: false, kind: Structure { members: &[Member { name: "Mode", shape: 257, required: false, location: Body("Mode") }], payload: None } },
-        /* 256 */ Shape { name: "TracingConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "Mode", shape: 257, required: false, location: Body("Mode") }], payload: None } },
-        /* 257 */ Shape { name: "TracingMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["Active", "PassThrough"] } },
-        /* 258 */ Shape { name: "UnreservedConcurrentExecutions", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 259 */ Shape { name: "UntagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "Resource", shape: 245, required: true, location: Uri("Resource") }, Member { name: "TagKeys", shape: 242, required: true, location: Query("tagKeys") }], payload: None } },
-        /* 260 */ Shape { name: "UpdateAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Uri("Name") }, Member { name: "FunctionVersion", shape: 267, required: false, location: Body("FunctionVersion") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "RoutingConfig", shape: 14, required: false, location: Body("RoutingConfig") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }], payload: None } },
-        /* 261 */ Shape { name: "UpdateFunctionCodeRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "ZipFile", shape: 22, required: false, location: Body("ZipFile") }, Member { name: "S3Bucket", shape: 218, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 220, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 222, required: false, location: Body("S3ObjectVersion") }, Member { name: "S3ObjectStorageMode", shape: 221, required: false, location: Body("S3ObjectStorageMode") }, Member { name: "ImageUri", shape: 236, required: false, location: Body("ImageUri") }, Member { name: "Architectures", shape: 20, required: false, location: Body("Architectures") }, Member { name: "Publish", shape: 23, required: false, location: Body("Publish") }, Member { name: "PublishTo", shape: 85, required: false, location: Body("PublishTo") }, Member { name: "DryRun", shape: 23, required: false, location: Body("DryRun") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }, Member { name: "SourceKMSKeyArn", shape: 123, required: false, location: Body("SourceKMSKeyArn") }], payload: None } },
-        /* 262 */ Shape { name: "UpdateFunctionConfigurationRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 74, required: true, location: Uri("FunctionName") }, Member { name: "Role", shape: 213, required: false, location: Body("Role") }, Member { name: "Handler", shape: 106, required: false, location: Body("Handler") }, Member { name: "Description", shape: 45, required: false, location: Body("Description") }, Member { name: "Timeout", shape: 253, required: false, location: Body("Timeout") }, Member { name: "MemorySize", shape: 178, required: false, location: Body("MemorySize") }, Member { name: "VpcConfig", shape: 268, required: false, location: Body("VpcConfig") }, Member { name: "Environment", shape: 52, required: false, location: Body("Environment") }, Member { name: "Runtime", shape: 214, required: false, location: Body("Runtime") }, Member { name: "DeadLetterConfig", shape: 36, required: false, location: Body("DeadLetterConfig") }, Member { name: "KMSKeyArn", shape: 123, required: false, location: Body("KMSKeyArn") }, Member { name: "TracingConfig", shape: 255, required: false, location: Body("TracingConfig") }, Member { name: "RevisionId", shape: 236, required: false, location: Body("RevisionId") }, Member { name: "Layers", shape: 130, required: false, location: Body("Layers") }, Member { name: "FileSystemConfigs", shape: 65, required: false, location: Body("FileSystemConfigs") }, Member { name: "ImageConfig", shape: 109, required: false, location: Body("ImageConfig") }, Member { name: "EphemeralStorage", shape: 58, required: false, location: Body("EphemeralStorage") }, Member { name: "SnapStart", shape: 227, required: false, location: Body("SnapStart") }, Member { name: "LoggingConfig", shape: 167, required: false, location: Body("LoggingConfig") }, Member { name: "CapacityProviderConfig", shape: 25, required: false, location: Body("CapacityProviderConfig") }, Member { name: "DurableConfig", shape: 49, required: false, location: Body("DurableConfig") }, Member { name: "RuntimeConfig", shape: 77, required: false, location: Body("RuntimeConfig") }, Member { name: "AcceleratorConfig", shape: 0, required: false, location: Body("AcceleratorConfig") }], payload: None } },
-        /* 263 */ Shape { name: "UpdateFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 181, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 185, required: false, location: Query("Qualifier") }, Member { name: "MaximumRetryAttempts", shape: 177, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 176, required: false, location: Body("MaximumEventAgeInSeconds") }, Member { name: "DestinationConfig", shape: 47, required: false, location: Body("DestinationConfig") }], payload: None } },
-        /* 264 */ Shape { name: "UpdateFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 82, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 83, required: false, location: Query("Qualifier") }, Member { name: "AuthType", shape: 79, required: false, location: Body("AuthType") }, Member { name: "Cors", shape: 30, required: false, location: Body("Cors") }, Member { name: "InvokeMode", shape: 116, required: false, location: Body("InvokeMode") }], payload: None } },
-        /* 265 */ Shape { name: "UpdateFunctionUrlConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 78, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 66, required: true, location: Body("FunctionArn") }, Member { name: "AuthType", shape: 79, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 30, required: false, location: Body("Cors") }, Member { name: "CreationTime", shape: 254, required: true, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 254, required: true, location: Body("LastModifiedTime") }, Member { name: "InvokeMode", shape: 116, required: false, location: Body("InvokeMode") }], payload: None } },
-        /* 266 */ Shape { name: "Version", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 267 */ Shape { name: "VersionWithLatestPublished", sensitive: false, kind: String { min: Some(1), max: Some(1024), pattern: Some(&P39), values: &[] } },
-        /* 268 */ Shape { name: "VpcConfig", sensitive: false, kind: Structure { members: &[Member { name: "SubnetIds", shape: 239, required: false, location: Body("SubnetIds") }, Member { name: "SecurityGroupIds", shape: 224, required: false, location: Body("SecurityGroupIds") }, Member { name: "Ipv6AllowedForDualStack", shape: 184, required: false, location: Body("Ipv6AllowedForDualStack") }], payload: None } },
-        /* 269 */ Shape { name: "VpcConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "SubnetIds", shape: 239, required: false, location: Body("SubnetIds") }, Member { name: "SecurityGroupIds", shape: 224, required: false, location: Body("SecurityGroupIds") }, Member { name: "VpcId", shape: 270, required: false, location: Body("VpcId") }, Member { name: "Ipv6AllowedForDualStack", shape: 184, required: false, location: Body("Ipv6AllowedForDualStack") }], payload: None } },
-        /* 270 */ Shape { name: "VpcId", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 271 */ Shape { name: "Weight", sensitive: false, kind: Double { min: Some(0.0), max: Some(1.0) } },
-        /* 272 */ Shape { name: "WorkingDirectory", sensitive: false, kind: String { min: None, max: Some(1000), pattern: None, values: &[] } },
+        /* 16 */ Shape { name: "AllowMethodsList", sensitive: false, kind: List { item: 226, min: None, max: Some(6) } },
+        /* 17 */ Shape { name: "AllowOriginsList", sensitive: false, kind: List { item: 237, min: None, max: Some(100) } },
+        /* 18 */ Shape { name: "AmazonManagedKafkaEventSourceConfig", sensitive: false, kind: Structure { members: &[Member { name: "ConsumerGroupId", shape: 323, required: false, location: Body("ConsumerGroupId") }, Member { name: "SchemaRegistryConfig", shape: 160, required: false, location: Body("SchemaRegistryConfig") }], payload: None } },
+        /* 19 */ Shape { name: "ApplicationLogLevel", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] } },
+        /* 20 */ Shape { name: "Architecture", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["x86_64", "arm64"] } },
+        /* 21 */ Shape { name: "ArchitecturesList", sensitive: false, kind: List { item: 20, min: Some(1), max: Some(1) } },
+        /* 22 */ Shape { name: "Arn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P3), values: &[] } },
+        /* 23 */ Shape { name: "BatchSize", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(10000) } },
+        /* 24 */ Shape { name: "BisectBatchOnFunctionError", sensitive: false, kind: Boolean },
+        /* 25 */ Shape { name: "Blob", sensitive: true, kind: Blob { min: None, max: None } },
+        /* 26 */ Shape { name: "Boolean", sensitive: false, kind: Boolean },
+        /* 27 */ Shape { name: "CapacityProviderArn", sensitive: false, kind: String { min: Some(1), max: Some(140), pattern: Some(&P4), values: &[] } },
+        /* 28 */ Shape { name: "CapacityProviderConfig", sensitive: false, kind: Structure { members: &[Member { name: "LambdaManagedInstancesCapacityProviderConfig", shape: 164, required: true, location: Body("LambdaManagedInstancesCapacityProviderConfig") }], payload: None } },
+        /* 29 */ Shape { name: "CodeSigningConfigArn", sensitive: false, kind: String { min: None, max: Some(200), pattern: Some(&P5), values: &[] } },
+        /* 30 */ Shape { name: "CollectionName", sensitive: false, kind: String { min: Some(1), max: Some(57), pattern: Some(&P6), values: &[] } },
+        /* 31 */ Shape { name: "CompatibleArchitectures", sensitive: false, kind: List { item: 20, min: None, max: Some(2) } },
+        /* 32 */ Shape { name: "CompatibleRuntimes", sensitive: false, kind: List { item: 268, min: None, max: Some(15) } },
+        /* 33 */ Shape { name: "Concurrency", sensitive: false, kind: Structure { members: &[Member { name: "ReservedConcurrentExecutions", shape: 262, required: false, location: Body("ReservedConcurrentExecutions") }], payload: None } },
+        /* 34 */ Shape { name: "Cors", sensitive: false, kind: Structure { members: &[Member { name: "AllowCredentials", shape: 15, required: false, location: Body("AllowCredentials") }, Member { name: "AllowHeaders", shape: 140, required: false, location: Body("AllowHeaders") }, Member { name: "AllowMethods", shape: 16, required: false, location: Body("AllowMethods") }, Member { name: "AllowOrigins", shape: 17, required: false, location: Body("AllowOrigins") }, Member { name: "ExposeHeaders", shape: 140, required: false, location: Body("ExposeHeaders") }, Member { name: "MaxAge", shape: 212, required: false, location: Body("MaxAge") }], payload: None } },
+        /* 35 */ Shape { name: "CreateAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Body("Name") }, Member { name: "FunctionVersion", shape: 335, required: true, location: Body("FunctionVersion") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "RoutingConfig", shape: 14, required: false, location: Body("RoutingConfig") }], payload: None } },
+        /* 36 */ Shape { name: "CreateEventSourceMappingRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventSourceArn", shape: 22, required: false, location: Body("EventSourceArn") }, Member { name: "FunctionName", shape: 229, required: true, location: Body("FunctionName") }, Member { name: "Enabled", shape: 60, required: false, location: Body("Enabled") }, Member { name: "BatchSize", shape: 23, required: false, location: Body("BatchSize") }, Member { name: "FilterCriteria", shape: 89, required: false, location: Body("FilterCriteria") }, Member { name: "KMSKeyArn", shape: 155, required: false, location: Body("KMSKeyArn") }, Member { name: "MetricsConfig", shape: 78, required: false, location: Body("MetricsConfig") }, Member { name: "LoggingConfig", shape: 75, required: false, location: Body("LoggingConfig") }, Member { name: "ScalingConfig", shape: 277, required: false, location: Body("ScalingConfig") }, Member { name: "MaximumBatchingWindowInSeconds", shape: 218, required: false, location: Body("MaximumBatchingWindowInSeconds") }, Member { name: "ParallelizationFactor", shape: 239, required: false, location: Body("ParallelizationFactor") }, Member { name: "StartingPosition", shape: 81, required: false, location: Body("StartingPosition") }, Member { name: "StartingPositionTimestamp", shape: 41, required: false, location: Body("StartingPositionTimestamp") }, Member { name: "DestinationConfig", shape: 54, required: false, location: Body("DestinationConfig") }, Member { name: "MaximumRecordAgeInSeconds", shape: 222, required: false, location: Body("MaximumRecordAgeInSeconds") }, Member { name: "BisectBatchOnFunctionError", shape: 24, required: false, location: Body("BisectBatchOnFunctionError") }, Member { name: "MaximumRetryAttempts", shape: 224, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "Tags", shape: 308, required: false, location: Body("Tags") }, Member { name: "TumblingWindowInSeconds", shape: 322, required: false, location: Body("TumblingWindowInSeconds") }, Member { name: "Topics", shape: 318, required: false, location: Body("Topics") }, Member { name: "Queues", shape: 259, required: false, location: Body("Queues") }, Member { name: "SourceAccessConfigurations", shape: 291, required: false, location: Body("SourceAccessConfigurations") }, Member { name: "SelfManagedEventSource", shape: 282, required: false, location: Body("SelfManagedEventSource") }, Member { name: "FunctionResponseTypes", shape: 105, required: false, location: Body("FunctionResponseTypes") }, Member { name: "AmazonManagedKafkaEventSourceConfig", shape: 18, required: false, location: Body("AmazonManagedKafkaEventSourceConfig") }, Member { name: "SelfManagedKafkaEventSourceConfig", shape: 283, required: false, location: Body("SelfManagedKafkaEventSourceConfig") }, Member { name: "DocumentDBEventSourceConfig", shape: 56, required: false, location: Body("DocumentDBEventSourceConfig") }, Member { name: "ProvisionedPollerConfig", shape: 248, required: false, location: Body("ProvisionedPollerConfig") }], payload: None } },
+        /* 37 */ Shape { name: "CreateFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Body("FunctionName") }, Member { name: "Runtime", shape: 268, required: false, location: Body("Runtime") }, Member { name: "Role", shape: 267, required: true, location: Body("Role") }, Member { name: "Handler", shape: 138, required: false, location: Body("Handler") }, Member { name: "Code", shape: 96, required: true, location: Body("Code") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "Timeout", shape: 315, required: false, location: Body("Timeout") }, Member { name: "MemorySize", shape: 225, required: false, location: Body("MemorySize") }, Member { name: "Publish", shape: 26, required: false, location: Body("Publish") }, Member { name: "PublishTo", shape: 116, required: false, location: Body("PublishTo") }, Member { name: "VpcConfig", shape: 336, required: false, location: Body("VpcConfig") }, Member { name: "PackageType", shape: 238, required: false, location: Body("PackageType") }, Member { name: "DeadLetterConfig", shape: 42, required: false, location: Body("DeadLetterConfig") }, Member { name: "Environment", shape: 65, required: false, location: Body("Environment") }, Member { name: "KMSKeyArn", shape: 155, required: false, location: Body("KMSKeyArn") }, Member { name: "TracingConfig", shape: 319, required: false, location: Body("TracingConfig") }, Member { name: "Tags", shape: 308, required: false, location: Body("Tags") }, Member { name: "Layers", shape: 170, required: false, location: Body("Layers") }, Member { name: "FileSystemConfigs", shape: 87, required: false, location: Body("FileSystemConfigs") }, Member { name: "CodeSigningConfigArn", shape: 29, required: false, location: Body("CodeSigningConfigArn") }, Member { name: "ImageConfig", shape: 141, required: false, location: Body("ImageConfig") }, Member { name: "Architectures", shape: 21, required: false, location: Body("Architectures") }, Member { name: "EphemeralStorage", shape: 71, required: false, location: Body("EphemeralStorage") }, Member { name: "SnapStart", shape: 286, required: false, location: Body("SnapStart") }, Member { name: "LoggingConfig", shape: 209, required: false, location: Body("LoggingConfig") }, Member { name: "TenancyConfig", shape: 312, required: false, location: Body("TenancyConfig") }, Member { name: "CapacityProviderConfig", shape: 28, required: false, location: Body("CapacityProviderConfig") }, Member { name: "DurableConfig", shape: 57, required: false, location: Body("DurableConfig") }, Member { name: "RuntimeConfig", shape: 108, required: false, location: Body("RuntimeConfig") }, Member { name: "AcceleratorConfig", shape: 0, required: false, location: Body("AcceleratorConfig") }], payload: None } },
+        /* 38 */ Shape { name: "CreateFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 113, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 114, required: false, location: Query("Qualifier") }, Member { name: "AuthType", shape: 110, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 34, required: false, location: Body("Cors") }, Member { name: "InvokeMode", shape: 148, required: false, location: Body("InvokeMode") }], payload: None } },
+        /* 39 */ Shape { name: "CreateFunctionUrlConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 109, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 95, required: true, location: Body("FunctionArn") }, Member { name: "AuthType", shape: 110, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 34, required: false, location: Body("Cors") }, Member { name: "CreationTime", shape: 316, required: true, location: Body("CreationTime") }, Member { name: "InvokeMode", shape: 148, required: false, location: Body("InvokeMode") }], payload: None } },
+        /* 40 */ Shape { name: "DatabaseName", sensitive: false, kind: String { min: Some(1), max: Some(63), pattern: Some(&P7), values: &[] } },
+        /* 41 */ Shape { name: "Date", sensitive: false, kind: Timestamp { format: None } },
+        /* 42 */ Shape { name: "DeadLetterConfig", sensitive: false, kind: Structure { members: &[Member { name: "TargetArn", shape: 264, required: false, location: Body("TargetArn") }], payload: None } },
+        /* 43 */ Shape { name: "DeleteAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Uri("Name") }], payload: None } },
+        /* 44 */ Shape { name: "DeleteEventSourceMappingRequest", sensitive: false, kind: Structure { members: &[Member { name: "UUID", shape: 324, required: true, location: Uri("UUID") }], payload: None } },
+        /* 45 */ Shape { name: "DeleteFunctionConcurrencyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }], payload: None } },
+        /* 46 */ Shape { name: "DeleteFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 47 */ Shape { name: "DeleteFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 48 */ Shape { name: "DeleteFunctionResponse", sensitive: false, kind: Structure { members: &[Member { name: "StatusCode", shape: 144, required: false, location: Status }], payload: None } },
+        /* 49 */ Shape { name: "DeleteFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 113, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 114, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 50 */ Shape { name: "DeleteLayerVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 172, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 178, required: true, location: Uri("VersionNumber") }], payload: None } },
+        /* 51 */ Shape { name: "DeleteProvisionedConcurrencyConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 257, required: true, location: Query("Qualifier") }], payload: None } },
+        /* 52 */ Shape { name: "Description", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 53 */ Shape { name: "DestinationArn", sensitive: false, kind: String { min: None, max: Some(350), pattern: Some(&P8), values: &[] } },
+        /* 54 */ Shape { name: "DestinationConfig", sensitive: false, kind: Structure { members: &[Member { name: "OnSuccess", shape: 235, required: false, location: Body("OnSuccess") }, Member { name: "OnFailure", shape: 234, required: false, location: Body("OnFailure") }], payload: None } },
+        /* 55 */ Shape { name: "DirectS3Read", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "AUTO"] } },
+        /* 56 */ Shape { name: "DocumentDBEventSourceConfig", sensitive: false, kind: Structure { members: &[Member { name: "DatabaseName", shape: 40, required: false, location: Body("DatabaseName") }, Member { name: "CollectionName", shape: 30, required: false, location: Body("CollectionName") }, Member { name: "FullDocument", shape: 94, required: false, location: Body("FullDocument") }], payload: None } },
+        /* 57 */ Shape { name: "DurableConfig", sensitive: false, kind: Structure { members: &[Member { name: "KMSKeyArn", shape: 155, required: false, location: Body("KMSKeyArn") }, Member { name: "RetentionPeriodInDays", shape: 266, required: false, location: Body("RetentionPeriodInDays") }, Member { name: "ExecutionTimeout", shape: 84, required: false, location: Body("ExecutionTimeout") }], payload: None } },
+        /* 58 */ Shape { name: "DurableExecutionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 59 */ Shape { name: "DurableExecutionName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P9), values: &[] } },
+        /* 60 */ Shape { name: "Enabled", sensitive: false, kind: Boolean },
+        /* 61 */ Shape { name: "EndPointType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["KAFKA_BOOTSTRAP_SERVERS"] } },
+        /* 62 */ Shape { name: "Endpoint", sensitive: false, kind: String { min: Some(1), max: Some(300), pattern: Some(&P10), values: &[] } },
+        /* 63 */ Shape { name: "EndpointLists", sensitive: false, kind: List { item: 62, min: Some(1), max: Some(10) } },
+        /* 64 */ Shape { name: "Endpoints", sensitive: false, kind: Map { key: 61, value: 63, min: Some(1), max: Some(2) } },
+        /* 65 */ Shape { name: "Environment", sensitive: false, kind: Structure { members: &[Member { name: "Variables", shape: 70, required: false, location: Body("Variables") }], payload: None } },
+        /* 66 */ Shape { name: "EnvironmentError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 298, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 284, required: false, location: Body("Message") }], payload: None } },
+        /* 67 */ Shape { name: "EnvironmentResponse", sensitive: false, kind: Structure { members: &[Member { name: "Variables", shape: 70, required: false, location: Body("Variables") }, Member { name: "Error", shape: 66, required: false, location: Body("Error") }], payload: None } },
+        /* 68 */ Shape { name: "EnvironmentVariableName", sensitive: true, kind: String { min: None, max: None, pattern: Some(&P11), values: &[] } },
+        /* 69 */ Shape { name: "EnvironmentVariableValue", sensitive: true, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 70 */ Shape { name: "EnvironmentVariables", sensitive: true, kind: Map { key: 68, value: 69, min: None, max: None } },
+        /* 71 */ Shape { name: "EphemeralStorage", sensitive: false, kind: Structure { members: &[Member { name: "Size", shape: 72, required: true, location: Body("Size") }], payload: None } },
+        /* 72 */ Shape { name: "EphemeralStorageSize", sensitive: false, kind: Integer { long: false, min: Some(512), max: Some(32768) } },
+        /* 73 */ Shape { name: "EventSourceMappingArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 74 */ Shape { name: "EventSourceMappingConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "UUID", shape: 324, required: false, location: Body("UUID") }, Member { name: "StartingPosition", shape: 81, required: false, location: Body("StartingPosition") }, Member { name: "StartingPositionTimestamp", shape: 41, required: false, location: Body("StartingPositionTimestamp") }, Member { name: "BatchSize", shape: 23, required: false, location: Body("BatchSize") }, Member { name: "MaximumBatchingWindowInSeconds", shape: 218, required: false, location: Body("MaximumBatchingWindowInSeconds") }, Member { name: "ParallelizationFactor", shape: 239, required: false, location: Body("ParallelizationFactor") }, Member { name: "EventSourceArn", shape: 22, required: false, location: Body("EventSourceArn") }, Member { name: "FilterCriteria", shape: 89, required: false, location: Body("FilterCriteria") }, Member { name: "FilterCriteriaError", shape: 90, required: false, location: Body("FilterCriteriaError") }, Member { name: "KMSKeyArn", shape: 155, required: false, location: Body("KMSKeyArn") }, Member { name: "MetricsConfig", shape: 78, required: false, location: Body("MetricsConfig") }, Member { name: "LoggingConfig", shape: 75, required: false, location: Body("LoggingConfig") }, Member { name: "ScalingConfig", shape: 277, required: false, location: Body("ScalingConfig") }, Member { name: "FunctionArn", shape: 95, required: false, location: Body("FunctionArn") }, Member { name: "LastModified", shape: 41, required: false, location: Body("LastModified") }, Member { name: "LastProcessingResult", shape: 298, required: false, location: Body("LastProcessingResult") }, Member { name: "State", shape: 298, required: false, location: Body("State") }, Member { name: "StateTransitionReason", shape: 298, required: false, location: Body("StateTransitionReason") }, Member { name: "DestinationConfig", shape: 54, required: false, location: Body("DestinationConfig") }, Member { name: "Topics", shape: 318, required: false, location: Body("Topics") }, Member { name: "Queues", shape: 259, required: false, location: Body("Queues") }, Member { name: "SourceAccessConfigurations", shape: 291, required: false, location: Body("SourceAccessConfigurations") }, Member { name: "SelfManagedEventSource", shape: 282, required: false, location: Body("SelfManagedEventSource") }, Member { name: "MaximumRecordAgeInSeconds", shape: 222, required: false, location: Body("MaximumRecordAgeInSeconds") }, Member { name: "BisectBatchOnFunctionError", shape: 24, required: false, location: Body("BisectBatchOnFunctionError") }, Member { name: "MaximumRetryAttempts", shape: 224, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "TumblingWindowInSeconds", shape: 322, required: false, location: Body("TumblingWindowInSeconds") }, Member { name: "FunctionResponseTypes", shape: 105, required: false, location: Body("FunctionResponseTypes") }, Member { name: "AmazonManagedKafkaEventSourceConfig", shape: 18, required: false, location: Body("AmazonManagedKafkaEventSourceConfig") }, Member { name: "SelfManagedKafkaEventSourceConfig", shape: 283, required: false, location: Body("SelfManagedKafkaEventSourceConfig") }, Member { name: "DocumentDBEventSourceConfig", shape: 56, required: false, location: Body("DocumentDBEventSourceConfig") }, Member { name: "EventSourceMappingArn", shape: 73, required: false, location: Body("EventSourceMappingArn") }, Member { name: "ProvisionedPollerConfig", shape: 248, required: false, location: Body("ProvisionedPollerConfig") }], payload: None } },
+        /* 75 */ Shape { name: "EventSourceMappingLoggingConfig", sensitive: false, kind: Structure { members: &[Member { name: "SystemLogLevel", shape: 79, required: false, location: Body("SystemLogLevel") }], payload: None } },
+        /* 76 */ Shape { name: "EventSourceMappingMetric", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["EventCount", "ErrorCount", "KafkaMetrics"] } },
+        /* 77 */ Shape { name: "EventSourceMappingMetricList", sensitive: false, kind: List { item: 76, min: None, max: Some(3) } },
+        /* 78 */ Shape { name: "EventSourceMappingMetricsConfig", sensitive: false, kind: Structure { members: &[Member { name: "Metrics", shape: 77, required: false, location: Body("Metrics") }], payload: None } },
+        /* 79 */ Shape { name: "EventSourceMappingSystemLogLevel", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["DEBUG", "INFO", "WARN"] } },
+        /* 80 */ Shape { name: "EventSourceMappingsList", sensitive: false, kind: List { item: 74, min: None, max: None } },
+        /* 81 */ Shape { name: "EventSourcePosition", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] } },
+        /* 82 */ Shape { name: "EventSourceToken", sensitive: false, kind: String { min: None, max: Some(256), pattern: Some(&P12), values: &[] } },
+        /* 83 */ Shape { name: "ExecutionEnvironmentMemoryGiBPerVCpu", sensitive: false, kind: Double { min: Some(2.0), max: Some(8.0) } },
+        /* 84 */ Shape { name: "ExecutionTimeout", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(31622400) } },
+        /* 85 */ Shape { name: "FileSystemArn", sensitive: false, kind: String { min: None, max: Some(256), pattern: Some(&P13), values: &[] } },
+        /* 86 */ Shape { name: "FileSystemConfig", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 85, required: true, location: Body("Arn") }, Member { name: "LocalMountPath", shape: 205, required: true, location: Body("LocalMountPath") }, Member { name: "S3FilesConfig", shape: 273, required: false, location: Body("S3FilesConfig") }], payload: None } },
+        /* 87 */ Shape { name: "FileSystemConfigList", sensitive: false, kind: List { item: 86, min: None, max: Some(1) } },
+        /* 88 */ Shape { name: "Filter", sensitive: false, kind: Structure { members: &[Member { name: "Pattern", shape: 240, required: false, location: Body("Pattern") }], payload: None } },
+        /* 89 */ Shape { name: "FilterCriteria", sensitive: false, kind: Structure { members: &[Member { name: "Filters", shape: 93, required: false, location: Body("Filters") }], payload: None } },
+        /* 90 */ Shape { name: "FilterCriteriaError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 91, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 92, required: false, location: Body("Message") }], payload: None } },
+        /* 91 */ Shape { name: "FilterCriteriaErrorCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 92 */ Shape { name: "FilterCriteriaErrorMessage", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 93 */ Shape { name: "FilterList", sensitive: false, kind: List { item: 88, min: None, max: None } },
+        /* 94 */ Shape { name: "FullDocument", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["UpdateLookup", "Default"] } },
+        /* 95 */ Shape { name: "FunctionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 96 */ Shape { name: "FunctionCode", sensitive: false, kind: Structure { members: &[Member { name: "ZipFile", shape: 25, required: false, location: Body("ZipFile") }, Member { name: "S3Bucket", shape: 272, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 274, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 276, required: false, location: Body("S3ObjectVersion") }, Member { name: "S3ObjectStorageMode", shape: 275, required: false, location: Body("S3ObjectStorageMode") }, Member { name: "ImageUri", shape: 298, required: false, location: Body("ImageUri") }, Member { name: "SourceKMSKeyArn", shape: 155, required: false, location: Body("SourceKMSKeyArn") }], payload: None } },
+        /* 97 */ Shape { name: "FunctionCodeLocation", sensitive: false, kind: Structure { members: &[Member { name: "RepositoryType", shape: 298, required: false, location: Body("RepositoryType") }, Member { name: "Location", shape: 285, required: false, location: Body("Location") }, Member { name: "ImageUri", shape: 298, required: false, location: Body("ImageUri") }, Member { name: "ResolvedImageUri", shape: 298, required: false, location: Body("ResolvedImageUri") }, Member { name: "ResolvedS3Object", shape: 263, required: false, location: Body("ResolvedS3Object") }, Member { name: "SourceKMSKeyArn", shape: 155, required: false, location: Body("SourceKMSKeyArn") }, Member { name: "Error", shape: 98, required: false, location: Body("Error") }], payload: None } },
+        /* 98 */ Shape { name: "FunctionCodeLocationError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 298, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 284, required: false, location: Body("Message") }], payload: None } },
+        /* 99 */ Shape { name: "FunctionConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: false, location: Body("FunctionName") }, Member { name: "FunctionArn", shape: 228, required: false, location: Body("FunctionArn") }, Member { name: "Runtime", shape: 268, required: false, location: Body("Runtime") }, Member { name: "Role", shape: 267, required: false, location: Body("Role") }, Member { name: "Handler", shape: 138, required: false, location: Body("Handler") }, Member { name: "CodeSize", shape: 210, required: false, location: Body("CodeSize") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "Timeout", shape: 315, required: false, location: Body("Timeout") }, Member { name: "MemorySize", shape: 225, required: false, location: Body("MemorySize") }, Member { name: "LastModified", shape: 316, required: false, location: Body("LastModified") }, Member { name: "CodeSha256", shape: 298, required: false, location: Body("CodeSha256") }, Member { name: "Version", shape: 334, required: false, location: Body("Version") }, Member { name: "VpcConfig", shape: 337, required: false, location: Body("VpcConfig") }, Member { name: "DeadLetterConfig", shape: 42, required: false, location: Body("DeadLetterConfig") }, Member { name: "Environment", shape: 67, required: false, location: Body("Environment") }, Member { name: "KMSKeyArn", shape: 155, required: false, location: Body("KMSKeyArn") }, Member { name: "TracingConfig", shape: 320, required: false, location: Body("TracingConfig") }, Member { name: "MasterArn", shape: 95, required: false, location: Body("MasterArn") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }, Member { name: "Layers", shape: 183, required: false, location: Body("Layers") }, Member { name: "State", shape: 294, required: false, location: Body("State") }, Member { name: "StateReason", shape: 295, required: false, location: Body("StateReason") }, Member { name: "StateReasonCode", shape: 296, required: false, location: Body("StateReasonCode") }, Member { name: "LastUpdateStatus", shape: 165, required: false, location: Body("LastUpdateStatus") }, Member { name: "LastUpdateStatusReason", shape: 166, required: false, location: Body("LastUpdateStatusReason") }, Member { name: "LastUpdateStatusReasonCode", shape: 167, required: false, location: Body("LastUpdateStatusReasonCode") }, Member { name: "FileSystemConfigs", shape: 87, required: false, location: Body("FileSystemConfigs") }, Member { name: "SigningProfileVersionArn", shape: 22, required: false, location: Body("SigningProfileVersionArn") }, Member { name: "SigningJobArn", shape: 22, required: false, location: Body("SigningJobArn") }, Member { name: "PackageType", shape: 238, required: false, location: Body("PackageType") }, Member { name: "ImageConfigResponse", shape: 143, required: false, location: Body("ImageConfigResponse") }, Member { name: "Architectures", shape: 21, required: false, location: Body("Architectures") }, Member { name: "EphemeralStorage", shape: 71, required: false, location: Body("EphemeralStorage") }, Member { name: "SnapStart", shape: 289, required: false, location: Body("SnapStart") }, Member { name: "RuntimeVersionConfig", shape: 270, required: false, location: Body("RuntimeVersionConfig") }, Member { name: "LoggingConfig", shape: 209, required: false, location: Body("LoggingConfig") }, Member { name: "TenancyConfig", shape: 312, required: false, location: Body("TenancyConfig") }, Member { name: "CapacityProviderConfig", shape: 28, required: false, location: Body("CapacityProviderConfig") }, Member { name: "ConfigSha256", shape: 298, required: false, location: Body("ConfigSha256") }, Member { name: "DurableConfig", shape: 57, required: false, location: Body("DurableConfig") }, Member { name: "RuntimeConfig", shape: 108, required: false, location: Body("RuntimeConfig") }, Member { name: "AcceleratorConfig", shape: 0, required: false, location: Body("AcceleratorConfig") }], payload: None } },
+        /* 100 */ Shape { name: "FunctionEventInvokeConfig", sensitive: false, kind: Structure { members: &[Member { name: "LastModified", shape: 41, required: false, location: Body("LastModified") }, Member { name: "FunctionArn", shape: 95, required: false, location: Body("FunctionArn") }, Member { name: "MaximumRetryAttempts", shape: 223, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 220, required: false, location: Body("MaximumEventAgeInSeconds") }, Member { name: "DestinationConfig", shape: 54, required: false, location: Body("DestinationConfig") }], payload: None } },
+        /* 101 */ Shape { name: "FunctionEventInvokeConfigList", sensitive: false, kind: List { item: 100, min: None, max: None } },
+        /* 102 */ Shape { name: "FunctionList", sensitive: false, kind: List { item: 99, min: None, max: None } },
+        /* 103 */ Shape { name: "FunctionName", sensitive: false, kind: String { min: Some(1), max: Some(140), pattern: Some(&P14), values: &[] } },
+        /* 104 */ Shape { name: "FunctionResponseType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ReportBatchItemFailures"] } },
+        /* 105 */ Shape { name: "FunctionResponseTypeList", sensitive: false, kind: List { item: 104, min: None, max: Some(1) } },
+        /* 106 */ Shape { name: "FunctionRuntimeAlias", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
+        /* 107 */ Shape { name: "FunctionRuntimeArn", sensitive: false, kind: String { min: Some(48), max: Some(2048), pattern: Some(&P15), values: &[] } },
+        /* 108 */ Shape { name: "FunctionRuntimeConfig", sensitive: false, kind: Structure { members: &[Member { name: "RuntimeArn", shape: 107, required: true, location: Body("RuntimeArn") }, Member { name: "RuntimeAlias", shape: 106, required: true, location: Body("RuntimeAlias") }], payload: None } },
+        /* 109 */ Shape { name: "FunctionUrl", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 110 */ Shape { name: "FunctionUrlAuthType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["NONE", "AWS_IAM"] } },
+        /* 111 */ Shape { name: "FunctionUrlConfig", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 109, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 95, required: true, location: Body("FunctionArn") }, Member { name: "CreationTime", shape: 316, required: true, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 316, required: true, location: Body("LastModifiedTime") }, Member { name: "Cors", shape: 34, required: false, location: Body("Cors") }, Member { name: "AuthType", shape: 110, required: true, location: Body("AuthType") }, Member { name: "InvokeMode", shape: 148, required: false, location: Body("InvokeMode") }], payload: None } },
+        /* 112 */ Shape { name: "FunctionUrlConfigList", sensitive: false, kind: List { item: 111, min: None, max: None } },
+        /* 113 */ Shape { name: "FunctionUrlFunctionName", sensitive: false, kind: String { min: Some(1), max: Some(140), pattern: Some(&P16), values: &[] } },
+        /* 114 */ Shape { name: "FunctionUrlQualifier", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P17), values: &[] } },
+        /* 115 */ Shape { name: "FunctionVersion", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ALL"] } },
+        /* 116 */ Shape { name: "FunctionVersionLatestPublished", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["LATEST_PUBLISHED"] } },
+        /* 117 */ Shape { name: "GetAccountSettingsRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 118 */ Shape { name: "GetAccountSettingsResponse", sensitive: false, kind: Structure { members: &[Member { name: "AccountLimit", shape: 2, required: false, location: Body("AccountLimit") }, Member { name: "AccountUsage", shape: 3, required: false, location: Body("AccountUsage") }], payload: None } },
+        /* 119 */ Shape { name: "GetAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Uri("Name") }], payload: None } },
+        /* 120 */ Shape { name: "GetEventSourceMappingRequest", sensitive: false, kind: Structure { members: &[Member { name: "UUID", shape: 324, required: true, location: Uri("UUID") }], payload: None } },
+        /* 121 */ Shape { name: "GetFunctionConcurrencyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }], payload: None } },
+        /* 122 */ Shape { name: "GetFunctionConcurrencyResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReservedConcurrentExecutions", shape: 262, required: false, location: Body("ReservedConcurrentExecutions") }], payload: None } },
+        /* 123 */ Shape { name: "GetFunctionConfigurationRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 124 */ Shape { name: "GetFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 125 */ Shape { name: "GetFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 126 */ Shape { name: "GetFunctionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Configuration", shape: 99, required: false, location: Body("Configuration") }, Member { name: "Code", shape: 97, required: false, location: Body("Code") }, Member { name: "Tags", shape: 308, required: false, location: Body("Tags") }, Member { name: "TagsError", shape: 309, required: false, location: Body("TagsError") }, Member { name: "Concurrency", shape: 33, required: false, location: Body("Concurrency") }], payload: None } },
+        /* 127 */ Shape { name: "GetFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 113, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 114, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 128 */ Shape { name: "GetFunctionUrlConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 109, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 95, required: true, location: Body("FunctionArn") }, Member { name: "AuthType", shape: 110, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 34, required: false, location: Body("Cors") }, Member { name: "CreationTime", shape: 316, required: true, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 316, required: true, location: Body("LastModifiedTime") }, Member { name: "InvokeMode", shape: 148, required: false, location: Body("InvokeMode") }], payload: None } },
+        /* 129 */ Shape { name: "GetLayerVersionByArnRequest", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 175, required: true, location: Query("Arn") }], payload: None } },
+        /* 130 */ Shape { name: "GetLayerVersionPolicyRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 172, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 178, required: true, location: Uri("VersionNumber") }], payload: None } },
+        /* 131 */ Shape { name: "GetLayerVersionPolicyResponse", sensitive: false, kind: Structure { members: &[Member { name: "Policy", shape: 298, required: false, location: Body("Policy") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }], payload: None } },
+        /* 132 */ Shape { name: "GetLayerVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 172, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 178, required: true, location: Uri("VersionNumber") }], payload: None } },
+        /* 133 */ Shape { name: "GetLayerVersionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Content", shape: 177, required: false, location: Body("Content") }, Member { name: "LayerArn", shape: 169, required: false, location: Body("LayerArn") }, Member { name: "LayerVersionArn", shape: 175, required: false, location: Body("LayerVersionArn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "CreatedDate", shape: 316, required: false, location: Body("CreatedDate") }, Member { name: "Version", shape: 178, required: false, location: Body("Version") }, Member { name: "CompatibleArchitectures", shape: 31, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 32, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 184, required: false, location: Body("LicenseInfo") }], payload: None } },
+        /* 134 */ Shape { name: "GetPolicyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }], payload: None } },
+        /* 135 */ Shape { name: "GetPolicyResponse", sensitive: false, kind: Structure { members: &[Member { name: "Policy", shape: 298, required: false, location: Body("Policy") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }], payload: None } },
+        /* 136 */ Shape { name: "GetProvisionedConcurrencyConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 257, required: true, location: Query("Qualifier") }], payload: None } },
+        /* 137 */ Shape { name: "GetProvisionedConcurrencyConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "RequestedProvisionedConcurrentExecutions", shape: 242, required: false, location: Body("RequestedProvisionedConcurrentExecutions") }, Member { name: "AvailableProvisionedConcurrentExecutions", shape: 231, required: false, location: Body("AvailableProvisionedConcurrentExecutions") }, Member { name: "AllocatedProvisionedConcurrentExecutions", shape: 231, required: false, location: Body("AllocatedProvisionedConcurrentExecutions") }, Member { name: "Status", shape: 247, required: false, location: Body("Status") }, Member { name: "StatusReason", shape: 298, required: false, location: Body("StatusReason") }, Member { name: "LastModified", shape: 316, required: false, location: Body("LastModified") }], payload: None } },
+        /* 138 */ Shape { name: "Handler", sensitive: false, kind: String { min: None, max: Some(128), pattern: Some(&P18), values: &[] } },
+        /* 139 */ Shape { name: "Header", sensitive: false, kind: String { min: None, max: Some(1024), pattern: Some(&P19), values: &[] } },
+        /* 140 */ Shape { name: "HeadersList", sensitive: false, kind: List { item: 139, min: None, max: Some(100) } },
+        /* 141 */ Shape { name: "ImageConfig", sensitive: false, kind: Structure { members: &[Member { name: "EntryPoint", shape: 299, required: false, location: Body("EntryPoint") }, Member { name: "Command", shape: 299, required: false, location: Body("Command") }, Member { name: "WorkingDirectory", shape: 340, required: false, location: Body("WorkingDirectory") }], payload: None } },
+        /* 142 */ Shape { name: "ImageConfigError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 298, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 284, required: false, location: Body("Message") }], payload: None } },
+        /* 143 */ Shape { name: "ImageConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "ImageConfig", shape: 141, required: false, location: Body("ImageConfig") }, Member { name: "Error", shape: 142, required: false, location: Body("Error") }], payload: None } },
+        /* 144 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
+        /* 145 */ Shape { name: "InvocationRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "InvocationType", shape: 147, required: false, location: Header("X-Amz-Invocation-Type") }, Member { name: "LogType", shape: 208, required: false, location: Header("X-Amz-Log-Type") }, Member { name: "ClientContext", shape: 298, required: false, location: Header("X-Amz-Client-Context") }, Member { name: "DurableExecutionName", shape: 59, required: false, location: Header("X-Amz-Durable-Execution-Name") }, Member { name: "Payload", shape: 25, required: false, location: Body("Payload") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }, Member { name: "TenantId", shape: 313, required: false, location: Header("X-Amz-Tenant-Id") }], payload: Some("Payload") } },
+        /* 146 */ Shape { name: "InvocationResponse", sensitive: false, kind: Structure { members: &[Member { name: "StatusCode", shape: 144, required: false, location: Status }, Member { name: "FunctionError", shape: 298, required: false, location: Header("X-Amz-Function-Error") }, Member { name: "LogResult", shape: 298, required: false, location: Header("X-Amz-Log-Result") }, Member { name: "Payload", shape: 25, required: false, location: Body("Payload") }, Member { name: "ExecutedVersion", shape: 334, required: false, location: Header("X-Amz-Executed-Version") }, Member { name: "DurableExecutionArn", shape: 58, required: false, location: Header("X-Amz-Durable-Execution-Arn") }], payload: Some("Payload") } },
+        /* 147 */ Shape { name: "InvocationType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["Event", "RequestResponse", "DryRun"] } },
+        /* 148 */ Shape { name: "InvokeMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["BUFFERED", "RESPONSE_STREAM"] } },
+        /* 149 */ Shape { name: "InvokeResponseStreamUpdate", sensitive: false, kind: Structure { members: &[Member { name: "Payload", shape: 25, required: false, location: Body("Payload") }], payload: None } },
+        /* 150 */ Shape { name: "InvokeWithResponseStreamCompleteEvent", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 298, required: false, location: Body("ErrorCode") }, Member { name: "ErrorDetails", shape: 298, required: false, location: Body("ErrorDetails") }, Member { name: "LogResult", shape: 298, required: false, location: Body("LogResult") }], payload: None } },
+        /* 151 */ Shape { name: "InvokeWithResponseStreamRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "LogType", shape: 208, required: false, location: Header("X-Amz-Log-Type") }, Member { name: "ClientContext", shape: 298, required: false, location: Header("X-Amz-Client-Context") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }, Member { name: "Payload", shape: 25, required: false, location: Body("Payload") }, Member { name: "TenantId", shape: 313, required: false, location: Header("X-Amz-Tenant-Id") }, Member { name: "InvocationType", shape: 265, required: false, location: Header("X-Amz-Invocation-Type") }], payload: Some("Payload") } },
+        /* 152 */ Shape { name: "InvokeWithResponseStreamResponse", sensitive: false, kind: Structure { members: &[Member { name: "StatusCode", shape: 144, required: false, location: Status }, Member { name: "ExecutedVersion", shape: 334, required: false, location: Header("X-Amz-Executed-Version") }, Member { name: "EventStream", shape: 153, required: false, location: Body("EventStream") }, Member { name: "ResponseStreamContentType", shape: 298, required: false, location: Header("Content-Type") }], payload: Some("EventStream") } },
+        /* 153 */ Shape { name: "InvokeWithResponseStreamResponseEvent", sensitive: false, kind: Structure { members: &[Member { name: "PayloadChunk", shape: 149, required: false, location: Body("PayloadChunk") }, Member { name: "InvokeComplete", shape: 150, required: false, location: Body("InvokeComplete") }], payload: None } },
+        /* 154 */ Shape { name: "InvokedViaFunctionUrl", sensitive: false, kind: Boolean },
+        /* 155 */ Shape { name: "KMSKeyArn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P20), values: &[] } },
+        /* 156 */ Shape { name: "KafkaEventSourceMappingConsumptionMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["Stream", "Queue"] } },
+        /* 157 */ Shape { name: "KafkaSchemaRegistryAccessConfig", sensitive: false, kind: Structure { members: &[Member { name: "Type", shape: 159, required: false, location: Body("Type") }, Member { name: "URI", shape: 22, required: false, location: Body("URI") }], payload: None } },
+        /* 158 */ Shape { name: "KafkaSchemaRegistryAccessConfigList", sensitive: false, kind: List { item: 157, min: None, max: None } },
+        /* 159 */ Shape { name: "KafkaSchemaRegistryAuthType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH"] } },
+        /* 160 */ Shape { name: "KafkaSchemaRegistryConfig", sensitive: false, kind: Structure { members: &[Member { name: "SchemaRegistryURI", shape: 279, required: false, location: Body("SchemaRegistryURI") }, Member { name: "EventRecordFormat", shape: 278, required: false, location: Body("EventRecordFormat") }, Member { name: "AccessConfigs", shape: 158, required: false, location: Body("AccessConfigs") }, Member { name: "SchemaValidationConfigs", shape: 163, required: false, location: Body("SchemaValidationConfigs") }], payload: None } },
+        /* 161 */ Shape { name: "KafkaSchemaValidationAttribute", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["KEY", "VALUE"] } },
+        /* 162 */ Shape { name: "KafkaSchemaValidationConfig", sensitive: false, kind: Structure { members: &[Member { name: "Attribute", shape: 161, required: false, location: Body("Attribute") }], payload: None } },
+        /* 163 */ Shape { name: "KafkaSchemaValidationConfigList", sensitive: false, kind: List { item: 162, min: None, max: None } },
+        /* 164 */ Shape { name: "LambdaManagedInstancesCapacityProviderConfig", sensitive: false, kind: Structure { members: &[Member { name: "CapacityProviderArn", shape: 27, required: true, location: Body("CapacityProviderArn") }, Member { name: "PerExecutionEnvironmentMaxConcurrency", shape: 241, required: false, location: Body("PerExecutionEnvironmentMaxConcurrency") }, Member { name: "ExecutionEnvironmentMemoryGiBPerVCpu", shape: 83, required: false, location: Body("ExecutionEnvironmentMemoryGiBPerVCpu") }], payload: None } },
+        /* 165 */ Shape { name: "LastUpdateStatus", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 166 */ Shape { name: "LastUpdateStatusReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 167 */ Shape { name: "LastUpdateStatusReasonCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 168 */ Shape { name: "Layer", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 175, required: false, location: Body("Arn") }, Member { name: "CodeSize", shape: 210, required: false, location: Body("CodeSize") }, Member { name: "SigningProfileVersionArn", shape: 22, required: false, location: Body("SigningProfileVersionArn") }, Member { name: "SigningJobArn", shape: 22, required: false, location: Body("SigningJobArn") }], payload: None } },
+        /* 169 */ Shape { name: "LayerArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 170 */ Shape { name: "LayerList", sensitive: false, kind: List { item: 175, min: None, max: None } },
+        /* 171 */ Shape { name: "LayerName", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 172 */ Shape { name: "LayerNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: Some(&P21), values: &[] } },
+        /* 173 */ Shape { name: "LayerPermissionAllowedAction", sensitive: false, kind: String { min: None, max: Some(22), pattern: Some(&P22), values: &[] } },
+        /* 174 */ Shape { name: "LayerPermissionAllowedPrincipal", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P23), values: &[] } },
+        /* 175 */ Shape { name: "LayerVersionArn", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: Some(&P24), values: &[] } },
+        /* 176 */ Shape { name: "LayerVersionContentInput", sensitive: false, kind: Structure { members: &[Member { name: "S3Bucket", shape: 272, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 274, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 276, required: false, location: Body("S3ObjectVersion") }, Member { name: "S3ObjectStorageMode", shape: 275, required: false, location: Body("S3ObjectStorageMode") }, Member { name: "ZipFile", shape: 25, required: false, location: Body("ZipFile") }], payload: None } },
+        /* 177 */ Shape { name: "LayerVersionContentOutput", sensitive: false, kind: Structure { members: &[Member { name: "Location", shape: 285, required: false, location: Body("Location") }, Member { name: "CodeSha256", shape: 298, required: false, location: Body("CodeSha256") }, Member { name: "CodeSize", shape: 210, required: false, location: Body("CodeSize") }, Member { name: "SigningProfileVersionArn", shape: 22, required: false, location: Body("SigningProfileVersionArn") }, Member { name: "SigningJobArn", shape: 22, required: false, location: Body("SigningJobArn") }, Member { name: "ResolvedS3Object", shape: 263, required: false, location: Body("ResolvedS3Object") }], payload: None } },
+        /* 178 */ Shape { name: "LayerVersionNumber", sensitive: false, kind: Integer { long: true, min: None, max: None } },
+        /* 179 */ Shape { name: "LayerVersionsList", sensitive: false, kind: List { item: 180, min: None, max: None } },
+        /* 180 */ Shape { name: "LayerVersionsListItem", sensitive: false, kind: Structure { members: &[Member { name: "LayerVersionArn", shape: 175, required: false, location: Body("LayerVersionArn") }, Member { name: "Version", shape: 178, required: false, location: Body("Version") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "CreatedDate", shape: 316, required: false, location: Body("CreatedDate") }, Member { name: "CompatibleArchitectures", shape: 31, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 32, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 184, required: false, location: Body("LicenseInfo") }], payload: None } },
+        /* 181 */ Shape { name: "LayersList", sensitive: false, kind: List { item: 182, min: None, max: None } },
+        /* 182 */ Shape { name: "LayersListItem", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 171, required: false, location: Body("LayerName") }, Member { name: "LayerArn", shape: 169, required: false, location: Body("LayerArn") }, Member { name: "LatestMatchingVersion", shape: 180, required: false, location: Body("LatestMatchingVersion") }], payload: None } },
+        /* 183 */ Shape { name: "LayersReferenceList", sensitive: false, kind: List { item: 168, min: None, max: None } },
+        /* 184 */ Shape { name: "LicenseInfo", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P19), values: &[] } },
+        /* 185 */ Shape { name: "ListAliasesRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "FunctionVersion", shape: 335, required: false, location: Query("FunctionVersion") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 216, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 186 */ Shape { name: "ListAliasesResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }, Member { name: "Aliases", shape: 13, required: false, location: Body("Aliases") }], payload: None } },
+        /* 187 */ Shape { name: "ListEventSourceMappingsRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventSourceArn", shape: 22, required: false, location: Query("EventSourceArn") }, Member { name: "FunctionName", shape: 229, required: false, location: Query("FunctionName") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 216, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 188 */ Shape { name: "ListEventSourceMappingsResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }, Member { name: "EventSourceMappings", shape: 80, required: false, location: Body("EventSourceMappings") }], payload: None } },
+        /* 189 */ Shape { name: "ListFunctionEventInvokeConfigsRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 213, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 190 */ Shape { name: "ListFunctionEventInvokeConfigsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionEventInvokeConfigs", shape: 101, required: false, location: Body("FunctionEventInvokeConfigs") }, Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }], payload: None } },
+        /* 191 */ Shape { name: "ListFunctionUrlConfigsRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 113, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 214, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 192 */ Shape { name: "ListFunctionUrlConfigsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrlConfigs", shape: 112, required: true, location: Body("FunctionUrlConfigs") }, Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }], payload: None } },
+        /* 193 */ Shape { name: "ListFunctionsRequest", sensitive: false, kind: Structure { members: &[Member { name: "MasterRegion", shape: 211, required: false, location: Query("MasterRegion") }, Member { name: "FunctionVersion", shape: 115, required: false, location: Query("FunctionVersion") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 216, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 194 */ Shape { name: "ListFunctionsResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }, Member { name: "Functions", shape: 102, required: false, location: Body("Functions") }], payload: None } },
+        /* 195 */ Shape { name: "ListLayerVersionsRequest", sensitive: false, kind: Structure { members: &[Member { name: "CompatibleArchitecture", shape: 20, required: false, location: Query("CompatibleArchitecture") }, Member { name: "CompatibleRuntime", shape: 268, required: false, location: Query("CompatibleRuntime") }, Member { name: "LayerName", shape: 172, required: true, location: Uri("LayerName") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 215, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 196 */ Shape { name: "ListLayerVersionsResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }, Member { name: "LayerVersions", shape: 179, required: false, location: Body("LayerVersions") }], payload: None } },
+        /* 197 */ Shape { name: "ListLayersRequest", sensitive: false, kind: Structure { members: &[Member { name: "CompatibleArchitecture", shape: 20, required: false, location: Query("CompatibleArchitecture") }, Member { name: "CompatibleRuntime", shape: 268, required: false, location: Query("CompatibleRuntime") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 215, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 198 */ Shape { name: "ListLayersResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }, Member { name: "Layers", shape: 181, required: false, location: Body("Layers") }], payload: None } },
+        /* 199 */ Shape { name: "ListProvisionedConcurrencyConfigsRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 217, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 200 */ Shape { name: "ListProvisionedConcurrencyConfigsResponse", sensitive: false, kind: Structure { members: &[Member { name: "ProvisionedConcurrencyConfigs", shape: 245, required: false, location: Body("ProvisionedConcurrencyConfigs") }, Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }], payload: None } },
+        /* 201 */ Shape { name: "ListTagsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Resource", shape: 307, required: true, location: Uri("Resource") }], payload: None } },
+        /* 202 */ Shape { name: "ListTagsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Tags", shape: 308, required: false, location: Body("Tags") }], payload: None } },
+        /* 203 */ Shape { name: "ListVersionsByFunctionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Marker", shape: 298, required: false, location: Query("Marker") }, Member { name: "MaxItems", shape: 216, required: false, location: Query("MaxItems") }], payload: None } },
+        /* 204 */ Shape { name: "ListVersionsByFunctionResponse", sensitive: false, kind: Structure { members: &[Member { name: "NextMarker", shape: 298, required: false, location: Body("NextMarker") }, Member { name: "Versions", shape: 102, required: false, location: Body("Versions") }], payload: None } },
+        /* 205 */ Shape { name: "LocalMountPath", sensitive: false, kind: String { min: None, max: Some(160), pattern: Some(&P25), values: &[] } },
+        /* 206 */ Shape { name: "LogFormat", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["JSON", "Text"] } },
+        /* 207 */ Shape { name: "LogGroup", sensitive: false, kind: String { min: Some(1), max: Some(512), pattern: Some(&P26), values: &[] } },
+        /* 208 */ Shape { name: "LogType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["None", "Tail"] } },
+        /* 209 */ Shape { name: "LoggingConfig", sensitive: false, kind: Structure { members: &[Member { name: "LogFormat", shape: 206, required: false, location: Body("LogFormat") }, Member { name: "ApplicationLogLevel", shape: 19, required: false, location: Body("ApplicationLogLevel") }, Member { name: "SystemLogLevel", shape: 302, required: false, location: Body("SystemLogLevel") }, Member { name: "LogGroup", shape: 207, required: false, location: Body("LogGroup") }], payload: None } },
+        /* 210 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
+        /* 211 */ Shape { name: "MasterRegion", sensitive: false, kind: String { min: Some(1), max: Some(50), pattern: Some(&P27), values: &[] } },
+        /* 212 */ Shape { name: "MaxAge", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(86400) } },
+        /* 213 */ Shape { name: "MaxFunctionEventInvokeConfigListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
+        /* 214 */ Shape { name: "MaxItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
+        /* 215 */ Shape { name: "MaxLayerListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
+        /* 216 */ Shape { name: "MaxListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(10000) } },
+        /* 217 */ Shape { name: "MaxProvisionedConcurrencyConfigListItems", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(50) } },
+        /* 218 */ Shape { name: "MaximumBatchingWindowInSeconds", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(300) } },
+        /* 219 */ Shape { name: "MaximumConcurrency", sensitive: false, kind: Integer { long: false, min: Some(2), max: Some(1000) } },
+        /* 220 */ Shape { name: "MaximumEventAgeInSeconds", sensitive: false, kind: Integer { long: false, min: Some(60), max: Some(21600) } },
+        /* 221 */ Shape { name: "MaximumNumberOfPollers", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(10000) } },
+        /* 222 */ Shape { name: "MaximumRecordAgeInSeconds", sensitive: false, kind: Integer { long: false, min: Some(-1), max: Some(604800) } },
+        /* 223 */ Shape { name: "MaximumRetryAttempts", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(2) } },
+        /* 224 */ Shape { name: "MaximumRetryAttemptsEventSourceMapping", sensitive: false, kind: Integer { long: false, min: Some(-1), max: Some(10000) } },
+        /* 225 */ Shape { name: "MemorySize", sensitive: false, kind: Integer { long: false, min: Some(128), max: Some(32768) } },
+        /* 226 */ Shape { name: "Method", sensitive: false, kind: String { min: None, max: Some(6), pattern: Some(&P19), values: &[] } },
+        /* 227 */ Shape { name: "MinimumNumberOfPollers", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(200) } },
+        /* 228 */ Shape { name: "NameSpacedFunctionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 229 */ Shape { name: "NamespacedFunctionName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P28), values: &[] } },
+        /* 230 */ Shape { name: "NamespacedStatementId", sensitive: false, kind: String { min: Some(1), max: Some(100), pattern: Some(&P29), values: &[] } },
+        /* 231 */ Shape { name: "NonNegativeInteger", sensitive: false, kind: Integer { long: false, min: None, max: None } },
+        /* 232 */ Shape { name: "NullableBoolean", sensitive: false, kind: Boolean },
+        /* 233 */ Shape { name: "NumericLatestPublishedOrAliasQualifier", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P30), values: &[] } },
+        /* 234 */ Shape { name: "OnFailure", sensitive: false, kind: Structure { members: &[Member { name: "Destination", shape: 53, required: false, location: Body("Destination") }], payload: None } },
+        /* 235 */ Shape { name: "OnSuccess", sensitive: false, kind: Structure { members: &[Member { name: "Destination", shape: 53, required: false, location: Body("Destination") }], payload: None } },
+        /* 236 */ Shape { name: "OrganizationId", sensitive: false, kind: String { min: None, max: Some(34), pattern: Some(&P31), values: &[] } },
+        /* 237 */ Shape { name: "Origin", sensitive: false, kind: String { min: Some(1), max: Some(253), pattern: Some(&P19), values: &[] } },
+        /* 238 */ Shape { name: "PackageType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["Zip", "Image"] } },
+        /* 239 */ Shape { name: "ParallelizationFactor", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(10) } },
+        /* 240 */ Shape { name: "Pattern", sensitive: false, kind: String { min: None, max: Some(4096), pattern: Some(&P32), values: &[] } },
+        /* 241 */ Shape { name: "PerExecutionEnvironmentMaxConcurrency", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(1600) } },
+        /* 242 */ Shape { name: "PositiveInteger", sensitive: false, kind: Integer { long: false, min: Some(1), max: None } },
+        /* 243 */ Shape { name: "Principal", sensitive: false, kind: String { min: None, max: Some(2048), pattern: Some(&P18), values: &[] } },
+        /* 244 */ Shape { name: "PrincipalOrgID", sensitive: false, kind: String { min: Some(12), max: Some(34), pattern: Some(&P31), values: &[] } },
+        /* 245 */ Shape { name: "ProvisionedConcurrencyConfigList", sensitive: false, kind: List { item: 246, min: None, max: None } },
+        /* 246 */ Shape { name: "ProvisionedConcurrencyConfigListItem", sensitive: false, kind: Structure { members: &[Member { name: "FunctionArn", shape: 95, required: false, location: Body("FunctionArn") }, Member { name: "RequestedProvisionedConcurrentExecutions", shape: 242, required: false, location: Body("RequestedProvisionedConcurrentExecutions") }, Member { name: "AvailableProvisionedConcurrentExecutions", shape: 231, required: false, location: Body("AvailableProvisionedConcurrentExecutions") }, Member { name: "AllocatedProvisionedConcurrentExecutions", shape: 231, required: false, location: Body("AllocatedProvisionedConcurrentExecutions") }, Member { name: "Status", shape: 247, required: false, location: Body("Status") }, Member { name: "StatusReason", shape: 298, required: false, location: Body("StatusReason") }, Member { name: "LastModified", shape: 316, required: false, location: Body("LastModified") }], payload: None } },
+        /* 247 */ Shape { name: "ProvisionedConcurrencyStatusEnum", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 248 */ Shape { name: "ProvisionedPollerConfig", sensitive: false, kind: Structure { members: &[Member { name: "MinimumPollers", shape: 227, required: false, location: Body("MinimumPollers") }, Member { name: "MaximumPollers", shape: 221, required: false, location: Body("MaximumPollers") }, Member { name: "PollerGroupName", shape: 249, required: false, location: Body("PollerGroupName") }], payload: None } },
+        /* 249 */ Shape { name: "ProvisionedPollerGroupName", sensitive: false, kind: String { min: None, max: Some(128), pattern: Some(&P33), values: &[] } },
+        /* 250 */ Shape { name: "PublishLayerVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 172, required: true, location: Uri("LayerName") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "Content", shape: 176, required: true, location: Body("Content") }, Member { name: "CompatibleArchitectures", shape: 31, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 32, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 184, required: false, location: Body("LicenseInfo") }], payload: None } },
+        /* 251 */ Shape { name: "PublishLayerVersionResponse", sensitive: false, kind: Structure { members: &[Member { name: "Content", shape: 177, required: false, location: Body("Content") }, Member { name: "LayerArn", shape: 169, required: false, location: Body("LayerArn") }, Member { name: "LayerVersionArn", shape: 175, required: false, location: Body("LayerVersionArn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "CreatedDate", shape: 316, required: false, location: Body("CreatedDate") }, Member { name: "Version", shape: 178, required: false, location: Body("Version") }, Member { name: "CompatibleArchitectures", shape: 31, required: false, location: Body("CompatibleArchitectures") }, Member { name: "CompatibleRuntimes", shape: 32, required: false, location: Body("CompatibleRuntimes") }, Member { name: "LicenseInfo", shape: 184, required: false, location: Body("LicenseInfo") }], payload: None } },
+        /* 252 */ Shape { name: "PublishVersionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "CodeSha256", shape: 298, required: false, location: Body("CodeSha256") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }, Member { name: "PublishTo", shape: 116, required: false, location: Body("PublishTo") }], payload: None } },
+        /* 253 */ Shape { name: "PutFunctionConcurrencyRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "ReservedConcurrentExecutions", shape: 262, required: true, location: Body("ReservedConcurrentExecutions") }], payload: None } },
+        /* 254 */ Shape { name: "PutFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }, Member { name: "MaximumRetryAttempts", shape: 223, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 220, required: false, location: Body("MaximumEventAgeInSeconds") }, Member { name: "DestinationConfig", shape: 54, required: false, location: Body("DestinationConfig") }], payload: None } },
+        /* 255 */ Shape { name: "PutProvisionedConcurrencyConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 257, required: true, location: Query("Qualifier") }, Member { name: "ProvisionedConcurrentExecutions", shape: 242, required: true, location: Body("ProvisionedConcurrentExecutions") }], payload: None } },
+        /* 256 */ Shape { name: "PutProvisionedConcurrencyConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "RequestedProvisionedConcurrentExecutions", shape: 242, required: false, location: Body("RequestedProvisionedConcurrentExecutions") }, Member { name: "AllocatedProvisionedConcurrentExecutions", shape: 231, required: false, location: Body("AllocatedProvisionedConcurrentExecutions") }, Member { name: "AvailableProvisionedConcurrentExecutions", shape: 231, required: false, location: Body("AvailableProvisionedConcurrentExecutions") }, Member { name: "Status", shape: 247, required: false, location: Body("Status") }, Member { name: "StatusReason", shape: 298, required: false, location: Body("StatusReason") }, Member { name: "LastModified", shape: 316, required: false, location: Body("LastModified") }], payload: None } },
+        /* 257 */ Shape { name: "Qualifier", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P34), values: &[] } },
+        /* 258 */ Shape { name: "Queue", sensitive: false, kind: String { min: Some(1), max: Some(1000), pattern: Some(&P32), values: &[] } },
+        /* 259 */ Shape { name: "Queues", sensitive: false, kind: List { item: 258, min: Some(1), max: Some(1) } },
+        /* 260 */ Shape { name: "RemoveLayerVersionPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "LayerName", shape: 172, required: true, location: Uri("LayerName") }, Member { name: "VersionNumber", shape: 178, required: true, location: Uri("VersionNumber") }, Member { name: "StatementId", shape: 297, required: true, location: Uri("StatementId") }, Member { name: "RevisionId", shape: 298, required: false, location: Query("RevisionId") }], payload: None } },
+        /* 261 */ Shape { name: "RemovePermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "StatementId", shape: 230, required: true, location: Uri("StatementId") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }, Member { name: "RevisionId", shape: 298, required: false, location: Query("RevisionId") }], payload: None } },
+        /* 262 */ Shape { name: "ReservedConcurrentExecutions", sensitive: false, kind: Integer { long: false, min: Some(0), max: None } },
+        /* 263 */ Shape { name: "ResolvedS3Object", sensitive: false, kind: Structure { members: &[Member { name: "S3Bucket", shape: 272, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 274, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 276, required: false, location: Body("S3ObjectVersion") }], payload: None } },
+        /* 264 */ Shape { name: "ResourceArn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P20), values: &[] } },
+        /* 265 */ Shape { name: "ResponseStreamingInvocationType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["RequestResponse", "DryRun"] } },
+        /* 266 */ Shape { name: "RetentionPeriodInDays", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(90) } },
+        /* 267 */ Shape { name: "RoleArn", sensitive: false, kind: String { min: None, max: Some(10000), pattern: Some(&P35), values: &[] } },
+        /* 268 */ Shape { name: "Runtime", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["nodejs", "nodejs4.3", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "java8", "java8.al2", "java11", "java17", "java21", "java25", "python2.7", "python3.6", "python3.7", "python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "dotnet6", "dotnet8", "dotnet10", "nodejs4.3-edge", "go1.x", "ruby2.5", "ruby2.7", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided", "provided.al2", "provided.al2023", "nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "custom"] } },
+        /* 269 */ Shape { name: "RuntimeVersionArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 270 */ Shape { name: "RuntimeVersionConfig", sensitive: false, kind: Structure { members: &[Member { name: "RuntimeVersionArn", shape: 269, required: false, location: Body("RuntimeVersionArn") }, Member { name: "Error", shape: 271, required: false, location: Body("Error") }], payload: None } },
+        /* 271 */ Shape { name: "RuntimeVersionError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 298, required: false, location: Body("ErrorCode") }, Member { name: "Message", shape: 284, required: false, location: Body("Message") }], payload: None } },
+        /* 272 */ Shape { name: "S3Bucket", sensitive: false, kind: String { min: Some(3), max: Some(63), pattern: Some(&P36), values: &[] } },
+        /* 273 */ Shape { name: "S3FilesConfig", sensitive: false, kind: Structure { members: &[Member { name: "DirectS3Read", shape: 55, required: false, location: Body("DirectS3Read") }], payload: None } },
+        /* 274 */ Shape { name: "S3Key", sensitive: false, kind: String { min: Some(1), max: Some(1024), pattern: Some(&P19), values: &[] } },
+        /* 275 */ Shape { name: "S3ObjectStorageMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["COPY", "REFERENCE"] } },
+        /* 276 */ Shape { name: "S3ObjectVersion", sensitive: false, kind: String { min: Some(1), max: Some(1024), pattern: Some(&P19), values: &[] } },
+        /* 277 */ Shape { name: "ScalingConfig", sensitive: false, kind: Structure { members: &[Member { name: "MaximumConcurrency", shape: 219, required: false, location: Body("MaximumConcurrency") }], payload: None } },
+        /* 278 */ Shape { name: "SchemaRegistryEventRecordFormat", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["JSON", "SOURCE"] } },
+        /* 279 */ Shape { name: "SchemaRegistryUri", sensitive: false, kind: String { min: Some(1), max: Some(10000), pattern: Some(&P37), values: &[] } },
+        /* 280 */ Shape { name: "SecurityGroupId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: Some(&P38), values: &[] } },
+        /* 281 */ Shape { name: "SecurityGroupIds", sensitive: false, kind: List { item: 280, min: None, max: Some(5) } },
+        /* 282 */ Shape { name: "SelfManagedEventSource", sensitive: false, kind: Structure { members: &[Member { name: "Endpoints", shape: 64, required: false, location: Body("Endpoints") }], payload: None } },
+        /* 283 */ Shape { name: "SelfManagedKafkaEventSourceConfig", sensitive: false, kind: Structure { members: &[Member { name: "ConsumerGroupId", shape: 323, required: false, location: Body("ConsumerGroupId") }, Member { name: "SchemaRegistryConfig", shape: 160, required: false, location: Body("SchemaRegistryConfig") }, Member { name: "ConsumptionMode", shape: 156, required: false, location: Body("ConsumptionMode") }], payload: None } },
+        /* 284 */ Shape { name: "SensitiveString", sensitive: true, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 285 */ Shape { name: "SensitiveStringOnServerOnly", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 286 */ Shape { name: "SnapStart", sensitive: false, kind: Structure { members: &[Member { name: "ApplyOn", shape: 287, required: false, location: Body("ApplyOn") }], payload: None } },
+        /* 287 */ Shape { name: "SnapStartApplyOn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["PublishedVersions", "None"] } },
+        /* 288 */ Shape { name: "SnapStartOptimizationStatus", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 289 */ Shape { name: "SnapStartResponse", sensitive: false, kind: Structure { members: &[Member { name: "ApplyOn", shape: 287, required: false, location: Body("ApplyOn") }, Member { name: "OptimizationStatus", shape: 288, required: false, location: Body("OptimizationStatus") }], payload: None } },
+        /* 290 */ Shape { name: "SourceAccessConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "Type", shape: 292, required: false, location: Body("Type") }, Member { name: "URI", shape: 323, required: false, location: Body("URI") }], payload: None } },
+        /* 291 */ Shape { name: "SourceAccessConfigurations", sensitive: false, kind: List { item: 290, min: None, max: Some(23) } },
+        /* 292 */ Shape { name: "SourceAccessType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["BASIC_AUTH", "VPC_SUBNET", "VPC_SECURITY_GROUP", "SASL_SCRAM_512_AUTH", "SASL_SCRAM_256_AUTH", "VIRTUAL_HOST", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH", "OAUTHBEARER_SCOPE", "OAUTHBEARER_AUDIENCE", "OAUTHBEARER_LOGICAL_CLUSTER", "OAUTHBEARER_IDENTITY_POOL", "IAM_AUTH", "IAM_OAUTHBEARER_AUTH"] } },
+        /* 293 */ Shape { name: "SourceOwner", sensitive: false, kind: String { min: None, max: Some(12), pattern: Some(&P39), values: &[] } },
+        /* 294 */ Shape { name: "State", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 295 */ Shape { name: "StateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 296 */ Shape { name: "StateReasonCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 297 */ Shape { name: "StatementId", sensitive: false, kind: String { min: Some(1), max: Some(100), pattern: Some(&P40), values: &[] } },
+        /* 298 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 299 */ Shape { name: "StringList", sensitive: false, kind: List { item: 298, min: None, max: Some(1500) } },
+        /* 300 */ Shape { name: "SubnetId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: Some(&P41), values: &[] } },
+        /* 301 */ Shape { name: "SubnetIds", sensitive: false, kind: List { item: 300, min: None, max: Some(16) } },
+        /* 302 */ Shape { name: "SystemLogLevel", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["DEBUG", "INFO", "WARN"] } },
+        /* 303 */ Shape { name: "TagKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P42), values: &[] } },
+        /* 304 */ Shape { name: "TagKeyList", sensitive: false, kind: List { item: 303, min: None, max: None } },
+        /* 305 */ Shape { name: "TagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "Resource", shape: 307, required: true, location: Uri("Resource") }, Member { name: "Tags", shape: 308, required: true, location: Body("Tags") }], payload: None } },
+        /* 306 */ Shape { name: "TagValue", sensitive: false, kind: String { min: None, max: Some(256), pattern: Some(&P42), values: &[] } },
+        /* 307 */ Shape { name: "TaggableResource", sensitive: false, kind: String { min: Some(1), max: Some(10000), pattern: Some(&P43), values: &[] } },
+        /* 308 */ Shape { name: "Tags", sensitive: false, kind: Map { key: 303, value: 306, min: None, max: None } },
+        /* 309 */ Shape { name: "TagsError", sensitive: false, kind: Structure { members: &[Member { name: "ErrorCode", shape: 310, required: true, location: Body("ErrorCode") }, Member { name: "Message", shape: 311, required: true, location: Body("Message") }], payload: None } },
+        /* 310 */ Shape { name: "TagsErrorCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 311 */ Shape { name: "TagsErrorMessage", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 312 */ Shape { name: "TenancyConfig", sensitive: false, kind: Structure { members: &[Member { name: "TenantIsolationMode", shape: 314, required: true, location: Body("TenantIsolationMode") }], payload: None } },
+        /* 313 */ Shape { name: "TenantId", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P44), values: &[] } },
+        /* 314 */ Shape { name: "TenantIsolationMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["PER_TENANT"] } },
+        /* 315 */ Shape { name: "Timeout", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(5400) } },
+        /* 316 */ Shape { name: "Timestamp", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 317 */ Shape { name: "Topic", sensitive: false, kind: String { min: Some(1), max: Some(249), pattern: Some(&P45), values: &[] } },
+        /* 318 */ Shape { name: "Topics", sensitive: false, kind: List { item: 317, min: Some(1), max: Some(1) } },
+        /* 319 */ Shape { name: "TracingConfig", sensitive: false, kind: Structure { members: &[Member { name: "Mode", shape: 321, required: false, location: Body("Mode") }], payload: None } },
+        /* 320 */ Shape { name: "TracingConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "Mode", shape: 321, required: false, location: Body("Mode") }], payload: None } },
+        /* 321 */ Shape { name: "TracingMode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["Active", "PassThrough"] } },
+        /* 322 */ Shape { name: "TumblingWindowInSeconds", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(900) } },
+        /* 323 */ Shape { name: "URI", sensitive: false, kind: String { min: Some(1), max: Some(200), pattern: Some(&P46), values: &[] } },
+        /* 324 */ Shape { name: "UUIDString", sensitive: false, kind: String { min: Some(36), max: Some(36), pattern: None, values: &[] } },
+        /* 325 */ Shape { name: "UnreservedConcurrentExecutions", sensitive: false, kind: Integer { long: false, min: None, max: None } },
+        /* 326 */ Shape { name: "UntagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "Resource", shape: 307, required: true, location: Uri("Resource") }, Member { name: "TagKeys", shape: 304, required: true, location: Query("tagKeys") }], payload: None } },
+        /* 327 */ Shape { name: "UpdateAliasRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Name", shape: 11, required: true, location: Uri("Name") }, Member { name: "FunctionVersion", shape: 335, required: false, location: Body("FunctionVersion") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "RoutingConfig", shape: 14, required: false, location: Body("RoutingConfig") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }], payload: None } },
+        /* 328 */ Shape { name: "UpdateEventSourceMappingRequest", sensitive: false, kind: Structure { members: &[Member { name: "UUID", shape: 324, required: true, location: Uri("UUID") }, Member { name: "FunctionName", shape: 229, required: false, location: Body("FunctionName") }, Member { name: "Enabled", shape: 60, required: false, location: Body("Enabled") }, Member { name: "BatchSize", shape: 23, required: false, location: Body("BatchSize") }, Member { name: "FilterCriteria", shape: 89, required: false, location: Body("FilterCriteria") }, Member { name: "KMSKeyArn", shape: 155, required: false, location: Body("KMSKeyArn") }, Member { name: "MetricsConfig", shape: 78, required: false, location: Body("MetricsConfig") }, Member { name: "LoggingConfig", shape: 75, required: false, location: Body("LoggingConfig") }, Member { name: "ScalingConfig", shape: 277, required: false, location: Body("ScalingConfig") }, Member { name: "MaximumBatchingWindowInSeconds", shape: 218, required: false, location: Body("MaximumBatchingWindowInSeconds") }, Member { name: "ParallelizationFactor", shape: 239, required: false, location: Body("ParallelizationFactor") }, Member { name: "DestinationConfig", shape: 54, required: false, location: Body("DestinationConfig") }, Member { name: "MaximumRecordAgeInSeconds", shape: 222, required: false, location: Body("MaximumRecordAgeInSeconds") }, Member { name: "BisectBatchOnFunctionError", shape: 24, required: false, location: Body("BisectBatchOnFunctionError") }, Member { name: "MaximumRetryAttempts", shape: 224, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "TumblingWindowInSeconds", shape: 322, required: false, location: Body("TumblingWindowInSeconds") }, Member { name: "SourceAccessConfigurations", shape: 291, required: false, location: Body("SourceAccessConfigurations") }, Member { name: "FunctionResponseTypes", shape: 105, required: false, location: Body("FunctionResponseTypes") }, Member { name: "AmazonManagedKafkaEventSourceConfig", shape: 18, required: false, location: Body("AmazonManagedKafkaEventSourceConfig") }, Member { name: "SelfManagedKafkaEventSourceConfig", shape: 283, required: false, location: Body("SelfManagedKafkaEventSourceConfig") }, Member { name: "DocumentDBEventSourceConfig", shape: 56, required: false, location: Body("DocumentDBEventSourceConfig") }, Member { name: "ProvisionedPollerConfig", shape: 248, required: false, location: Body("ProvisionedPollerConfig") }], payload: None } },
+        /* 329 */ Shape { name: "UpdateFunctionCodeRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "ZipFile", shape: 25, required: false, location: Body("ZipFile") }, Member { name: "S3Bucket", shape: 272, required: false, location: Body("S3Bucket") }, Member { name: "S3Key", shape: 274, required: false, location: Body("S3Key") }, Member { name: "S3ObjectVersion", shape: 276, required: false, location: Body("S3ObjectVersion") }, Member { name: "S3ObjectStorageMode", shape: 275, required: false, location: Body("S3ObjectStorageMode") }, Member { name: "ImageUri", shape: 298, required: false, location: Body("ImageUri") }, Member { name: "Architectures", shape: 21, required: false, location: Body("Architectures") }, Member { name: "Publish", shape: 26, required: false, location: Body("Publish") }, Member { name: "PublishTo", shape: 116, required: false, location: Body("PublishTo") }, Member { name: "DryRun", shape: 26, required: false, location: Body("DryRun") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }, Member { name: "SourceKMSKeyArn", shape: 155, required: false, location: Body("SourceKMSKeyArn") }], payload: None } },
+        /* 330 */ Shape { name: "UpdateFunctionConfigurationRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 103, required: true, location: Uri("FunctionName") }, Member { name: "Role", shape: 267, required: false, location: Body("Role") }, Member { name: "Handler", shape: 138, required: false, location: Body("Handler") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "Timeout", shape: 315, required: false, location: Body("Timeout") }, Member { name: "MemorySize", shape: 225, required: false, location: Body("MemorySize") }, Member { name: "VpcConfig", shape: 336, required: false, location: Body("VpcConfig") }, Member { name: "Environment", shape: 65, required: false, location: Body("Environment") }, Member { name: "Runtime", shape: 268, required: false, location: Body("Runtime") }, Member { name: "DeadLetterConfig", shape: 42, required: false, location: Body("DeadLetterConfig") }, Member { name: "KMSKeyArn", shape: 155, required: false, location: Body("KMSKeyArn") }, Member { name: "TracingConfig", shape: 319, required: false, location: Body("TracingConfig") }, Member { name: "RevisionId", shape: 298, required: false, location: Body("RevisionId") }, Member { name: "Layers", shape: 170, required: false, location: Body("Layers") }, Member { name: "FileSystemConfigs", shape: 87, required: false, location: Body("FileSystemConfigs") }, Member { name: "ImageConfig", shape: 141, required: false, location: Body("ImageConfig") }, Member { name: "EphemeralStorage", shape: 71, required: false, location: Body("EphemeralStorage") }, Member { name: "SnapStart", shape: 286, required: false, location: Body("SnapStart") }, Member { name: "LoggingConfig", shape: 209, required: false, location: Body("LoggingConfig") }, Member { name: "CapacityProviderConfig", shape: 28, required: false, location: Body("CapacityProviderConfig") }, Member { name: "DurableConfig", shape: 57, required: false, location: Body("DurableConfig") }, Member { name: "RuntimeConfig", shape: 108, required: false, location: Body("RuntimeConfig") }, Member { name: "AcceleratorConfig", shape: 0, required: false, location: Body("AcceleratorConfig") }], payload: None } },
+        /* 331 */ Shape { name: "UpdateFunctionEventInvokeConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 229, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 233, required: false, location: Query("Qualifier") }, Member { name: "MaximumRetryAttempts", shape: 223, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 220, required: false, location: Body("MaximumEventAgeInSeconds") }, Member { name: "DestinationConfig", shape: 54, required: false, location: Body("DestinationConfig") }], payload: None } },
+        /* 332 */ Shape { name: "UpdateFunctionUrlConfigRequest", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 113, required: true, location: Uri("FunctionName") }, Member { name: "Qualifier", shape: 114, required: false, location: Query("Qualifier") }, Member { name: "AuthType", shape: 110, required: false, location: Body("AuthType") }, Member { name: "Cors", shape: 34, required: false, location: Body("Cors") }, Member { name: "InvokeMode", shape: 148, required: false, location: Body("InvokeMode") }], payload: None } },
+        /* 333 */ Shape { name: "UpdateFunctionUrlConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "FunctionUrl", shape: 109, required: true, location: Body("FunctionUrl") }, Member { name: "FunctionArn", shape: 95, required: true, location: Body("FunctionArn") }, Member { name: "AuthType", shape: 110, required: true, location: Body("AuthType") }, Member { name: "Cors", shape: 34, required: false, location: Body("Cors") }, Member { name: "CreationTime", shape: 316, required: true, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 316, required: true, location: Body("LastModifiedTime") }, Member { name: "InvokeMode", shape: 148, required: false, location: Body("InvokeMode") }], payload: None } },
+        /* 334 */ Shape { name: "Version", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 335 */ Shape { name: "VersionWithLatestPublished", sensitive: false, kind: String { min: Some(1), max: Some(1024), pattern: Some(&P47), values: &[] } },
+        /* 336 */ Shape { name: "VpcConfig", sensitive: false, kind: Structure { members: &[Member { name: "SubnetIds", shape: 301, required: false, location: Body("SubnetIds") }, Member { name: "SecurityGroupIds", shape: 281, required: false, location: Body("SecurityGroupIds") }, Member { name: "Ipv6AllowedForDualStack", shape: 232, required: false, location: Body("Ipv6AllowedForDualStack") }], payload: None } },
+        /* 337 */ Shape { name: "VpcConfigResponse", sensitive: false, kind: Structure { members: &[Member { name: "SubnetIds", shape: 301, required: false, location: Body("SubnetIds") }, Member { name: "SecurityGroupIds", shape: 281, required: false, location: Body("SecurityGroupIds") }, Member { name: "VpcId", shape: 338, required: false, location: Body("VpcId") }, Member { name: "Ipv6AllowedForDualStack", shape: 232, required: false, location: Body("Ipv6AllowedForDualStack") }], payload: None } },
+        /* 338 */ Shape { name: "VpcId", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 339 */ Shape { name: "Weight", sensitive: false, kind: Double { min: Some(0.0), max: Some(1.0) } },
+        /* 340 */ Shape { name: "WorkingDirectory", sensitive: false, kind: String { min: None, max: Some(1000), pattern: None, values: &[] } },
     ],
     errors: &[
         ErrorShape { code: "AliasLimitExceededException", message: "message", typed: true, headers: &[] },
@@ -2158,6 +2574,7 @@ pub static SERVICE: Service = Service {
         ErrorShape { code: "RecursiveInvocationException", message: "Message", typed: true, headers: &[] },
         ErrorShape { code: "RequestTooLargeException", message: "message", typed: true, headers: &[] },
         ErrorShape { code: "ResourceConflictException", message: "message", typed: true, headers: &[] },
+        ErrorShape { code: "ResourceInUseException", message: "Message", typed: true, headers: &[] },
         ErrorShape { code: "ResourceNotFoundException", message: "Message", typed: true, headers: &[] },
         ErrorShape { code: "ResourceNotReadyException", message: "message", typed: true, headers: &[] },
         ErrorShape { code: "RuntimeAliasDeletedException", message: "message", typed: true, headers: &[] },
@@ -2176,5 +2593,6 @@ pub static SERVICE: Service = Service {
         ErrorShape { code: "TooManyRequestsException", message: "message", typed: true, headers: &[("retryAfterSeconds", "Retry-After")] },
         ErrorShape { code: "UnsupportedMediaTypeException", message: "message", typed: true, headers: &[] },
     ],
+    query: None,
 };
 }

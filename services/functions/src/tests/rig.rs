@@ -1,5 +1,6 @@
 //! What the tests run on: memory, a fake runner that routes through the real catalog, a clock moved by hand.
 
+use super::queues::FakeQueues;
 use crate::{Catalog, Config, Functions, Parts, room};
 use ::room::{Context, Fault, Room, TableRoom};
 use ::store::{Blobs, Store};
@@ -27,6 +28,7 @@ pub struct Rig {
     pub clock: Arc<ManualClock>,
     pub store: Store,
     pub objects: Arc<FakeObjects>,
+    pub queues: Arc<FakeQueues>,
     blobs: tempfile::TempDir,
     table: TableRoom<Functions>,
 }
@@ -56,6 +58,7 @@ impl Rig {
         let clock = ManualClock::at(START);
         let runner = Arc::new(FakeRunner { catalog: Catalog::new(store.clone()), script: Mutex::default() });
         let objects = Arc::new(FakeObjects::default());
+        let queues = Arc::new(FakeQueues::new(clock.clone()));
         let functions = Functions::open(Parts {
             store: store.clone(),
             blobs: Blobs::directory(blobs.path()).expect("a directory"),
@@ -63,11 +66,12 @@ impl Rig {
             entropy: Arc::new(Seeded::new(1)),
             runner: runner.clone(),
             objects: objects.clone(),
+            queues: queues.clone(),
             identity: Arc::new(keys()),
             config,
         });
         let table = room(functions.clone());
-        Self { functions, runner, clock, store, objects, blobs, table }
+        Self { functions, runner, clock, store, objects, queues, blobs, table }
     }
 
     pub async fn call(&self, operation: &str, input: Value) -> Result<Value, Fault> {

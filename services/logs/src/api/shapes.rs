@@ -392,7 +392,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Names, Operation, Pattern, Protocol, Query, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("^\\d{12}$", "\\A(?:^[0-9]{12}$)\\z");
 static P1: Pattern = Pattern::new("[\\w+=/:,.@-]*", "\\A(?:[a-zA-Z0-9_+=/:,.@-]*)\\z");
@@ -629,5 +629,6 @@ pub static SERVICE: Service = Service {
         ErrorShape { code: "UnrecognizedClientException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "ValidationException", message: "message", typed: false, headers: &[] },
     ],
+    query: None,
 };
 }

@@ -33,11 +33,35 @@ fn filters(filter: Option<NotificationConfigurationFilter>) -> Result<(String, S
     Ok((prefix.unwrap_or_default(), suffix.unwrap_or_default()))
 }
 
-fn parse(given: LambdaFunctionConfiguration, new_id: impl Fn() -> String) -> Result<Notification> {
-    let function: Arn =
-        given.lambda_function_arn.parse().map_err(|_| invalid_argument("The ARN could not be parsed"))?;
-    if function.service != "lambda" {
+/// A configuration of either kind.
+struct Given {
+    id: Option<String>,
+    target: String,
+    events: Vec<Event>,
+    filter: Option<NotificationConfigurationFilter>,
+}
+
+impl From<LambdaFunctionConfiguration> for Given {
+    fn from(given: LambdaFunctionConfiguration) -> Self {
+        let LambdaFunctionConfiguration { id, lambda_function_arn, events, filter } = given;
+        Self { id, target: lambda_function_arn, events, filter }
+    }
+}
+
+impl From<QueueConfiguration> for Given {
+    fn from(given: QueueConfiguration) -> Self {
+        let QueueConfiguration { id, queue_arn, events, filter } = given;
+        Self { id, target: queue_arn, events, filter }
+    }
+}
+
+fn parse(given: Given, service: &str, new_id: impl Fn() -> String) -> Result<Notification> {
+    let target: Arn = given.target.parse().map_err(|_| invalid_argument("The ARN could not be parsed"))?;
+    if target.service != service {
         return Err(invalid_argument("The ARN is not well formed"));
+    }
+    if service == "sqs" && target.resource.ends_with(".fifo") {
+        return Err(invalid_argument("Unable to validate the following destination configurations"));
     }
     if given.events.is_empty() {
         return Err(invalid_argument("At least one event is required"));
@@ -49,19 +73,19 @@ fn parse(given: LambdaFunctionConfiguration, new_id: impl Fn() -> String) -> Res
     if id.len() > 255 {
         return Err(invalid_argument("The ID cannot exceed 255 characters"));
     }
-    Ok(Notification { id, function, events, prefix, suffix })
+    Ok(Notification { id, target, events, prefix, suffix })
 }
 
 /// Asks each destination whether it is there and lets this bucket send to it.
 async fn check_destinations(visit: &Visit, bucket: &Bucket, all: &[Notification]) -> Result<()> {
     let from = events::source(bucket);
     for notification in all {
-        let accepted = match visit.objects().targets.find(&notification.function) {
-            Some(target) => target.accepts(&notification.function, &from).await,
+        let accepted = match visit.objects().targets.find(&notification.target) {
+            Some(target) => target.accepts(&notification.target, &from).await,
             None => Err(base::port::Denied("no such service".into())),
         };
         if let Err(why) = accepted {
-            tracing::debug!(function = %notification.function, %why, "a notification destination was refused");
+            tracing::debug!(target = %notification.target, %why, "a notification destination was refused");
             return Err(invalid_argument("Unable to validate the following destination configurations"));
         }
     }
@@ -74,9 +98,6 @@ pub async fn put(
 ) -> Result<PutBucketNotificationConfigurationOutput> {
     let input = request.input;
     let given = input.notification_configuration;
-    if given.queue_configurations.is_some_and(|q| !q.is_empty()) {
-        return Err(not_implemented("notifications to queues (QueueConfiguration)"));
-    }
     if given.topic_configurations.is_some_and(|t| !t.is_empty()) {
         return Err(not_implemented("notifications to topics (TopicConfiguration)"));
     }
@@ -84,11 +105,14 @@ pub async fn put(
         return Err(not_implemented("notifications to event buses (EventBridgeConfiguration)"));
     }
     let functions = given.lambda_function_configurations.unwrap_or_default();
-    if functions.len() > CONFIGURATIONS_MAX {
+    let queues = given.queue_configurations.unwrap_or_default();
+    if functions.len() + queues.len() > CONFIGURATIONS_MAX {
         return Err(invalid_argument("The number of notification configurations exceeds the limit of 100"));
     }
     let new_id = || visit.objects().entropy.uuid();
-    let notifications: Vec<Notification> = functions.into_iter().map(|f| parse(f, new_id)).collect::<Result<_>>()?;
+    let functions = functions.into_iter().map(|f| parse(f.into(), "lambda", new_id));
+    let queues = queues.into_iter().map(|q| parse(q.into(), "sqs", new_id));
+    let notifications: Vec<Notification> = functions.chain(queues).collect::<Result<_>>()?;
     check_overlaps(&notifications)?;
     let bucket = visit.bucket(&input.bucket).await?;
     if !input.skip_destination_validation.unwrap_or(false) {
@@ -97,6 +121,7 @@ pub async fn put(
     let change = async |tx: store::Tx| {
         let bucket = visit.bucket_in(&tx, &input.bucket).await?;
         let bucket = Bucket { notifications: notifications.clone(), ..bucket };
+        events::emit_test(&tx, &bucket, &notifications, &visit.cause(visit.now()), new_id)?;
         Ok::<_, crate::Error>(tx.put(&Space::Bucket(&input.bucket).key(), &bucket)?)
     };
     visit.objects().store().transact(change).await?;
@@ -108,9 +133,13 @@ pub async fn get(
     request: S3Request<GetBucketNotificationConfigurationInput>,
 ) -> Result<GetBucketNotificationConfigurationOutput> {
     let bucket = visit.bucket(&request.input.bucket).await?;
-    let functions: Vec<_> = bucket.notifications.into_iter().map(shape).collect();
+    let (queues, functions): (Vec<_>, Vec<_>) =
+        bucket.notifications.into_iter().partition(|n| n.target.service == "sqs");
+    let functions: Vec<_> = functions.into_iter().map(shape).collect();
+    let queues: Vec<_> = queues.into_iter().map(shape).map(queue_shape).collect();
     Ok(GetBucketNotificationConfigurationOutput {
         lambda_function_configurations: (!functions.is_empty()).then_some(functions),
+        queue_configurations: (!queues.is_empty()).then_some(queues),
         ..Default::default()
     })
 }
@@ -129,6 +158,12 @@ fn shape(notification: Notification) -> LambdaFunctionConfiguration {
         events: notification.events.into_iter().map(Event::from).collect(),
         filter: key.map(|key| NotificationConfigurationFilter { key: Some(key) }),
         id: Some(notification.id),
-        lambda_function_arn: notification.function.to_string(),
+        lambda_function_arn: notification.target.to_string(),
     }
+}
+
+/// The two kinds differ in the name of the ARN alone.
+fn queue_shape(given: LambdaFunctionConfiguration) -> QueueConfiguration {
+    let LambdaFunctionConfiguration { id, lambda_function_arn, events, filter } = given;
+    QueueConfiguration { id, queue_arn: lambda_function_arn, events, filter }
 }

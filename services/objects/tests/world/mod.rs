@@ -26,14 +26,15 @@ fn keys() -> Keys {
         })
 }
 
-/// One function, `f`, that lets the bucket `photos` send to it.
+/// One function, `f`, and one queue, `q`, that let the bucket `photos` send to them.
 struct OneFunction;
 
 #[async_trait]
 impl Target for OneFunction {
     async fn accepts(&self, target: &Arn, from: &Source) -> Result<(), Denied> {
         let bucket = from.arn.as_ref().is_some_and(|a| a.to_string() == "arn:aws:s3:::photos");
-        let named = target.resource == "function:f" && from.service.as_deref() == Some("s3.amazonaws.com");
+        let known = target.resource == "function:f" || target.resource == "q";
+        let named = known && from.service.as_deref() == Some("s3.amazonaws.com");
         if bucket && named { Ok(()) } else { Err(Denied("no".into())) }
     }
     async fn deliver(&self, _: &Event, _: u32) -> Verdict {
@@ -43,7 +44,7 @@ impl Target for OneFunction {
 
 impl Targets for OneFunction {
     fn find(&self, target: &Arn) -> Option<&dyn Target> {
-        (target.service == "lambda").then_some(self as &dyn Target)
+        matches!(target.service.as_str(), "lambda" | "sqs").then_some(self as &dyn Target)
     }
 }
 

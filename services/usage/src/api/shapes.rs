@@ -238,7 +238,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Names, Operation, Pattern, Protocol, Query, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
 
@@ -293,5 +293,6 @@ pub static SERVICE: Service = Service {
         ErrorShape { code: "ServiceException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "ValidationException", message: "message", typed: false, headers: &[] },
     ],
+    query: None,
 };
 }

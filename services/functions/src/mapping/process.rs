@@ -1,0 +1,84 @@
+//! One batch: the function is invoked with it, and what it handled is deleted.
+//!
+//! What it did not handle comes back when its visibility timeout is over. A throttled invocation is tried again with the
+//! messages in hand, so that waiting does not use up their receives, for as long as they are invisible.
+
+use super::event::{Batch, failures};
+use super::scale::Scale;
+use crate::Functions;
+use crate::records::Mapping;
+use base::{Invocation, InvokeError, Mode, QueueError};
+use std::time::Duration;
+
+/// Pauses between tries while the function is throttled.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// How often a deletion that storage refused is tried again.
+const DELETE_TRIES: u32 = 5;
+
+impl Functions {
+    pub(super) async fn process(&self, mapping: &Mapping, scale: &Scale, batch: Batch) {
+        let (result, handled) = match self.invoke_with(mapping, scale, &batch).await {
+            Ok(Ok(answer)) => match mapping.partial.then(|| failures(&answer, &batch.messages)) {
+                None => ("OK".to_owned(), batch.messages),
+                Some(Some(failed)) => {
+                    let handled: Vec<_> = batch.messages.into_iter().filter(|m| !failed.contains(&m.id)).collect();
+                    (if failed.is_empty() { "OK" } else { "PROBLEM: Function call failed" }.to_owned(), handled)
+                }
+                Some(None) => ("PROBLEM: Function response is not valid".to_owned(), Vec::new()),
+            },
+            Ok(Err(())) => ("PROBLEM: Function call failed".to_owned(), Vec::new()),
+            Err(error) => (format!("PROBLEM: {error}"), Vec::new()),
+        };
+        self.mappings.note(&mapping.uuid, result);
+        let handles: Vec<String> = handled.into_iter().map(|m| m.handle).collect();
+        if handles.is_empty() {
+            return;
+        }
+        for attempt in 1..=DELETE_TRIES {
+            match self.queues.delete(&mapping.source, handles.clone()).await {
+                Ok(()) | Err(QueueError::NoSuchQueue) => return,
+                Err(error) => {
+                    tracing::warn!(%error, attempt, mapping = %mapping.uuid, "handled messages could not be deleted");
+                    self.clock.sleep(PAUSE_MIN * attempt).await;
+                }
+            }
+        }
+    }
+
+    /// Invokes the function; the inner error is its own. Gives up when the messages are about to become visible.
+    async fn invoke_with(
+        &self,
+        mapping: &Mapping,
+        scale: &Scale,
+        batch: &Batch,
+    ) -> Result<Result<bytes::Bytes, ()>, InvokeError> {
+        let visibility = self.queues.facts(&mapping.source).await.map_or(Duration::ZERO, |facts| facts.visibility);
+        let ends = self.clock.elapsed() + visibility / 2;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let call = Invocation {
+                function: mapping.function.clone(),
+                request_id: self.entropy.uuid(),
+                payload: batch.event.clone(),
+                mode: Mode::Wait,
+                client_context: None,
+                trace_id: None,
+            };
+            let refused = match self.runner.invoke(call).await {
+                Ok(outcome) => return Ok(outcome.result.map_err(|_| ())),
+                Err(refused) => refused,
+            };
+            if matches!(refused, InvokeError::Throttled { .. }) {
+                scale.throttled();
+            }
+            // Spread, so that those that were refused together do not come back together.
+            let spread = pause / 2 + pause.mul_f64(self.entropy.u64() as f64 / u64::MAX as f64);
+            if self.clock.elapsed() + spread > ends {
+                return Err(refused);
+            }
+            self.clock.sleep(spread).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
