@@ -1,3 +1,4 @@
-//! Pure little languages: for now access policies. No IO, no clock; every input is bounded.
+//! Pure little languages: access policies and event patterns. No IO, no clock; every input is bounded.
 
+pub mod pattern;
 pub mod policy;
