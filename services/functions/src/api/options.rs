@@ -8,7 +8,6 @@ use crate::model::settings::Change;
 #[derive(Default)]
 pub struct Options<'a> {
     pub vpc: Option<&'a s::VpcConfig>,
-    pub dead_letter: Option<&'a s::DeadLetterConfig>,
     pub kms_key: Option<&'a str>,
     pub tracing: Option<&'a s::TracingConfig>,
     pub file_systems: Option<&'a [s::FileSystemConfig]>,
@@ -26,10 +25,6 @@ impl Options<'_> {
         let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|l| !l.is_empty());
         let asked = [
             ("VpcConfig", self.vpc.is_some_and(|v| set(&v.subnet_ids) || set(&v.security_group_ids))),
-            (
-                "DeadLetterConfig",
-                self.dead_letter.and_then(|d| d.target_arn.as_deref()).is_some_and(|arn| !arn.is_empty()),
-            ),
             ("KMSKeyArn", self.kms_key.is_some_and(|key| !key.is_empty())),
             ("TracingConfig with Mode Active", self.tracing.and_then(|t| t.mode.as_deref()) == Some("Active")),
             ("FileSystemConfigs", self.file_systems.is_some_and(|f| !f.is_empty())),
@@ -52,7 +47,6 @@ impl Options<'_> {
 pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
     Options {
         vpc: i.vpc_config.as_ref(),
-        dead_letter: i.dead_letter_config.as_ref(),
         kms_key: i.kms_key_arn.as_deref(),
         tracing: i.tracing_config.as_ref(),
         file_systems: i.file_system_configs.as_deref(),
@@ -76,7 +70,6 @@ pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
 pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
     Options {
         vpc: i.vpc_config.as_ref(),
-        dead_letter: i.dead_letter_config.as_ref(),
         kms_key: i.kms_key_arn.as_deref(),
         tracing: i.tracing_config.as_ref(),
         file_systems: i.file_system_configs.as_deref(),
@@ -127,6 +120,7 @@ pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
         environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
+        dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
     }
 }
 
@@ -142,6 +136,7 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
         environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
+        dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
     }
 }
 
