@@ -2,18 +2,24 @@
 
 use base::Arn;
 use base::port::{Target, Targets};
+use bus::Bus;
 use functions::Functions;
+use logs::Logs;
 use std::sync::Arc;
 
 /// Every target of this node.
 pub struct Wired {
     pub functions: Arc<Functions>,
+    pub bus: Arc<Bus>,
+    pub logs: Arc<Logs>,
 }
 
 impl Targets for Wired {
     fn find(&self, target: &Arn) -> Option<&dyn Target> {
         match target.service.as_str() {
             "lambda" => Some(self.functions.as_ref()),
+            "events" => Some(self.bus.as_ref()),
+            "logs" => Some(self.logs.as_ref()),
             _ => None,
         }
     }
