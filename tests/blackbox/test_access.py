@@ -27,6 +27,7 @@ GIVEN = {
                "Principal": "s3.amazonaws.com", "Resource": FUNCTION_ARN, "Arn": LAYER_ARN + ":1", "Role": ROLE},
     "logs": {"logGroupName": GROUP, "logStreamName": "kept", "resourceArn": GROUP_ARN, "retentionInDays": 1},
     "events": {"Name": "access-kept", "Rule": "access-kept", "ResourceARN": RULE_ARN, "Ids": ["1"], "EventPattern": '{"a": [1]}',
+               "ArchiveName": "access-kept", "ReplayName": "access-kept", "EventSourceArn": "arn:aws:events:us-east-1:000000000000:event-bus/default",
                "Targets": [{"Id": "2", "Arn": FUNCTION_ARN}]},
     "scheduler": {"Name": "access-kept", "ScheduleExpression": "rate(1 day)", "Target": {"Arn": FUNCTION_ARN, "RoleArn": ROLE},
                   "ResourceArn": SCHEDULES_ARN, "FlexibleTimeWindow": {"Mode": "OFF"}},
@@ -40,6 +41,8 @@ BY_OPERATION = {
     "CreateLogStream": {"logStreamName": "new"},
     "CreateBucket": {"Bucket": "access-new"},
     "CreateEventBus": {"Name": "access-new"},
+    "CreateArchive": {"ArchiveName": "access-new"},
+    "StartReplay": {"ReplayName": "access-new", "EventSourceArn": "arn:aws:events:us-east-1:000000000000:archive/access-kept"},
     "CreateScheduleGroup": {"Name": "access-new"},
 }
 
@@ -118,6 +121,7 @@ def furnished(shared):
     bus.create_event_bus(Name="access-kept")
     bus.put_rule(Name="access-kept", EventPattern='{"source": ["access"]}')
     bus.put_targets(Rule="access-kept", Targets=[{"Id": "1", "Arn": FUNCTION_ARN}])
+    bus.create_archive(ArchiveName="access-kept", EventSourceArn="arn:aws:events:us-east-1:000000000000:event-bus/default")
     scheduler.create_schedule_group(Name="access-kept")
     scheduler.create_schedule(Name="access-kept", ScheduleExpression="rate(1 day)", State="DISABLED", FlexibleTimeWindow={"Mode": "OFF"},
                               Target={"Arn": FUNCTION_ARN, "RoleArn": ROLE})
@@ -153,6 +157,7 @@ def furnished(shared):
             [b["Name"] for b in s3.list_buckets()["Buckets"]], of(s3.list_objects_v2, Bucket=BUCKET), of(s3.list_multipart_uploads, Bucket=BUCKET),
             of(s3.get_bucket_tagging, Bucket=BUCKET), of(s3.get_object_tagging, Bucket=BUCKET, Key=KEY),
             of(bus.list_event_buses), of(bus.list_rules), of(bus.list_targets_by_rule, Rule="access-kept"), of(bus.describe_event_bus),
+            of(bus.list_archives), of(bus.list_replays),
             of(bus.list_tags_for_resource, ResourceARN=RULE_ARN), of(scheduler.list_schedule_groups), of(scheduler.list_schedules),
             of(scheduler.get_schedule, Name="access-kept"), of(scheduler.list_tags_for_resource, ResourceArn=SCHEDULES_ARN),
             of(s3.get_bucket_notification_configuration, Bucket=BUCKET), s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read(),
@@ -160,6 +165,7 @@ def furnished(shared):
     yield seen
     scheduler.delete_schedule(Name="access-kept")
     scheduler.delete_schedule_group(Name="access-kept")
+    bus.delete_archive(ArchiveName="access-kept")
     bus.remove_targets(Rule="access-kept", Ids=["1"])
     bus.delete_rule(Name="access-kept")
     bus.delete_event_bus(Name="access-kept")

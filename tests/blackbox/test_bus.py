@@ -133,6 +133,26 @@ def test_an_upload_reaches_a_function_by_the_bus(shared, function):
     assert (event["detail"]["object"]["key"], event["detail"]["object"]["size"], event["detail"]["reason"]) == ("a é.jpg", 3, "PutObject")
 
 
+def test_what_is_archived_can_be_replayed(shared):
+    bus, logs = shared.client("events"), shared.client("logs")
+    default = bus.describe_event_bus()["Arn"]
+    archive = bus.create_archive(ArchiveName="kept", EventSourceArn=default, EventPattern='{"source": ["archived"]}')["ArchiveArn"]
+    before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=5)
+    ids = {put(shared, "archived", {"n": n}) for n in range(30)}
+    assert bus.describe_archive(ArchiveName="kept")["EventCount"] == 30
+    logs.create_log_group(logGroupName="/replayed")
+    rule(shared, "replayed", {"replay-name": ["again"]}, f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/replayed")
+    bus.start_replay(ReplayName="again", EventSourceArn=archive, EventStartTime=before, Destination={"Arn": default},
+                     EventEndTime=datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5))
+    eventually(lambda: bus.describe_replay(ReplayName="again")["State"] == "COMPLETED")
+    lines = eventually(lambda: len(e := logs.filter_log_events(logGroupName="/replayed")["events"]) == 30 and e)
+    assert {json.loads(line["message"])["id"] for line in lines} == ids
+    bus.delete_archive(ArchiveName="kept")
+    with pytest.raises(ClientError) as e:
+        bus.describe_archive(ArchiveName="kept")
+    assert e.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
 def test_schedules_fire_and_a_killed_node_forgets_none(own):
     own.start()
     scheduler, logs = own.client("scheduler"), own.client("logs")

@@ -7,8 +7,11 @@ pub enum Error {
     /// The text says what.
     #[error("{0}")]
     NotFound(String),
-    #[error("Event bus {0} already exists.")]
+    /// The text says what: "Event bus x".
+    #[error("{0} already exists.")]
     Exists(String),
+    #[error("{0} is not in a state in which that can be done.")]
+    Status(String),
     /// The input breaks a rule; the text says which.
     #[error("{0}")]
     Invalid(String),
@@ -39,6 +42,7 @@ impl From<Error> for Fault {
         let (code, status) = match &error {
             Error::NotFound(_) => ("ResourceNotFoundException", 400),
             Error::Exists(_) => ("ResourceAlreadyExistsException", 400),
+            Error::Status(_) => ("IllegalStatusException", 400),
             Error::Invalid(_) | Error::Lacking(_) => ("ValidationException", 400),
             Error::Pattern(_) => ("InvalidEventPatternException", 400),
             Error::TooMany => ("LimitExceededException", 400),

@@ -64,9 +64,18 @@ impl Target for Bus {
 impl Bus {
     async fn passed_on(&self, scope: &Scope, bus: &str, event: &Event, told: &Value, hops: u64) -> Result<Vec<Event>> {
         self.bus(scope, bus).await?;
-        let compiled = self.store.transact(async |tx: Tx| self.compiled(&tx, scope, bus).await).await?;
         let id = told.get("id").and_then(Value::as_str).unwrap_or(&event.id);
-        let arrived = Arrived { event: told, id, at: self.clock.now(), hops };
+        // Delivered again, it is in the archives once: when it was made does not change.
+        let kept = Arrived { event: told, id, at: event.created, hops };
+        let compiled = self
+            .store
+            .transact(async |tx: Tx| {
+                let compiled = self.compiled(&tx, scope, bus).await?;
+                self.keep(&tx, &compiled, &kept)?;
+                Ok::<_, Error>(compiled)
+            })
+            .await?;
+        let arrived = Arrived { at: self.clock.now(), ..kept };
         Ok(self.route(&compiled, scope, &arrived))
     }
 

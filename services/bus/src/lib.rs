@@ -2,10 +2,12 @@
 //!
 //! PutEvents matches an event with the rules of its bus and commits one event a target, in one transaction; delivery
 //! does the rest. Other rooms send a whole event to the bus's ARN (`events.rs`), and the bus passes it on when it
-//! arrives. `rules.rs` keeps the compiled rules of each bus, `work.rs` fires those with schedules; `model.rs` holds EventBridge's rules for names, targets and
+//! arrives. `rules.rs` keeps the compiled rules of each bus, `work.rs` fires those with schedules,
+//! `archive.rs` replays; `model.rs` holds EventBridge's rules for names, targets and
 //! events, `store.rs` the keys, `api/` the operations. What it has and lacks: docs/services/bus.md.
 
 mod api;
+mod archive;
 mod error;
 mod events;
 mod model;

@@ -29,6 +29,14 @@ pub fn seconds(at: Timestamp) -> String {
     format!("{}Z", text.split('.').next().unwrap_or(&text))
 }
 
+pub fn archive_arn(scope: &Scope, archive: &str) -> String {
+    Arn::new("events", scope.region.as_str(), scope.account.as_str(), format!("archive/{archive}")).to_string()
+}
+
+pub fn replay_arn(scope: &Scope, replay: &str) -> String {
+    Arn::new("events", scope.region.as_str(), scope.account.as_str(), format!("replay/{replay}")).to_string()
+}
+
 /// The bus that a name or an ARN of the own account and region means, or the default one.
 pub fn bus_name<'a>(scope: &Scope, given: Option<&'a str>) -> Result<&'a str> {
     let Some(given) = given else { return Ok(DEFAULT) };
@@ -61,6 +69,14 @@ pub fn no_bus(name: &str) -> Error {
 
 pub fn no_rule(name: &str, bus: &str) -> Error {
     Error::NotFound(format!("Rule {name} does not exist on EventBus {bus}."))
+}
+
+pub fn no_archive(name: &str) -> Error {
+    Error::NotFound(format!("Archive {name} does not exist."))
+}
+
+pub fn no_replay(name: &str) -> Error {
+    Error::NotFound(format!("Replay {name} does not exist."))
 }
 
 /// Adds tags, within AWS's bounds.

@@ -4,7 +4,7 @@
 //! that it commits only if no rule has changed meanwhile.
 
 use crate::error::Result;
-use crate::store::{self, Edition, Rule, Space, Target};
+use crate::store::{self, Archive, Edition, Rule, Space, Target};
 use crate::{Bus, model};
 use ::rules::pattern::{Index, Pattern};
 use ::rules::transform::{Occasion, Path, Transformer};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 const PAGE: usize = 500;
 /// Buses whose rules are kept compiled; over it all are forgotten and made again.
 const BUSES_MAX: usize = 1_000;
+/// Archives of an account in a region.
+pub const ARCHIVES_MAX: usize = 100;
 /// EventBridge's defaults.
 const RETRIES: u32 = 185;
 const AGE_S: u32 = 24 * 3600;
@@ -28,11 +30,15 @@ const AGE_S: u32 = 24 * 3600;
 #[derive(Default)]
 pub struct Cache(Mutex<HashMap<(Scope, String), Arc<Compiled>>>);
 
-/// The enabled rules of a bus that have a pattern.
+/// The enabled rules of a bus that have a pattern, and its archives.
 pub struct Compiled {
     edition: u64,
     index: Index<Sender>,
+    archives: Vec<Keeper>,
 }
+
+/// An archive's id, and what it keeps; `None` is everything.
+struct Keeper(String, Option<Pattern>);
 
 /// A rule's targets, ready to send to.
 pub struct Sender {
@@ -70,7 +76,8 @@ impl Bus {
         }
         // Read outside of the transaction, which need not remember every rule: if one changes meanwhile, so does the
         // edition, and the transaction runs again.
-        let compiled = Arc::new(Compiled { edition, index: self.compile(scope, bus).await? });
+        let (index, archives) = (self.compile(scope, bus).await?, self.keepers(scope, bus).await?);
+        let compiled = Arc::new(Compiled { edition, index, archives });
         let mut cache = self.compiled.0.lock();
         if cache.len() >= BUSES_MAX {
             cache.clear();
@@ -103,6 +110,34 @@ impl Bus {
                 _ => return Ok(Index::new(compiled)),
             }
         }
+    }
+
+    /// The archives of a bus.
+    async fn keepers(&self, scope: &Scope, bus: &str) -> Result<Vec<Keeper>> {
+        let all = store::archives(scope);
+        let mut keepers = Vec::new();
+        for item in self.store.scan(all.as_bytes(), &all.end(), ARCHIVES_MAX).await? {
+            let archive: Archive = record::decode(&item.value)?;
+            let pattern = archive.pattern.as_deref().map(Pattern::parse).transpose();
+            match pattern {
+                Ok(pattern) if archive.bus == bus => keepers.push(Keeper(archive.id, pattern)),
+                Ok(_) => {}
+                Err(cause) => tracing::error!(%cause, bus, "a stored archive does not match any more"),
+            }
+        }
+        Ok(keepers)
+    }
+
+    /// Puts an event into the archives that want it. What is replayed is not archived again.
+    pub(crate) fn keep(&self, tx: &Tx, compiled: &Compiled, arrived: &Arrived<'_>) -> Result<()> {
+        if arrived.event.get("replay-name").is_some() {
+            return Ok(());
+        }
+        let wants = |keeper: &&Keeper| keeper.1.as_ref().is_none_or(|pattern| pattern.matches(arrived.event));
+        for Keeper(id, _) in compiled.archives.iter().filter(wants) {
+            tx.put_bytes(&Space::Archived(id, arrived.at, arrived.id).key(), arrived.event.to_string())?;
+        }
+        Ok(())
     }
 
     /// What the rules of a bus make of an event: one event a target.

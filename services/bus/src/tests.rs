@@ -1,5 +1,7 @@
 //! The room through its table: what PutEvents commits, what it refuses, and what arrives at a bus.
 
+mod work;
+
 use crate::{Bus, Parts, room};
 use ::room::{Context, Fault, Room, TableRoom};
 use ::store::{Store, outbox};
@@ -337,57 +339,6 @@ async fn a_bus_passes_on_what_arrives_and_loops_end() {
         rig.bus.deliver(&Event { target: nowhere, attributes: Default::default(), ..event }, 1).await,
         Verdict::Dead { .. }
     ));
-}
-
-#[tokio::test(start_paused = true)]
-async fn rules_with_schedules_fire() {
-    let store = Store::new(Arc::new(::store::memory::Memory::default()));
-    let parts =
-        || Parts { store: store.clone(), clock: kit::RunningClock::at(START), entropy: Arc::new(Seeded::new(1)) };
-    let bus = Bus::open(parts());
-    let rig = Rig { table: room(bus.clone()), bus: bus.clone(), store: store.clone() };
-    rig.ok("PutRule", json!({"Name": "r", "ScheduleExpression": "rate(5 minutes)"})).await;
-    rig.ok("PutTargets", json!({"Rule": "r", "Targets": [{"Id": "1", "Arn": F}, {"Id": "2", "Arn": Q}]})).await;
-    rig.ok("PutRule", json!({"Name": "c", "ScheduleExpression": "cron(0 16 * * ? *)"})).await;
-    rig.ok("PutTargets", json!({"Rule": "c", "Targets": [{"Id": "1", "Arn": F}]})).await;
-    rig.refused(
-        "PutRule",
-        json!({"Name": "x", "ScheduleExpression": "at(2027-01-01T00:00:00)"}),
-        "ValidationException",
-        "Parameter ScheduleExpression is not valid.",
-    )
-    .await;
-    rig.refused(
-        "PutRule",
-        json!({"Name": "x", "ScheduleExpression": "rate(5)"}),
-        "ValidationException",
-        "Parameter ScheduleExpression is not valid.",
-    )
-    .await;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let work = tokio::spawn(bus.work(stop.clone()));
-    let minutes = async |n: u64| tokio::time::sleep(std::time::Duration::from_secs(60 * n)).await;
-    minutes(11).await;
-    let events = rig.waiting().await;
-    // Twice for two targets, and at four o'clock.
-    assert_eq!(events.len(), 5);
-    let told =
-        payload(events.iter().find(|e| e.terms.rule.as_deref().is_some_and(|r| r.ends_with("/c"))).expect("fired"));
-    assert_eq!(
-        (&told["detail-type"], &told["source"], &told["time"]),
-        (&json!("Scheduled Event"), &json!("aws.events"), &json!("2026-11-23T16:00:00Z"))
-    );
-    rig.ok("DisableRule", json!({"Name": "r"})).await;
-    minutes(20).await;
-    assert_eq!(rig.waiting().await.len(), 5);
-    rig.ok("EnableRule", json!({"Name": "r"})).await;
-    minutes(5).await;
-    assert_eq!(rig.waiting().await.len(), 7);
-    rig.ok("PutRule", json!({"Name": "r", "EventPattern": "{\"a\": [1]}"})).await;
-    minutes(20).await;
-    assert_eq!(rig.waiting().await.len(), 7, "it has no schedule any more");
-    stop.cancel();
-    work.await.expect("ends well");
 }
 
 #[tokio::test]

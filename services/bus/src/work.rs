@@ -1,4 +1,4 @@
-//! The clockwork: rules with schedules.
+//! The clockwork: what is done at its time.
 
 use crate::error::{Error, Result};
 use crate::rules::{Arrived, sender};
@@ -13,21 +13,60 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The account, region, bus and rule in an alarm's id; none of them has a slash.
-fn parse(id: &str) -> Option<(Scope, &str, &str)> {
-    let mut parts = id.splitn(4, '/');
-    let scope = Scope::new(AccountId::parse(parts.next()?)?, Region::parse(parts.next()?)?);
-    Some((scope, parts.next()?, parts.next()?))
+/// Whose alarm it is. Names have no slashes.
+enum Whose<'a> {
+    /// `rule/<account>/<region>/<bus>/<rule>`: its schedule is due.
+    Rule(Scope, &'a str, &'a str),
+    /// `replay/<account>/<region>/<name>`: its next page is to be sent.
+    Replay(Scope, &'a str),
+    /// `expire/<account>/<region>/<archive>`: what is older than the archive keeps is to go.
+    Expire(Scope, &'a str),
+    /// `drop/<archive id>`: what was in a deleted archive is to go.
+    Drop(&'a str),
+}
+
+impl<'a> Whose<'a> {
+    fn parse(id: &'a str) -> Option<Self> {
+        let (kind, rest) = id.split_once('/')?;
+        if kind == "drop" {
+            return Some(Self::Drop(rest));
+        }
+        let mut parts = rest.splitn(4, '/');
+        let scope = Scope::new(AccountId::parse(parts.next()?)?, Region::parse(parts.next()?)?);
+        let name = parts.next()?;
+        match kind {
+            "rule" => Some(Self::Rule(scope, name, parts.next()?)),
+            "replay" => Some(Self::Replay(scope, name)),
+            "expire" => Some(Self::Expire(scope, name)),
+            _ => None,
+        }
+    }
+}
+
+/// The id of an alarm of an account's own things.
+pub fn alarm_id(kind: &str, scope: &Scope, name: &str) -> String {
+    format!("{kind}/{}/{}/{name}", scope.account.as_str(), scope.region.as_str())
 }
 
 #[async_trait]
 impl Ring for Bus {
     type Error = Error;
 
-    /// Sends to the rule's targets and sets the next alarm, in one transaction.
     async fn ring(&self, tx: &Tx, alarm: &Alarm) -> Result<()> {
-        let Some((scope, bus, name)) = parse(&alarm.id) else { return Ok(()) };
-        let key = Space::Rule(&scope, bus, name).key();
+        match Whose::parse(&alarm.id) {
+            Some(Whose::Rule(scope, bus, name)) => self.fire(tx, alarm, (&scope, bus, name)).await,
+            Some(Whose::Replay(scope, name)) => self.replay(tx, alarm, &scope, name).await,
+            Some(Whose::Expire(scope, name)) => self.expire(tx, alarm, &scope, name).await,
+            Some(Whose::Drop(archive)) => self.drop_archived(tx, alarm, archive).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Bus {
+    /// Sends to the rule's targets and sets the next alarm, in one transaction.
+    async fn fire(&self, tx: &Tx, alarm: &Alarm, (scope, bus, name): (&Scope, &str, &str)) -> Result<()> {
+        let key = Space::Rule(scope, bus, name).key();
         let Some(mut rule) = tx.get::<Rule>(&key).await?.filter(|rule| rule.due == Some(alarm.due)) else {
             return Ok(());
         };
@@ -40,21 +79,19 @@ impl Ring for Bus {
             "account": scope.account.as_str(),
             "time": model::seconds(alarm.due),
             "region": scope.region.as_str(),
-            "resources": [model::rule_arn(&scope, bus, name)],
+            "resources": [model::rule_arn(scope, bus, name)],
             "detail": {},
         });
         let arrived = Arrived { event: &event, id: &id, at: now, hops: 0 };
-        for event in sender(&scope, bus, name, rule.targets.clone()).send(&scope, &arrived, || self.entropy.uuid()) {
+        for event in sender(scope, bus, name, rule.targets.clone()).send(scope, &arrived, || self.entropy.uuid()) {
             tx.emit(&event)?;
         }
         rule.due = None;
-        self.arm(tx, (&scope, bus, name), &mut rule, now)?;
+        self.arm(tx, (scope, bus, name), &mut rule, now)?;
         Ok(tx.put(&key, &rule)?)
     }
-}
 
-impl Bus {
-    /// Fires rules with schedules when they are due, until `stop`.
+    /// Does what is due (schedules of rules, pages of replays, the sweeping of archives), until `stop`.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         self.alarms.run(&stop, &*self).await;
     }
@@ -78,5 +115,5 @@ impl Bus {
 }
 
 fn id((scope, bus, rule): (&Scope, &str, &str)) -> String {
-    format!("{}/{}/{bus}/{rule}", scope.account.as_str(), scope.region.as_str())
+    alarm_id("rule", scope, &format!("{bus}/{rule}"))
 }

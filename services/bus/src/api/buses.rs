@@ -30,7 +30,7 @@ pub async fn create(bus: Arc<Bus>, cx: Context, input: CreateEventBusRequest) ->
         return Err(Error::invalid("Event bus name must not contain '/'."));
     }
     if input.name == model::DEFAULT {
-        return Err(Error::Exists(input.name));
+        return Err(Error::Exists(format!("Event bus {}", input.name)));
     }
     let mut tags = BTreeMap::new();
     model::add_tags(&mut tags, pairs(input.tags))?;
@@ -48,7 +48,7 @@ pub async fn create(bus: Arc<Bus>, cx: Context, input: CreateEventBusRequest) ->
     bus.store
         .transact(async |tx: Tx| {
             if tx.get::<BusRecord>(&key).await?.is_some() {
-                return Err(Error::Exists(input.name.clone()));
+                return Err(Error::Exists(format!("Event bus {}", input.name)));
             }
             if tx.scan(all.as_bytes(), &all.end(), BUSES_MAX).await?.len() == BUSES_MAX {
                 return Err(Error::TooMany);

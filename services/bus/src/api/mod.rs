@@ -1,8 +1,10 @@
 //! The operations: the table, and what several of them share.
 
+mod archives;
 mod buses;
 mod permissions;
 mod put_events;
+mod replays;
 mod rules;
 #[rustfmt::skip]
 mod shapes;
@@ -112,6 +114,51 @@ pub fn table() -> Table<Bus> {
             "RemovePermission",
             |cx, i: &RemovePermissionRequest| on_bus(cx, "RemovePermission", i.event_bus_name.as_deref()),
             permissions::remove,
+        )
+        .op(
+            "CreateArchive",
+            |cx, i: &CreateArchiveRequest| on("CreateArchive", model::archive_arn(cx.scope(), &i.archive_name)),
+            archives::create,
+        )
+        .op(
+            "DescribeArchive",
+            |cx, i: &DescribeArchiveRequest| on("DescribeArchive", model::archive_arn(cx.scope(), &i.archive_name)),
+            archives::describe,
+        )
+        .op(
+            "UpdateArchive",
+            |cx, i: &UpdateArchiveRequest| on("UpdateArchive", model::archive_arn(cx.scope(), &i.archive_name)),
+            archives::update,
+        )
+        .op(
+            "DeleteArchive",
+            |cx, i: &DeleteArchiveRequest| on("DeleteArchive", model::archive_arn(cx.scope(), &i.archive_name)),
+            archives::delete,
+        )
+        .op(
+            "ListArchives",
+            |cx, _: &ListArchivesRequest| on("ListArchives", model::archive_arn(cx.scope(), "*")),
+            archives::list,
+        )
+        .op(
+            "StartReplay",
+            |cx, i: &StartReplayRequest| on("StartReplay", model::replay_arn(cx.scope(), &i.replay_name)),
+            replays::start,
+        )
+        .op(
+            "DescribeReplay",
+            |cx, i: &DescribeReplayRequest| on("DescribeReplay", model::replay_arn(cx.scope(), &i.replay_name)),
+            replays::describe,
+        )
+        .op(
+            "CancelReplay",
+            |cx, i: &CancelReplayRequest| on("CancelReplay", model::replay_arn(cx.scope(), &i.replay_name)),
+            replays::cancel,
+        )
+        .op(
+            "ListReplays",
+            |cx, _: &ListReplaysRequest| on("ListReplays", model::replay_arn(cx.scope(), "*")),
+            replays::list,
         )
         .op("TagResource", |_, i: &TagResourceRequest| on("TagResource", i.resource_arn.clone()), tags::tag)
         .op("UntagResource", |_, i: &UntagResourceRequest| on("UntagResource", i.resource_arn.clone()), tags::untag)

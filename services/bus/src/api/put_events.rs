@@ -88,12 +88,14 @@ async fn accept(
     Ok(entry.event(&id, cx.scope(), now).map(|event| Accepted { id, bus: name.to_owned(), event }))
 }
 
-/// What the rules make of the entries as of this transaction.
+/// What the rules make of the entries as of this transaction, which puts them into the archives, too.
 async fn made(bus: &Bus, cx: &Context, tx: &Tx, accepted: &[&Accepted], now: Timestamp) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     for Accepted { id, bus: name, event } in accepted.iter().copied() {
         let compiled = bus.compiled(tx, cx.scope(), name).await?;
-        events.extend(bus.route(&compiled, cx.scope(), &Arrived { event, id, at: now, hops: 0 }));
+        let arrived = Arrived { event, id, at: now, hops: 0 };
+        bus.keep(tx, &compiled, &arrived)?;
+        events.extend(bus.route(&compiled, cx.scope(), &arrived));
     }
     Ok(events)
 }

@@ -11,6 +11,26 @@ pub struct AppSyncParameters {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Archive {
+    #[serde(rename = "ArchiveName", default, skip_serializing_if = "Option::is_none")]
+    pub archive_name: Option<String>,
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "RetentionDays", default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<i32>,
+    #[serde(rename = "SizeBytes", default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<i64>,
+    #[serde(rename = "EventCount", default, skip_serializing_if = "Option::is_none")]
+    pub event_count: Option<i64>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct AwsVpcConfiguration {
     #[serde(rename = "Subnets")]
     pub subnets: Vec<String>,
@@ -44,6 +64,26 @@ pub struct BatchRetryStrategy {
     pub attempts: Option<i32>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct CancelReplayRequest {
+    #[serde(rename = "ReplayName")]
+    pub replay_name: String,
+}
+
+impl wire::Input for CancelReplayRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CancelReplayResponse {
+    #[serde(rename = "ReplayArn", default, skip_serializing_if = "Option::is_none")]
+    pub replay_arn: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+}
+
+impl wire::Output for CancelReplayResponse {}
+
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct CapacityProviderStrategyItem {
     #[serde(rename = "capacityProvider")]
@@ -63,6 +103,38 @@ pub struct Condition {
     #[serde(rename = "Value")]
     pub value: String,
 }
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct CreateArchiveRequest {
+    #[serde(rename = "ArchiveName")]
+    pub archive_name: String,
+    #[serde(rename = "EventSourceArn")]
+    pub event_source_arn: String,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "EventPattern", default, skip_serializing_if = "Option::is_none")]
+    pub event_pattern: Option<String>,
+    #[serde(rename = "RetentionDays", default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<i32>,
+    #[serde(rename = "KmsKeyIdentifier", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_identifier: Option<String>,
+}
+
+impl wire::Input for CreateArchiveRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CreateArchiveResponse {
+    #[serde(rename = "ArchiveArn", default, skip_serializing_if = "Option::is_none")]
+    pub archive_arn: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+}
+
+impl wire::Output for CreateArchiveResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct CreateEventBusRequest {
@@ -107,6 +179,19 @@ pub struct DeadLetterConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DeleteArchiveRequest {
+    #[serde(rename = "ArchiveName")]
+    pub archive_name: String,
+}
+
+impl wire::Input for DeleteArchiveRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeleteArchiveResponse {}
+
+impl wire::Output for DeleteArchiveResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DeleteEventBusRequest {
     #[serde(rename = "Name")]
     pub name: String,
@@ -125,6 +210,44 @@ pub struct DeleteRuleRequest {
 }
 
 impl wire::Input for DeleteRuleRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DescribeArchiveRequest {
+    #[serde(rename = "ArchiveName")]
+    pub archive_name: String,
+}
+
+impl wire::Input for DescribeArchiveRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DescribeArchiveResponse {
+    #[serde(rename = "ArchiveArn", default, skip_serializing_if = "Option::is_none")]
+    pub archive_arn: Option<String>,
+    #[serde(rename = "ArchiveName", default, skip_serializing_if = "Option::is_none")]
+    pub archive_name: Option<String>,
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "EventPattern", default, skip_serializing_if = "Option::is_none")]
+    pub event_pattern: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "KmsKeyIdentifier", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_identifier: Option<String>,
+    #[serde(rename = "RetentionDays", default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<i32>,
+    #[serde(rename = "SizeBytes", default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<i64>,
+    #[serde(rename = "EventCount", default, skip_serializing_if = "Option::is_none")]
+    pub event_count: Option<i64>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+}
+
+impl wire::Output for DescribeArchiveResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DescribeEventBusRequest {
@@ -159,6 +282,44 @@ pub struct DescribeEventBusResponse {
 }
 
 impl wire::Output for DescribeEventBusResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DescribeReplayRequest {
+    #[serde(rename = "ReplayName")]
+    pub replay_name: String,
+}
+
+impl wire::Input for DescribeReplayRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DescribeReplayResponse {
+    #[serde(rename = "ReplayName", default, skip_serializing_if = "Option::is_none")]
+    pub replay_name: Option<String>,
+    #[serde(rename = "ReplayArn", default, skip_serializing_if = "Option::is_none")]
+    pub replay_arn: Option<String>,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "Destination", default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<ReplayDestination>,
+    #[serde(rename = "EventStartTime", default, skip_serializing_if = "Option::is_none")]
+    pub event_start_time: Option<f64>,
+    #[serde(rename = "EventEndTime", default, skip_serializing_if = "Option::is_none")]
+    pub event_end_time: Option<f64>,
+    #[serde(rename = "EventLastReplayedTime", default, skip_serializing_if = "Option::is_none")]
+    pub event_last_replayed_time: Option<f64>,
+    #[serde(rename = "ReplayStartTime", default, skip_serializing_if = "Option::is_none")]
+    pub replay_start_time: Option<f64>,
+    #[serde(rename = "ReplayEndTime", default, skip_serializing_if = "Option::is_none")]
+    pub replay_end_time: Option<f64>,
+}
+
+impl wire::Output for DescribeReplayResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DescribeRuleRequest {
@@ -291,6 +452,32 @@ pub struct KinesisParameters {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ListArchivesRequest {
+    #[serde(rename = "NamePrefix", default, skip_serializing_if = "Option::is_none")]
+    pub name_prefix: Option<String>,
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+    #[serde(rename = "Limit", default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i32>,
+}
+
+impl wire::Input for ListArchivesRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListArchivesResponse {
+    #[serde(rename = "Archives", default, skip_serializing_if = "Option::is_none")]
+    pub archives: Option<Vec<Archive>>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+impl wire::Output for ListArchivesResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ListEventBusesRequest {
     #[serde(rename = "NamePrefix", default, skip_serializing_if = "Option::is_none")]
     pub name_prefix: Option<String>,
@@ -311,6 +498,32 @@ pub struct ListEventBusesResponse {
 }
 
 impl wire::Output for ListEventBusesResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ListReplaysRequest {
+    #[serde(rename = "NamePrefix", default, skip_serializing_if = "Option::is_none")]
+    pub name_prefix: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+    #[serde(rename = "Limit", default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i32>,
+}
+
+impl wire::Input for ListReplaysRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListReplaysResponse {
+    #[serde(rename = "Replays", default, skip_serializing_if = "Option::is_none")]
+    pub replays: Option<Vec<Replay>>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+impl wire::Output for ListReplaysResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ListRuleNamesByTargetRequest {
@@ -623,6 +836,36 @@ pub struct RemoveTargetsResultEntry {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Replay {
+    #[serde(rename = "ReplayName", default, skip_serializing_if = "Option::is_none")]
+    pub replay_name: Option<String>,
+    #[serde(rename = "EventSourceArn", default, skip_serializing_if = "Option::is_none")]
+    pub event_source_arn: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "EventStartTime", default, skip_serializing_if = "Option::is_none")]
+    pub event_start_time: Option<f64>,
+    #[serde(rename = "EventEndTime", default, skip_serializing_if = "Option::is_none")]
+    pub event_end_time: Option<f64>,
+    #[serde(rename = "EventLastReplayedTime", default, skip_serializing_if = "Option::is_none")]
+    pub event_last_replayed_time: Option<f64>,
+    #[serde(rename = "ReplayStartTime", default, skip_serializing_if = "Option::is_none")]
+    pub replay_start_time: Option<f64>,
+    #[serde(rename = "ReplayEndTime", default, skip_serializing_if = "Option::is_none")]
+    pub replay_end_time: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ReplayDestination {
+    #[serde(rename = "Arn")]
+    pub arn: String,
+    #[serde(rename = "FilterArns", default, skip_serializing_if = "Option::is_none")]
+    pub filter_arns: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct RetryPolicy {
     #[serde(rename = "MaximumRetryAttempts", default, skip_serializing_if = "Option::is_none")]
     pub maximum_retry_attempts: Option<i32>,
@@ -685,6 +928,38 @@ pub struct SqsParameters {
     #[serde(rename = "MessageGroupId", default, skip_serializing_if = "Option::is_none")]
     pub message_group_id: Option<String>,
 }
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct StartReplayRequest {
+    #[serde(rename = "ReplayName")]
+    pub replay_name: String,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "EventSourceArn")]
+    pub event_source_arn: String,
+    #[serde(rename = "EventStartTime")]
+    pub event_start_time: f64,
+    #[serde(rename = "EventEndTime")]
+    pub event_end_time: f64,
+    #[serde(rename = "Destination")]
+    pub destination: ReplayDestination,
+}
+
+impl wire::Input for StartReplayRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StartReplayResponse {
+    #[serde(rename = "ReplayArn", default, skip_serializing_if = "Option::is_none")]
+    pub replay_arn: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "ReplayStartTime", default, skip_serializing_if = "Option::is_none")]
+    pub replay_start_time: Option<f64>,
+}
+
+impl wire::Output for StartReplayResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Tag {
@@ -781,6 +1056,36 @@ pub struct UntagResourceResponse {}
 impl wire::Output for UntagResourceResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct UpdateArchiveRequest {
+    #[serde(rename = "ArchiveName")]
+    pub archive_name: String,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "EventPattern", default, skip_serializing_if = "Option::is_none")]
+    pub event_pattern: Option<String>,
+    #[serde(rename = "RetentionDays", default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<i32>,
+    #[serde(rename = "KmsKeyIdentifier", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_identifier: Option<String>,
+}
+
+impl wire::Input for UpdateArchiveRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct UpdateArchiveResponse {
+    #[serde(rename = "ArchiveArn", default, skip_serializing_if = "Option::is_none")]
+    pub archive_arn: Option<String>,
+    #[serde(rename = "State", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+}
+
+impl wire::Output for UpdateArchiveResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct UpdateEventBusRequest {
     #[serde(rename = "Name", default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -823,24 +1128,26 @@ use wire::table::Location::*;
 use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("events:[a-zA-Z]+", "\\A(?:events:[a-zA-Z]+)\\z");
-static P1: Pattern = Pattern::new("^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$", "\\A(?:^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$)\\z");
-static P2: Pattern = Pattern::new("[/\\.\\-_A-Za-z0-9]+", "\\A(?:[/\\.\\-_A-Za-z0-9]+)\\z");
-static P3: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[/\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[/\\.\\-_A-Za-z0-9]+)\\z");
-static P4: Pattern = Pattern::new("aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,}", "\\A(?:aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,})\\z");
-static P5: Pattern = Pattern::new("^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$", "\\A(?:^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$)\\z");
-static P6: Pattern = Pattern::new("^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$", "\\A(?:^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$)\\z");
-static P7: Pattern = Pattern::new("[A-Za-z0-9\\_\\-]+", "\\A(?:[A-Za-z0-9\\_\\-]+)\\z");
-static P8: Pattern = Pattern::new("^[a-zA-Z0-9_\\-/:]*$", "\\A(?:^[a-zA-Z0-9_\\-/:]*$)\\z");
-static P9: Pattern = Pattern::new("[\\.\\-_A-Za-z0-9]+", "\\A(?:[\\.\\-_A-Za-z0-9]+)\\z");
-static P10: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[\\.\\-_A-Za-z0-9]+)\\z");
-static P11: Pattern = Pattern::new("^(?!\\s*$).+", "\\A(?:.*[^\\t\\n\\x0B\\f\\r ].*)\\z");
-static P12: Pattern = Pattern::new("(\\d{12}|\\*)", "\\A(?:([0-9]{12}|\\*))\\z");
-static P13: Pattern = Pattern::new("[^\\x00-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x1F\\x7F]+)\\z");
-static P14: Pattern = Pattern::new("[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+)\\z");
-static P15: Pattern = Pattern::new("(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[\\w_-]+(\\[(\\d+|\\*)\\])*)*)", "\\A(?:(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[a-zA-Z0-9__-]+(\\[([0-9]+|\\*)\\])*)*))\\z");
-static P16: Pattern = Pattern::new("^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$", "\\A(?:^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$)\\z");
-static P17: Pattern = Pattern::new("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", "\\A(?:^[a-zA-Z0-9](-*[a-zA-Z0-9])*$)\\z");
-static P18: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
+static P1: Pattern = Pattern::new("^arn:aws([a-z]|\\-)*:events:([a-z]|\\d|\\-)*:([0-9]{12})?:.+\\/.+$", "\\A(?:^arn:aws([a-z]|\\-)*:events:([a-z]|[0-9]|\\-)*:([0-9]{12})?:.+/.+$)\\z");
+static P2: Pattern = Pattern::new(".*", "\\A(?:.*)\\z");
+static P3: Pattern = Pattern::new("[\\.\\-_A-Za-z0-9]+", "\\A(?:[\\.\\-_A-Za-z0-9]+)\\z");
+static P4: Pattern = Pattern::new("^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$", "\\A(?:^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$)\\z");
+static P5: Pattern = Pattern::new("[/\\.\\-_A-Za-z0-9]+", "\\A(?:[/\\.\\-_A-Za-z0-9]+)\\z");
+static P6: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[/\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[/\\.\\-_A-Za-z0-9]+)\\z");
+static P7: Pattern = Pattern::new("aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,}", "\\A(?:aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,})\\z");
+static P8: Pattern = Pattern::new("^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$", "\\A(?:^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$)\\z");
+static P9: Pattern = Pattern::new("^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$", "\\A(?:^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$)\\z");
+static P10: Pattern = Pattern::new("[A-Za-z0-9\\_\\-]+", "\\A(?:[A-Za-z0-9\\_\\-]+)\\z");
+static P11: Pattern = Pattern::new("^[a-zA-Z0-9_\\-/:]*$", "\\A(?:^[a-zA-Z0-9_\\-/:]*$)\\z");
+static P12: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[\\.\\-_A-Za-z0-9]+)\\z");
+static P13: Pattern = Pattern::new("^(?!\\s*$).+", "\\A(?:.*[^\\t\\n\\x0B\\f\\r ].*)\\z");
+static P14: Pattern = Pattern::new("(\\d{12}|\\*)", "\\A(?:([0-9]{12}|\\*))\\z");
+static P15: Pattern = Pattern::new("[^\\x00-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x1F\\x7F]+)\\z");
+static P16: Pattern = Pattern::new("[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+)\\z");
+static P17: Pattern = Pattern::new("(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[\\w_-]+(\\[(\\d+|\\*)\\])*)*)", "\\A(?:(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[a-zA-Z0-9__-]+(\\[([0-9]+|\\*)\\])*)*))\\z");
+static P18: Pattern = Pattern::new("^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$", "\\A(?:^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$)\\z");
+static P19: Pattern = Pattern::new("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", "\\A(?:^[a-zA-Z0-9](-*[a-zA-Z0-9])*$)\\z");
+static P20: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
 
 /// The table of events.
 pub static SERVICE: Service = Service {
@@ -851,236 +1158,274 @@ pub static SERVICE: Service = Service {
     payload_type: "application/octet-stream",
     operations: &[
         Operation { name: "ActivateEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "CancelReplay", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "CancelReplay", method: "POST", uri: "/", status: 200, input: Some(16), output: Some(17), implemented: true },
         Operation { name: "CreateApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "CreateArchive", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "CreateArchive", method: "POST", uri: "/", status: 200, input: Some(24), output: Some(25), implemented: true },
         Operation { name: "CreateConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "CreateEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "CreateEventBus", method: "POST", uri: "/", status: 200, input: Some(15), output: Some(16), implemented: true },
+        Operation { name: "CreateEventBus", method: "POST", uri: "/", status: 200, input: Some(26), output: Some(27), implemented: true },
         Operation { name: "CreatePartnerEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DeactivateEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DeauthorizeConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DeleteApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeleteArchive", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "DeleteArchive", method: "POST", uri: "/", status: 200, input: Some(32), output: Some(33), implemented: true },
         Operation { name: "DeleteConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DeleteEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeleteEventBus", method: "POST", uri: "/", status: 200, input: Some(21), output: None, implemented: true },
+        Operation { name: "DeleteEventBus", method: "POST", uri: "/", status: 200, input: Some(34), output: None, implemented: true },
         Operation { name: "DeletePartnerEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeleteRule", method: "POST", uri: "/", status: 200, input: Some(22), output: None, implemented: true },
+        Operation { name: "DeleteRule", method: "POST", uri: "/", status: 200, input: Some(35), output: None, implemented: true },
         Operation { name: "DescribeApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DescribeArchive", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "DescribeArchive", method: "POST", uri: "/", status: 200, input: Some(36), output: Some(37), implemented: true },
         Operation { name: "DescribeConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DescribeEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DescribeEventBus", method: "POST", uri: "/", status: 200, input: Some(23), output: Some(24), implemented: true },
+        Operation { name: "DescribeEventBus", method: "POST", uri: "/", status: 200, input: Some(38), output: Some(39), implemented: true },
         Operation { name: "DescribeEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DescribePartnerEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DescribeReplay", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DescribeRule", method: "POST", uri: "/", status: 200, input: Some(25), output: Some(26), implemented: true },
-        Operation { name: "DisableRule", method: "POST", uri: "/", status: 200, input: Some(27), output: None, implemented: true },
-        Operation { name: "EnableRule", method: "POST", uri: "/", status: 200, input: Some(29), output: None, implemented: true },
+        Operation { name: "DescribeReplay", method: "POST", uri: "/", status: 200, input: Some(40), output: Some(41), implemented: true },
+        Operation { name: "DescribeRule", method: "POST", uri: "/", status: 200, input: Some(42), output: Some(43), implemented: true },
+        Operation { name: "DisableRule", method: "POST", uri: "/", status: 200, input: Some(44), output: None, implemented: true },
+        Operation { name: "EnableRule", method: "POST", uri: "/", status: 200, input: Some(46), output: None, implemented: true },
         Operation { name: "ListApiDestinations", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListArchives", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "ListArchives", method: "POST", uri: "/", status: 200, input: Some(77), output: Some(78), implemented: true },
         Operation { name: "ListConnections", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "ListEndpoints", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListEventBuses", method: "POST", uri: "/", status: 200, input: Some(59), output: Some(60), implemented: true },
+        Operation { name: "ListEventBuses", method: "POST", uri: "/", status: 200, input: Some(79), output: Some(80), implemented: true },
         Operation { name: "ListEventSources", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "ListPartnerEventSourceAccounts", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "ListPartnerEventSources", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListReplays", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListRuleNamesByTarget", method: "POST", uri: "/", status: 200, input: Some(61), output: Some(62), implemented: true },
-        Operation { name: "ListRules", method: "POST", uri: "/", status: 200, input: Some(63), output: Some(64), implemented: true },
-        Operation { name: "ListTagsForResource", method: "POST", uri: "/", status: 200, input: Some(65), output: Some(66), implemented: true },
-        Operation { name: "ListTargetsByRule", method: "POST", uri: "/", status: 200, input: Some(67), output: Some(68), implemented: true },
-        Operation { name: "PutEvents", method: "POST", uri: "/", status: 200, input: Some(90), output: Some(93), implemented: true },
+        Operation { name: "ListReplays", method: "POST", uri: "/", status: 200, input: Some(81), output: Some(82), implemented: true },
+        Operation { name: "ListRuleNamesByTarget", method: "POST", uri: "/", status: 200, input: Some(83), output: Some(84), implemented: true },
+        Operation { name: "ListRules", method: "POST", uri: "/", status: 200, input: Some(85), output: Some(86), implemented: true },
+        Operation { name: "ListTagsForResource", method: "POST", uri: "/", status: 200, input: Some(87), output: Some(88), implemented: true },
+        Operation { name: "ListTargetsByRule", method: "POST", uri: "/", status: 200, input: Some(89), output: Some(90), implemented: true },
+        Operation { name: "PutEvents", method: "POST", uri: "/", status: 200, input: Some(113), output: Some(116), implemented: true },
         Operation { name: "PutPartnerEvents", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "PutPermission", method: "POST", uri: "/", status: 200, input: Some(96), output: None, implemented: true },
-        Operation { name: "PutRule", method: "POST", uri: "/", status: 200, input: Some(97), output: Some(98), implemented: true },
-        Operation { name: "PutTargets", method: "POST", uri: "/", status: 200, input: Some(99), output: Some(100), implemented: true },
-        Operation { name: "RemovePermission", method: "POST", uri: "/", status: 200, input: Some(109), output: None, implemented: true },
-        Operation { name: "RemoveTargets", method: "POST", uri: "/", status: 200, input: Some(110), output: Some(111), implemented: true },
-        Operation { name: "StartReplay", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "TagResource", method: "POST", uri: "/", status: 200, input: Some(147), output: Some(148), implemented: true },
-        Operation { name: "TestEventPattern", method: "POST", uri: "/", status: 200, input: Some(158), output: Some(159), implemented: true },
-        Operation { name: "UntagResource", method: "POST", uri: "/", status: 200, input: Some(164), output: Some(165), implemented: true },
+        Operation { name: "PutPermission", method: "POST", uri: "/", status: 200, input: Some(119), output: None, implemented: true },
+        Operation { name: "PutRule", method: "POST", uri: "/", status: 200, input: Some(120), output: Some(121), implemented: true },
+        Operation { name: "PutTargets", method: "POST", uri: "/", status: 200, input: Some(122), output: Some(123), implemented: true },
+        Operation { name: "RemovePermission", method: "POST", uri: "/", status: 200, input: Some(132), output: None, implemented: true },
+        Operation { name: "RemoveTargets", method: "POST", uri: "/", status: 200, input: Some(133), output: Some(134), implemented: true },
+        Operation { name: "StartReplay", method: "POST", uri: "/", status: 200, input: Some(172), output: Some(173), implemented: true },
+        Operation { name: "TagResource", method: "POST", uri: "/", status: 200, input: Some(182), output: Some(183), implemented: true },
+        Operation { name: "TestEventPattern", method: "POST", uri: "/", status: 200, input: Some(193), output: Some(194), implemented: true },
+        Operation { name: "UntagResource", method: "POST", uri: "/", status: 200, input: Some(199), output: Some(200), implemented: true },
         Operation { name: "UpdateApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "UpdateArchive", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "UpdateArchive", method: "POST", uri: "/", status: 200, input: Some(201), output: Some(202), implemented: true },
         Operation { name: "UpdateConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "UpdateEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "UpdateEventBus", method: "POST", uri: "/", status: 200, input: Some(166), output: Some(167), implemented: true },
+        Operation { name: "UpdateEventBus", method: "POST", uri: "/", status: 200, input: Some(203), output: Some(204), implemented: true },
     ],
     routes: Routes::new(),
     shapes: &[
         /* 0 */ Shape { name: "Action", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P0), values: &[] } },
-        /* 1 */ Shape { name: "AppSyncParameters", sensitive: false, kind: Structure { members: &[Member { name: "GraphQLOperation", shape: 44, required: false, location: Body("GraphQLOperation") }], payload: None } },
-        /* 2 */ Shape { name: "Arn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 3 */ Shape { name: "AssignPublicIp", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED"] } },
-        /* 4 */ Shape { name: "AwsVpcConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "Subnets", shape: 142, required: true, location: Body("Subnets") }, Member { name: "SecurityGroups", shape: 142, required: false, location: Body("SecurityGroups") }, Member { name: "AssignPublicIp", shape: 3, required: false, location: Body("AssignPublicIp") }], payload: None } },
-        /* 5 */ Shape { name: "BatchArrayProperties", sensitive: false, kind: Structure { members: &[Member { name: "Size", shape: 52, required: false, location: Body("Size") }], payload: None } },
-        /* 6 */ Shape { name: "BatchParameters", sensitive: false, kind: Structure { members: &[Member { name: "JobDefinition", shape: 141, required: true, location: Body("JobDefinition") }, Member { name: "JobName", shape: 141, required: true, location: Body("JobName") }, Member { name: "ArrayProperties", shape: 5, required: false, location: Body("ArrayProperties") }, Member { name: "RetryStrategy", shape: 7, required: false, location: Body("RetryStrategy") }], payload: None } },
-        /* 7 */ Shape { name: "BatchRetryStrategy", sensitive: false, kind: Structure { members: &[Member { name: "Attempts", shape: 52, required: false, location: Body("Attempts") }], payload: None } },
-        /* 8 */ Shape { name: "Boolean", sensitive: false, kind: Boolean },
-        /* 9 */ Shape { name: "CapacityProvider", sensitive: false, kind: String { min: Some(1), max: Some(255), pattern: None, values: &[] } },
-        /* 10 */ Shape { name: "CapacityProviderStrategy", sensitive: false, kind: List { item: 11, min: None, max: Some(6) } },
-        /* 11 */ Shape { name: "CapacityProviderStrategyItem", sensitive: false, kind: Structure { members: &[Member { name: "capacityProvider", shape: 9, required: true, location: Body("capacityProvider") }, Member { name: "weight", shape: 13, required: false, location: Body("weight") }, Member { name: "base", shape: 12, required: false, location: Body("base") }], payload: None } },
-        /* 12 */ Shape { name: "CapacityProviderStrategyItemBase", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(100000) } },
-        /* 13 */ Shape { name: "CapacityProviderStrategyItemWeight", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(1000) } },
-        /* 14 */ Shape { name: "Condition", sensitive: false, kind: Structure { members: &[Member { name: "Type", shape: 141, required: true, location: Body("Type") }, Member { name: "Key", shape: 141, required: true, location: Body("Key") }, Member { name: "Value", shape: 141, required: true, location: Body("Value") }], payload: None } },
-        /* 15 */ Shape { name: "CreateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 36, required: true, location: Body("Name") }, Member { name: "EventSourceName", shape: 42, required: false, location: Body("EventSourceName") }, Member { name: "Description", shape: 34, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 54, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 20, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 69, required: false, location: Body("LogConfig") }, Member { name: "Tags", shape: 146, required: false, location: Body("Tags") }], payload: None } },
-        /* 16 */ Shape { name: "CreateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBusArn", shape: 141, required: false, location: Body("EventBusArn") }, Member { name: "Description", shape: 34, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 54, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 20, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 69, required: false, location: Body("LogConfig") }], payload: None } },
-        /* 17 */ Shape { name: "CreatedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 18 */ Shape { name: "Database", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: None, values: &[] } },
-        /* 19 */ Shape { name: "DbUser", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
-        /* 20 */ Shape { name: "DeadLetterConfig", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 114, required: false, location: Body("Arn") }], payload: None } },
-        /* 21 */ Shape { name: "DeleteEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 36, required: true, location: Body("Name") }], payload: None } },
-        /* 22 */ Shape { name: "DeleteRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 120, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }, Member { name: "Force", shape: 8, required: false, location: Body("Force") }], payload: None } },
-        /* 23 */ Shape { name: "DescribeEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 37, required: false, location: Body("Name") }], payload: None } },
-        /* 24 */ Shape { name: "DescribeEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 141, required: false, location: Body("Name") }, Member { name: "Arn", shape: 141, required: false, location: Body("Arn") }, Member { name: "Description", shape: 34, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 54, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 20, required: false, location: Body("DeadLetterConfig") }, Member { name: "Policy", shape: 141, required: false, location: Body("Policy") }, Member { name: "LogConfig", shape: 69, required: false, location: Body("LogConfig") }, Member { name: "CreationTime", shape: 160, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 160, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 70, required: false, location: Body("ManagedBy") }], payload: None } },
-        /* 25 */ Shape { name: "DescribeRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 120, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 26 */ Shape { name: "DescribeRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 120, required: false, location: Body("Name") }, Member { name: "Arn", shape: 118, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 39, required: false, location: Body("EventPattern") }, Member { name: "ScheduleExpression", shape: 135, required: false, location: Body("ScheduleExpression") }, Member { name: "State", shape: 123, required: false, location: Body("State") }, Member { name: "Description", shape: 119, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 116, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 70, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 36, required: false, location: Body("EventBusName") }, Member { name: "CreatedBy", shape: 17, required: false, location: Body("CreatedBy") }], payload: None } },
-        /* 27 */ Shape { name: "DisableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 120, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 28 */ Shape { name: "EcsParameters", sensitive: false, kind: Structure { members: &[Member { name: "TaskDefinitionArn", shape: 2, required: true, location: Body("TaskDefinitionArn") }, Member { name: "TaskCount", shape: 58, required: false, location: Body("TaskCount") }, Member { name: "LaunchType", shape: 55, required: false, location: Body("LaunchType") }, Member { name: "NetworkConfiguration", shape: 74, required: false, location: Body("NetworkConfiguration") }, Member { name: "PlatformVersion", shape: 141, required: false, location: Body("PlatformVersion") }, Member { name: "Group", shape: 141, required: false, location: Body("Group") }, Member { name: "CapacityProviderStrategy", shape: 10, required: false, location: Body("CapacityProviderStrategy") }, Member { name: "EnableECSManagedTags", shape: 8, required: false, location: Body("EnableECSManagedTags") }, Member { name: "EnableExecuteCommand", shape: 8, required: false, location: Body("EnableExecuteCommand") }, Member { name: "PlacementConstraints", shape: 83, required: false, location: Body("PlacementConstraints") }, Member { name: "PlacementStrategy", shape: 84, required: false, location: Body("PlacementStrategy") }, Member { name: "PropagateTags", shape: 89, required: false, location: Body("PropagateTags") }, Member { name: "ReferenceId", shape: 108, required: false, location: Body("ReferenceId") }, Member { name: "Tags", shape: 146, required: false, location: Body("Tags") }], payload: None } },
-        /* 29 */ Shape { name: "EnableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 120, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 30 */ Shape { name: "EndpointId", sensitive: false, kind: String { min: Some(1), max: Some(50), pattern: Some(&P1), values: &[] } },
-        /* 31 */ Shape { name: "ErrorCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 32 */ Shape { name: "ErrorMessage", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 33 */ Shape { name: "EventBus", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 141, required: false, location: Body("Name") }, Member { name: "Arn", shape: 141, required: false, location: Body("Arn") }, Member { name: "Description", shape: 34, required: false, location: Body("Description") }, Member { name: "Policy", shape: 141, required: false, location: Body("Policy") }, Member { name: "CreationTime", shape: 160, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 160, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 70, required: false, location: Body("ManagedBy") }], payload: None } },
-        /* 34 */ Shape { name: "EventBusDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
-        /* 35 */ Shape { name: "EventBusList", sensitive: false, kind: List { item: 33, min: None, max: None } },
-        /* 36 */ Shape { name: "EventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P2), values: &[] } },
-        /* 37 */ Shape { name: "EventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P3), values: &[] } },
-        /* 38 */ Shape { name: "EventId", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 39 */ Shape { name: "EventPattern", sensitive: false, kind: String { min: None, max: Some(4096), pattern: None, values: &[] } },
-        /* 40 */ Shape { name: "EventResource", sensitive: false, kind: String { min: None, max: Some(2048), pattern: None, values: &[] } },
-        /* 41 */ Shape { name: "EventResourceList", sensitive: false, kind: List { item: 40, min: None, max: None } },
-        /* 42 */ Shape { name: "EventSourceName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P4), values: &[] } },
-        /* 43 */ Shape { name: "EventTime", sensitive: false, kind: Timestamp { format: None } },
-        /* 44 */ Shape { name: "GraphQLOperation", sensitive: true, kind: String { min: Some(1), max: Some(1048576), pattern: None, values: &[] } },
-        /* 45 */ Shape { name: "HeaderKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P5), values: &[] } },
-        /* 46 */ Shape { name: "HeaderParametersMap", sensitive: false, kind: Map { key: 45, value: 47, min: None, max: None } },
-        /* 47 */ Shape { name: "HeaderValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P6), values: &[] } },
-        /* 48 */ Shape { name: "HttpParameters", sensitive: false, kind: Structure { members: &[Member { name: "PathParameterValues", shape: 79, required: false, location: Body("PathParameterValues") }, Member { name: "HeaderParameters", shape: 46, required: false, location: Body("HeaderParameters") }, Member { name: "QueryStringParameters", shape: 104, required: false, location: Body("QueryStringParameters") }], payload: None } },
-        /* 49 */ Shape { name: "IncludeDetail", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["NONE", "FULL"] } },
-        /* 50 */ Shape { name: "InputTransformer", sensitive: false, kind: Structure { members: &[Member { name: "InputPathsMap", shape: 163, required: false, location: Body("InputPathsMap") }, Member { name: "InputTemplate", shape: 162, required: true, location: Body("InputTemplate") }], payload: None } },
-        /* 51 */ Shape { name: "InputTransformerPathKey", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P7), values: &[] } },
-        /* 52 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 53 */ Shape { name: "KinesisParameters", sensitive: false, kind: Structure { members: &[Member { name: "PartitionKeyPath", shape: 157, required: true, location: Body("PartitionKeyPath") }], payload: None } },
-        /* 54 */ Shape { name: "KmsKeyIdentifier", sensitive: false, kind: String { min: None, max: Some(2048), pattern: Some(&P8), values: &[] } },
-        /* 55 */ Shape { name: "LaunchType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["EC2", "FARGATE", "EXTERNAL"] } },
-        /* 56 */ Shape { name: "Level", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["OFF", "ERROR", "INFO", "TRACE"] } },
-        /* 57 */ Shape { name: "LimitMax100", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(100) } },
-        /* 58 */ Shape { name: "LimitMin1", sensitive: false, kind: Integer { long: false, min: Some(1), max: None } },
-        /* 59 */ Shape { name: "ListEventBusesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 36, required: false, location: Body("NamePrefix") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 57, required: false, location: Body("Limit") }], payload: None } },
-        /* 60 */ Shape { name: "ListEventBusesResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBuses", shape: 35, required: false, location: Body("EventBuses") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }], payload: None } },
-        /* 61 */ Shape { name: "ListRuleNamesByTargetRequest", sensitive: false, kind: Structure { members: &[Member { name: "TargetArn", shape: 151, required: true, location: Body("TargetArn") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 57, required: false, location: Body("Limit") }], payload: None } },
-        /* 62 */ Shape { name: "ListRuleNamesByTargetResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleNames", shape: 121, required: false, location: Body("RuleNames") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }], payload: None } },
-        /* 63 */ Shape { name: "ListRulesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 120, required: false, location: Body("NamePrefix") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 57, required: false, location: Body("Limit") }], payload: None } },
-        /* 64 */ Shape { name: "ListRulesResponse", sensitive: false, kind: Structure { members: &[Member { name: "Rules", shape: 122, required: false, location: Body("Rules") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }], payload: None } },
-        /* 65 */ Shape { name: "ListTagsForResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 2, required: true, location: Body("ResourceARN") }], payload: None } },
-        /* 66 */ Shape { name: "ListTagsForResourceResponse", sensitive: false, kind: Structure { members: &[Member { name: "Tags", shape: 146, required: false, location: Body("Tags") }], payload: None } },
-        /* 67 */ Shape { name: "ListTargetsByRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 120, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 57, required: false, location: Body("Limit") }], payload: None } },
-        /* 68 */ Shape { name: "ListTargetsByRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Targets", shape: 156, required: false, location: Body("Targets") }, Member { name: "NextToken", shape: 75, required: false, location: Body("NextToken") }], payload: None } },
-        /* 69 */ Shape { name: "LogConfig", sensitive: false, kind: Structure { members: &[Member { name: "IncludeDetail", shape: 49, required: false, location: Body("IncludeDetail") }, Member { name: "Level", shape: 56, required: false, location: Body("Level") }], payload: None } },
-        /* 70 */ Shape { name: "ManagedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 71 */ Shape { name: "MaximumEventAgeInSeconds", sensitive: false, kind: Integer { long: false, min: Some(60), max: Some(86400) } },
-        /* 72 */ Shape { name: "MaximumRetryAttempts", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(185) } },
-        /* 73 */ Shape { name: "MessageGroupId", sensitive: false, kind: String { min: None, max: Some(100), pattern: None, values: &[] } },
-        /* 74 */ Shape { name: "NetworkConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "awsvpcConfiguration", shape: 4, required: false, location: Body("awsvpcConfiguration") }], payload: None } },
-        /* 75 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
-        /* 76 */ Shape { name: "NonPartnerEventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P9), values: &[] } },
-        /* 77 */ Shape { name: "NonPartnerEventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P10), values: &[] } },
-        /* 78 */ Shape { name: "PathParameter", sensitive: false, kind: String { min: None, max: None, pattern: Some(&P11), values: &[] } },
-        /* 79 */ Shape { name: "PathParameterList", sensitive: false, kind: List { item: 78, min: None, max: None } },
-        /* 80 */ Shape { name: "PlacementConstraint", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 82, required: false, location: Body("type") }, Member { name: "expression", shape: 81, required: false, location: Body("expression") }], payload: None } },
-        /* 81 */ Shape { name: "PlacementConstraintExpression", sensitive: false, kind: String { min: None, max: Some(2000), pattern: None, values: &[] } },
-        /* 82 */ Shape { name: "PlacementConstraintType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["distinctInstance", "memberOf"] } },
-        /* 83 */ Shape { name: "PlacementConstraints", sensitive: false, kind: List { item: 80, min: None, max: Some(10) } },
-        /* 84 */ Shape { name: "PlacementStrategies", sensitive: false, kind: List { item: 85, min: None, max: Some(5) } },
-        /* 85 */ Shape { name: "PlacementStrategy", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 87, required: false, location: Body("type") }, Member { name: "field", shape: 86, required: false, location: Body("field") }], payload: None } },
-        /* 86 */ Shape { name: "PlacementStrategyField", sensitive: false, kind: String { min: None, max: Some(255), pattern: None, values: &[] } },
-        /* 87 */ Shape { name: "PlacementStrategyType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["random", "spread", "binpack"] } },
-        /* 88 */ Shape { name: "Principal", sensitive: false, kind: String { min: Some(1), max: Some(12), pattern: Some(&P12), values: &[] } },
-        /* 89 */ Shape { name: "PropagateTags", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["TASK_DEFINITION"] } },
-        /* 90 */ Shape { name: "PutEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Entries", shape: 92, required: true, location: Body("Entries") }, Member { name: "EndpointId", shape: 30, required: false, location: Body("EndpointId") }], payload: None } },
-        /* 91 */ Shape { name: "PutEventsRequestEntry", sensitive: false, kind: Structure { members: &[Member { name: "Time", shape: 43, required: false, location: Body("Time") }, Member { name: "Source", shape: 141, required: false, location: Body("Source") }, Member { name: "Resources", shape: 41, required: false, location: Body("Resources") }, Member { name: "DetailType", shape: 141, required: false, location: Body("DetailType") }, Member { name: "Detail", shape: 141, required: false, location: Body("Detail") }, Member { name: "EventBusName", shape: 77, required: false, location: Body("EventBusName") }, Member { name: "TraceHeader", shape: 161, required: false, location: Body("TraceHeader") }], payload: None } },
-        /* 92 */ Shape { name: "PutEventsRequestEntryList", sensitive: false, kind: List { item: 91, min: Some(1), max: Some(10) } },
-        /* 93 */ Shape { name: "PutEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 52, required: false, location: Body("FailedEntryCount") }, Member { name: "Entries", shape: 95, required: false, location: Body("Entries") }], payload: None } },
-        /* 94 */ Shape { name: "PutEventsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "EventId", shape: 38, required: false, location: Body("EventId") }, Member { name: "ErrorCode", shape: 31, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 32, required: false, location: Body("ErrorMessage") }], payload: None } },
-        /* 95 */ Shape { name: "PutEventsResultEntryList", sensitive: false, kind: List { item: 94, min: None, max: None } },
-        /* 96 */ Shape { name: "PutPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventBusName", shape: 76, required: false, location: Body("EventBusName") }, Member { name: "Action", shape: 0, required: false, location: Body("Action") }, Member { name: "Principal", shape: 88, required: false, location: Body("Principal") }, Member { name: "StatementId", shape: 139, required: false, location: Body("StatementId") }, Member { name: "Condition", shape: 14, required: false, location: Body("Condition") }, Member { name: "Policy", shape: 141, required: false, location: Body("Policy") }], payload: None } },
-        /* 97 */ Shape { name: "PutRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 120, required: true, location: Body("Name") }, Member { name: "ScheduleExpression", shape: 135, required: false, location: Body("ScheduleExpression") }, Member { name: "EventPattern", shape: 39, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 123, required: false, location: Body("State") }, Member { name: "Description", shape: 119, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 116, required: false, location: Body("RoleArn") }, Member { name: "Tags", shape: 146, required: false, location: Body("Tags") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 98 */ Shape { name: "PutRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleArn", shape: 118, required: false, location: Body("RuleArn") }], payload: None } },
-        /* 99 */ Shape { name: "PutTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 120, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }, Member { name: "Targets", shape: 156, required: true, location: Body("Targets") }], payload: None } },
-        /* 100 */ Shape { name: "PutTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 52, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 102, required: false, location: Body("FailedEntries") }], payload: None } },
-        /* 101 */ Shape { name: "PutTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 152, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 31, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 32, required: false, location: Body("ErrorMessage") }], payload: None } },
-        /* 102 */ Shape { name: "PutTargetsResultEntryList", sensitive: false, kind: List { item: 101, min: None, max: None } },
-        /* 103 */ Shape { name: "QueryStringKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P13), values: &[] } },
-        /* 104 */ Shape { name: "QueryStringParametersMap", sensitive: false, kind: Map { key: 103, value: 105, min: None, max: None } },
-        /* 105 */ Shape { name: "QueryStringValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P14), values: &[] } },
-        /* 106 */ Shape { name: "RedshiftDataParameters", sensitive: false, kind: Structure { members: &[Member { name: "SecretManagerArn", shape: 107, required: false, location: Body("SecretManagerArn") }, Member { name: "Database", shape: 18, required: true, location: Body("Database") }, Member { name: "DbUser", shape: 19, required: false, location: Body("DbUser") }, Member { name: "Sql", shape: 136, required: false, location: Body("Sql") }, Member { name: "StatementName", shape: 140, required: false, location: Body("StatementName") }, Member { name: "WithEvent", shape: 8, required: false, location: Body("WithEvent") }, Member { name: "Sqls", shape: 137, required: false, location: Body("Sqls") }], payload: None } },
-        /* 107 */ Shape { name: "RedshiftSecretManagerArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P15), values: &[] } },
-        /* 108 */ Shape { name: "ReferenceId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
-        /* 109 */ Shape { name: "RemovePermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "StatementId", shape: 139, required: false, location: Body("StatementId") }, Member { name: "RemoveAllPermissions", shape: 8, required: false, location: Body("RemoveAllPermissions") }, Member { name: "EventBusName", shape: 76, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 110 */ Shape { name: "RemoveTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 120, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 37, required: false, location: Body("EventBusName") }, Member { name: "Ids", shape: 153, required: true, location: Body("Ids") }, Member { name: "Force", shape: 8, required: false, location: Body("Force") }], payload: None } },
-        /* 111 */ Shape { name: "RemoveTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 52, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 113, required: false, location: Body("FailedEntries") }], payload: None } },
-        /* 112 */ Shape { name: "RemoveTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 152, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 31, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 32, required: false, location: Body("ErrorMessage") }], payload: None } },
-        /* 113 */ Shape { name: "RemoveTargetsResultEntryList", sensitive: false, kind: List { item: 112, min: None, max: None } },
-        /* 114 */ Shape { name: "ResourceArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 115 */ Shape { name: "RetryPolicy", sensitive: false, kind: Structure { members: &[Member { name: "MaximumRetryAttempts", shape: 72, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 71, required: false, location: Body("MaximumEventAgeInSeconds") }], payload: None } },
-        /* 116 */ Shape { name: "RoleArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 117 */ Shape { name: "Rule", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 120, required: false, location: Body("Name") }, Member { name: "Arn", shape: 118, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 39, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 123, required: false, location: Body("State") }, Member { name: "Description", shape: 119, required: false, location: Body("Description") }, Member { name: "ScheduleExpression", shape: 135, required: false, location: Body("ScheduleExpression") }, Member { name: "RoleArn", shape: 116, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 70, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 36, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 118 */ Shape { name: "RuleArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 119 */ Shape { name: "RuleDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
-        /* 120 */ Shape { name: "RuleName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P9), values: &[] } },
-        /* 121 */ Shape { name: "RuleNameList", sensitive: false, kind: List { item: 120, min: None, max: None } },
-        /* 122 */ Shape { name: "RuleResponseList", sensitive: false, kind: List { item: 117, min: None, max: None } },
-        /* 123 */ Shape { name: "RuleState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"] } },
-        /* 124 */ Shape { name: "RunCommandParameters", sensitive: false, kind: Structure { members: &[Member { name: "RunCommandTargets", shape: 129, required: true, location: Body("RunCommandTargets") }], payload: None } },
-        /* 125 */ Shape { name: "RunCommandTarget", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 126, required: true, location: Body("Key") }, Member { name: "Values", shape: 128, required: true, location: Body("Values") }], payload: None } },
-        /* 126 */ Shape { name: "RunCommandTargetKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P16), values: &[] } },
-        /* 127 */ Shape { name: "RunCommandTargetValue", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: None, values: &[] } },
-        /* 128 */ Shape { name: "RunCommandTargetValues", sensitive: false, kind: List { item: 127, min: Some(1), max: Some(50) } },
-        /* 129 */ Shape { name: "RunCommandTargets", sensitive: false, kind: List { item: 125, min: Some(1), max: Some(5) } },
-        /* 130 */ Shape { name: "SageMakerPipelineParameter", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 132, required: true, location: Body("Name") }, Member { name: "Value", shape: 133, required: true, location: Body("Value") }], payload: None } },
-        /* 131 */ Shape { name: "SageMakerPipelineParameterList", sensitive: false, kind: List { item: 130, min: None, max: Some(200) } },
-        /* 132 */ Shape { name: "SageMakerPipelineParameterName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P17), values: &[] } },
-        /* 133 */ Shape { name: "SageMakerPipelineParameterValue", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
-        /* 134 */ Shape { name: "SageMakerPipelineParameters", sensitive: false, kind: Structure { members: &[Member { name: "PipelineParameterList", shape: 131, required: false, location: Body("PipelineParameterList") }], payload: None } },
-        /* 135 */ Shape { name: "ScheduleExpression", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 136 */ Shape { name: "Sql", sensitive: true, kind: String { min: Some(1), max: Some(100000), pattern: None, values: &[] } },
-        /* 137 */ Shape { name: "Sqls", sensitive: true, kind: List { item: 136, min: None, max: Some(40) } },
-        /* 138 */ Shape { name: "SqsParameters", sensitive: false, kind: Structure { members: &[Member { name: "MessageGroupId", shape: 73, required: false, location: Body("MessageGroupId") }], payload: None } },
-        /* 139 */ Shape { name: "StatementId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P18), values: &[] } },
-        /* 140 */ Shape { name: "StatementName", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
-        /* 141 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 142 */ Shape { name: "StringList", sensitive: false, kind: List { item: 141, min: None, max: None } },
-        /* 143 */ Shape { name: "Tag", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 144, required: true, location: Body("Key") }, Member { name: "Value", shape: 149, required: true, location: Body("Value") }], payload: None } },
-        /* 144 */ Shape { name: "TagKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
-        /* 145 */ Shape { name: "TagKeyList", sensitive: false, kind: List { item: 144, min: None, max: None } },
-        /* 146 */ Shape { name: "TagList", sensitive: false, kind: List { item: 143, min: None, max: None } },
-        /* 147 */ Shape { name: "TagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 2, required: true, location: Body("ResourceARN") }, Member { name: "Tags", shape: 146, required: true, location: Body("Tags") }], payload: None } },
-        /* 148 */ Shape { name: "TagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 149 */ Shape { name: "TagValue", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 150 */ Shape { name: "Target", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 152, required: true, location: Body("Id") }, Member { name: "Arn", shape: 151, required: true, location: Body("Arn") }, Member { name: "RoleArn", shape: 116, required: false, location: Body("RoleArn") }, Member { name: "Input", shape: 154, required: false, location: Body("Input") }, Member { name: "InputPath", shape: 155, required: false, location: Body("InputPath") }, Member { name: "InputTransformer", shape: 50, required: false, location: Body("InputTransformer") }, Member { name: "KinesisParameters", shape: 53, required: false, location: Body("KinesisParameters") }, Member { name: "RunCommandParameters", shape: 124, required: false, location: Body("RunCommandParameters") }, Member { name: "EcsParameters", shape: 28, required: false, location: Body("EcsParameters") }, Member { name: "BatchParameters", shape: 6, required: false, location: Body("BatchParameters") }, Member { name: "SqsParameters", shape: 138, required: false, location: Body("SqsParameters") }, Member { name: "HttpParameters", shape: 48, required: false, location: Body("HttpParameters") }, Member { name: "RedshiftDataParameters", shape: 106, required: false, location: Body("RedshiftDataParameters") }, Member { name: "SageMakerPipelineParameters", shape: 134, required: false, location: Body("SageMakerPipelineParameters") }, Member { name: "DeadLetterConfig", shape: 20, required: false, location: Body("DeadLetterConfig") }, Member { name: "RetryPolicy", shape: 115, required: false, location: Body("RetryPolicy") }, Member { name: "AppSyncParameters", shape: 1, required: false, location: Body("AppSyncParameters") }], payload: None } },
-        /* 151 */ Shape { name: "TargetArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 152 */ Shape { name: "TargetId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P9), values: &[] } },
-        /* 153 */ Shape { name: "TargetIdList", sensitive: false, kind: List { item: 152, min: Some(1), max: Some(100) } },
-        /* 154 */ Shape { name: "TargetInput", sensitive: false, kind: String { min: None, max: Some(8192), pattern: None, values: &[] } },
-        /* 155 */ Shape { name: "TargetInputPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 156 */ Shape { name: "TargetList", sensitive: false, kind: List { item: 150, min: Some(1), max: Some(100) } },
-        /* 157 */ Shape { name: "TargetPartitionKeyPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 158 */ Shape { name: "TestEventPatternRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventPattern", shape: 39, required: true, location: Body("EventPattern") }, Member { name: "Event", shape: 141, required: true, location: Body("Event") }], payload: None } },
-        /* 159 */ Shape { name: "TestEventPatternResponse", sensitive: false, kind: Structure { members: &[Member { name: "Result", shape: 8, required: false, location: Body("Result") }], payload: None } },
-        /* 160 */ Shape { name: "Timestamp", sensitive: false, kind: Timestamp { format: None } },
-        /* 161 */ Shape { name: "TraceHeader", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
-        /* 162 */ Shape { name: "TransformerInput", sensitive: false, kind: String { min: Some(1), max: Some(8192), pattern: None, values: &[] } },
-        /* 163 */ Shape { name: "TransformerPaths", sensitive: false, kind: Map { key: 51, value: 155, min: None, max: Some(100) } },
-        /* 164 */ Shape { name: "UntagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 2, required: true, location: Body("ResourceARN") }, Member { name: "TagKeys", shape: 145, required: true, location: Body("TagKeys") }], payload: None } },
-        /* 165 */ Shape { name: "UntagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 166 */ Shape { name: "UpdateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 36, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 54, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 34, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 20, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 69, required: false, location: Body("LogConfig") }], payload: None } },
-        /* 167 */ Shape { name: "UpdateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 141, required: false, location: Body("Arn") }, Member { name: "Name", shape: 36, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 54, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 34, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 20, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 69, required: false, location: Body("LogConfig") }], payload: None } },
+        /* 1 */ Shape { name: "AppSyncParameters", sensitive: false, kind: Structure { members: &[Member { name: "GraphQLOperation", shape: 62, required: false, location: Body("GraphQLOperation") }], payload: None } },
+        /* 2 */ Shape { name: "Archive", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: false, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 51, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "SizeBytes", shape: 92, required: false, location: Body("SizeBytes") }, Member { name: "EventCount", shape: 92, required: false, location: Body("EventCount") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 3 */ Shape { name: "ArchiveArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P1), values: &[] } },
+        /* 4 */ Shape { name: "ArchiveDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P2), values: &[] } },
+        /* 5 */ Shape { name: "ArchiveName", sensitive: false, kind: String { min: Some(1), max: Some(48), pattern: Some(&P3), values: &[] } },
+        /* 6 */ Shape { name: "ArchiveResponseList", sensitive: false, kind: List { item: 2, min: None, max: None } },
+        /* 7 */ Shape { name: "ArchiveState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "CREATING", "UPDATING", "CREATE_FAILED", "UPDATE_FAILED"] } },
+        /* 8 */ Shape { name: "ArchiveStateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 9 */ Shape { name: "Arn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 10 */ Shape { name: "AssignPublicIp", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED"] } },
+        /* 11 */ Shape { name: "AwsVpcConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "Subnets", shape: 177, required: true, location: Body("Subnets") }, Member { name: "SecurityGroups", shape: 177, required: false, location: Body("SecurityGroups") }, Member { name: "AssignPublicIp", shape: 10, required: false, location: Body("AssignPublicIp") }], payload: None } },
+        /* 12 */ Shape { name: "BatchArrayProperties", sensitive: false, kind: Structure { members: &[Member { name: "Size", shape: 70, required: false, location: Body("Size") }], payload: None } },
+        /* 13 */ Shape { name: "BatchParameters", sensitive: false, kind: Structure { members: &[Member { name: "JobDefinition", shape: 176, required: true, location: Body("JobDefinition") }, Member { name: "JobName", shape: 176, required: true, location: Body("JobName") }, Member { name: "ArrayProperties", shape: 12, required: false, location: Body("ArrayProperties") }, Member { name: "RetryStrategy", shape: 14, required: false, location: Body("RetryStrategy") }], payload: None } },
+        /* 14 */ Shape { name: "BatchRetryStrategy", sensitive: false, kind: Structure { members: &[Member { name: "Attempts", shape: 70, required: false, location: Body("Attempts") }], payload: None } },
+        /* 15 */ Shape { name: "Boolean", sensitive: false, kind: Boolean },
+        /* 16 */ Shape { name: "CancelReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: true, location: Body("ReplayName") }], payload: None } },
+        /* 17 */ Shape { name: "CancelReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayArn", shape: 138, required: false, location: Body("ReplayArn") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }], payload: None } },
+        /* 18 */ Shape { name: "CapacityProvider", sensitive: false, kind: String { min: Some(1), max: Some(255), pattern: None, values: &[] } },
+        /* 19 */ Shape { name: "CapacityProviderStrategy", sensitive: false, kind: List { item: 20, min: None, max: Some(6) } },
+        /* 20 */ Shape { name: "CapacityProviderStrategyItem", sensitive: false, kind: Structure { members: &[Member { name: "capacityProvider", shape: 18, required: true, location: Body("capacityProvider") }, Member { name: "weight", shape: 22, required: false, location: Body("weight") }, Member { name: "base", shape: 21, required: false, location: Body("base") }], payload: None } },
+        /* 21 */ Shape { name: "CapacityProviderStrategyItemBase", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(100000) } },
+        /* 22 */ Shape { name: "CapacityProviderStrategyItemWeight", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(1000) } },
+        /* 23 */ Shape { name: "Condition", sensitive: false, kind: Structure { members: &[Member { name: "Type", shape: 176, required: true, location: Body("Type") }, Member { name: "Key", shape: 176, required: true, location: Body("Key") }, Member { name: "Value", shape: 176, required: true, location: Body("Value") }], payload: None } },
+        /* 24 */ Shape { name: "CreateArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 51, required: true, location: Body("EventSourceArn") }, Member { name: "Description", shape: 4, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
+        /* 25 */ Shape { name: "CreateArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 3, required: false, location: Body("ArchiveArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 26 */ Shape { name: "CreateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 54, required: true, location: Body("Name") }, Member { name: "EventSourceName", shape: 60, required: false, location: Body("EventSourceName") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }, Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }], payload: None } },
+        /* 27 */ Shape { name: "CreateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBusArn", shape: 176, required: false, location: Body("EventBusArn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }], payload: None } },
+        /* 28 */ Shape { name: "CreatedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 29 */ Shape { name: "Database", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: None, values: &[] } },
+        /* 30 */ Shape { name: "DbUser", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
+        /* 31 */ Shape { name: "DeadLetterConfig", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 146, required: false, location: Body("Arn") }], payload: None } },
+        /* 32 */ Shape { name: "DeleteArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }], payload: None } },
+        /* 33 */ Shape { name: "DeleteArchiveResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 34 */ Shape { name: "DeleteEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 54, required: true, location: Body("Name") }], payload: None } },
+        /* 35 */ Shape { name: "DeleteRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "Force", shape: 15, required: false, location: Body("Force") }], payload: None } },
+        /* 36 */ Shape { name: "DescribeArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }], payload: None } },
+        /* 37 */ Shape { name: "DescribeArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 3, required: false, location: Body("ArchiveArn") }, Member { name: "ArchiveName", shape: 5, required: false, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 51, required: false, location: Body("EventSourceArn") }, Member { name: "Description", shape: 4, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "SizeBytes", shape: 92, required: false, location: Body("SizeBytes") }, Member { name: "EventCount", shape: 92, required: false, location: Body("EventCount") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 38 */ Shape { name: "DescribeEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 55, required: false, location: Body("Name") }], payload: None } },
+        /* 39 */ Shape { name: "DescribeEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 176, required: false, location: Body("Name") }, Member { name: "Arn", shape: 176, required: false, location: Body("Arn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "Policy", shape: 176, required: false, location: Body("Policy") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 195, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }], payload: None } },
+        /* 40 */ Shape { name: "DescribeReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: true, location: Body("ReplayName") }], payload: None } },
+        /* 41 */ Shape { name: "DescribeReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: false, location: Body("ReplayName") }, Member { name: "ReplayArn", shape: 138, required: false, location: Body("ReplayArn") }, Member { name: "Description", shape: 139, required: false, location: Body("Description") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }, Member { name: "EventSourceArn", shape: 3, required: false, location: Body("EventSourceArn") }, Member { name: "Destination", shape: 140, required: false, location: Body("Destination") }, Member { name: "EventStartTime", shape: 195, required: false, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 195, required: false, location: Body("EventEndTime") }, Member { name: "EventLastReplayedTime", shape: 195, required: false, location: Body("EventLastReplayedTime") }, Member { name: "ReplayStartTime", shape: 195, required: false, location: Body("ReplayStartTime") }, Member { name: "ReplayEndTime", shape: 195, required: false, location: Body("ReplayEndTime") }], payload: None } },
+        /* 42 */ Shape { name: "DescribeRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 43 */ Shape { name: "DescribeRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: false, location: Body("Name") }, Member { name: "Arn", shape: 151, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "ScheduleExpression", shape: 168, required: false, location: Body("ScheduleExpression") }, Member { name: "State", shape: 156, required: false, location: Body("State") }, Member { name: "Description", shape: 152, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 54, required: false, location: Body("EventBusName") }, Member { name: "CreatedBy", shape: 28, required: false, location: Body("CreatedBy") }], payload: None } },
+        /* 44 */ Shape { name: "DisableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 45 */ Shape { name: "EcsParameters", sensitive: false, kind: Structure { members: &[Member { name: "TaskDefinitionArn", shape: 9, required: true, location: Body("TaskDefinitionArn") }, Member { name: "TaskCount", shape: 76, required: false, location: Body("TaskCount") }, Member { name: "LaunchType", shape: 73, required: false, location: Body("LaunchType") }, Member { name: "NetworkConfiguration", shape: 97, required: false, location: Body("NetworkConfiguration") }, Member { name: "PlatformVersion", shape: 176, required: false, location: Body("PlatformVersion") }, Member { name: "Group", shape: 176, required: false, location: Body("Group") }, Member { name: "CapacityProviderStrategy", shape: 19, required: false, location: Body("CapacityProviderStrategy") }, Member { name: "EnableECSManagedTags", shape: 15, required: false, location: Body("EnableECSManagedTags") }, Member { name: "EnableExecuteCommand", shape: 15, required: false, location: Body("EnableExecuteCommand") }, Member { name: "PlacementConstraints", shape: 106, required: false, location: Body("PlacementConstraints") }, Member { name: "PlacementStrategy", shape: 107, required: false, location: Body("PlacementStrategy") }, Member { name: "PropagateTags", shape: 112, required: false, location: Body("PropagateTags") }, Member { name: "ReferenceId", shape: 131, required: false, location: Body("ReferenceId") }, Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }], payload: None } },
+        /* 46 */ Shape { name: "EnableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 47 */ Shape { name: "EndpointId", sensitive: false, kind: String { min: Some(1), max: Some(50), pattern: Some(&P4), values: &[] } },
+        /* 48 */ Shape { name: "ErrorCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 49 */ Shape { name: "ErrorMessage", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 50 */ Shape { name: "EventBus", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 176, required: false, location: Body("Name") }, Member { name: "Arn", shape: 176, required: false, location: Body("Arn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "Policy", shape: 176, required: false, location: Body("Policy") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 195, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }], payload: None } },
+        /* 51 */ Shape { name: "EventBusArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P1), values: &[] } },
+        /* 52 */ Shape { name: "EventBusDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
+        /* 53 */ Shape { name: "EventBusList", sensitive: false, kind: List { item: 50, min: None, max: None } },
+        /* 54 */ Shape { name: "EventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P5), values: &[] } },
+        /* 55 */ Shape { name: "EventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P6), values: &[] } },
+        /* 56 */ Shape { name: "EventId", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 57 */ Shape { name: "EventPattern", sensitive: false, kind: String { min: None, max: Some(4096), pattern: None, values: &[] } },
+        /* 58 */ Shape { name: "EventResource", sensitive: false, kind: String { min: None, max: Some(2048), pattern: None, values: &[] } },
+        /* 59 */ Shape { name: "EventResourceList", sensitive: false, kind: List { item: 58, min: None, max: None } },
+        /* 60 */ Shape { name: "EventSourceName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P7), values: &[] } },
+        /* 61 */ Shape { name: "EventTime", sensitive: false, kind: Timestamp { format: None } },
+        /* 62 */ Shape { name: "GraphQLOperation", sensitive: true, kind: String { min: Some(1), max: Some(1048576), pattern: None, values: &[] } },
+        /* 63 */ Shape { name: "HeaderKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P8), values: &[] } },
+        /* 64 */ Shape { name: "HeaderParametersMap", sensitive: false, kind: Map { key: 63, value: 65, min: None, max: None } },
+        /* 65 */ Shape { name: "HeaderValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P9), values: &[] } },
+        /* 66 */ Shape { name: "HttpParameters", sensitive: false, kind: Structure { members: &[Member { name: "PathParameterValues", shape: 102, required: false, location: Body("PathParameterValues") }, Member { name: "HeaderParameters", shape: 64, required: false, location: Body("HeaderParameters") }, Member { name: "QueryStringParameters", shape: 127, required: false, location: Body("QueryStringParameters") }], payload: None } },
+        /* 67 */ Shape { name: "IncludeDetail", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["NONE", "FULL"] } },
+        /* 68 */ Shape { name: "InputTransformer", sensitive: false, kind: Structure { members: &[Member { name: "InputPathsMap", shape: 198, required: false, location: Body("InputPathsMap") }, Member { name: "InputTemplate", shape: 197, required: true, location: Body("InputTemplate") }], payload: None } },
+        /* 69 */ Shape { name: "InputTransformerPathKey", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P10), values: &[] } },
+        /* 70 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
+        /* 71 */ Shape { name: "KinesisParameters", sensitive: false, kind: Structure { members: &[Member { name: "PartitionKeyPath", shape: 192, required: true, location: Body("PartitionKeyPath") }], payload: None } },
+        /* 72 */ Shape { name: "KmsKeyIdentifier", sensitive: false, kind: String { min: None, max: Some(2048), pattern: Some(&P11), values: &[] } },
+        /* 73 */ Shape { name: "LaunchType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["EC2", "FARGATE", "EXTERNAL"] } },
+        /* 74 */ Shape { name: "Level", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["OFF", "ERROR", "INFO", "TRACE"] } },
+        /* 75 */ Shape { name: "LimitMax100", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(100) } },
+        /* 76 */ Shape { name: "LimitMin1", sensitive: false, kind: Integer { long: false, min: Some(1), max: None } },
+        /* 77 */ Shape { name: "ListArchivesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 5, required: false, location: Body("NamePrefix") }, Member { name: "EventSourceArn", shape: 51, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
+        /* 78 */ Shape { name: "ListArchivesResponse", sensitive: false, kind: Structure { members: &[Member { name: "Archives", shape: 6, required: false, location: Body("Archives") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
+        /* 79 */ Shape { name: "ListEventBusesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 54, required: false, location: Body("NamePrefix") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
+        /* 80 */ Shape { name: "ListEventBusesResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBuses", shape: 53, required: false, location: Body("EventBuses") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
+        /* 81 */ Shape { name: "ListReplaysRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 143, required: false, location: Body("NamePrefix") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "EventSourceArn", shape: 3, required: false, location: Body("EventSourceArn") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
+        /* 82 */ Shape { name: "ListReplaysResponse", sensitive: false, kind: Structure { members: &[Member { name: "Replays", shape: 142, required: false, location: Body("Replays") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
+        /* 83 */ Shape { name: "ListRuleNamesByTargetRequest", sensitive: false, kind: Structure { members: &[Member { name: "TargetArn", shape: 186, required: true, location: Body("TargetArn") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
+        /* 84 */ Shape { name: "ListRuleNamesByTargetResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleNames", shape: 154, required: false, location: Body("RuleNames") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
+        /* 85 */ Shape { name: "ListRulesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 153, required: false, location: Body("NamePrefix") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
+        /* 86 */ Shape { name: "ListRulesResponse", sensitive: false, kind: Structure { members: &[Member { name: "Rules", shape: 155, required: false, location: Body("Rules") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
+        /* 87 */ Shape { name: "ListTagsForResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 9, required: true, location: Body("ResourceARN") }], payload: None } },
+        /* 88 */ Shape { name: "ListTagsForResourceResponse", sensitive: false, kind: Structure { members: &[Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }], payload: None } },
+        /* 89 */ Shape { name: "ListTargetsByRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 153, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
+        /* 90 */ Shape { name: "ListTargetsByRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Targets", shape: 191, required: false, location: Body("Targets") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
+        /* 91 */ Shape { name: "LogConfig", sensitive: false, kind: Structure { members: &[Member { name: "IncludeDetail", shape: 67, required: false, location: Body("IncludeDetail") }, Member { name: "Level", shape: 74, required: false, location: Body("Level") }], payload: None } },
+        /* 92 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
+        /* 93 */ Shape { name: "ManagedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 94 */ Shape { name: "MaximumEventAgeInSeconds", sensitive: false, kind: Integer { long: false, min: Some(60), max: Some(86400) } },
+        /* 95 */ Shape { name: "MaximumRetryAttempts", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(185) } },
+        /* 96 */ Shape { name: "MessageGroupId", sensitive: false, kind: String { min: None, max: Some(100), pattern: None, values: &[] } },
+        /* 97 */ Shape { name: "NetworkConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "awsvpcConfiguration", shape: 11, required: false, location: Body("awsvpcConfiguration") }], payload: None } },
+        /* 98 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
+        /* 99 */ Shape { name: "NonPartnerEventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P3), values: &[] } },
+        /* 100 */ Shape { name: "NonPartnerEventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P12), values: &[] } },
+        /* 101 */ Shape { name: "PathParameter", sensitive: false, kind: String { min: None, max: None, pattern: Some(&P13), values: &[] } },
+        /* 102 */ Shape { name: "PathParameterList", sensitive: false, kind: List { item: 101, min: None, max: None } },
+        /* 103 */ Shape { name: "PlacementConstraint", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 105, required: false, location: Body("type") }, Member { name: "expression", shape: 104, required: false, location: Body("expression") }], payload: None } },
+        /* 104 */ Shape { name: "PlacementConstraintExpression", sensitive: false, kind: String { min: None, max: Some(2000), pattern: None, values: &[] } },
+        /* 105 */ Shape { name: "PlacementConstraintType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["distinctInstance", "memberOf"] } },
+        /* 106 */ Shape { name: "PlacementConstraints", sensitive: false, kind: List { item: 103, min: None, max: Some(10) } },
+        /* 107 */ Shape { name: "PlacementStrategies", sensitive: false, kind: List { item: 108, min: None, max: Some(5) } },
+        /* 108 */ Shape { name: "PlacementStrategy", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 110, required: false, location: Body("type") }, Member { name: "field", shape: 109, required: false, location: Body("field") }], payload: None } },
+        /* 109 */ Shape { name: "PlacementStrategyField", sensitive: false, kind: String { min: None, max: Some(255), pattern: None, values: &[] } },
+        /* 110 */ Shape { name: "PlacementStrategyType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["random", "spread", "binpack"] } },
+        /* 111 */ Shape { name: "Principal", sensitive: false, kind: String { min: Some(1), max: Some(12), pattern: Some(&P14), values: &[] } },
+        /* 112 */ Shape { name: "PropagateTags", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["TASK_DEFINITION"] } },
+        /* 113 */ Shape { name: "PutEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Entries", shape: 115, required: true, location: Body("Entries") }, Member { name: "EndpointId", shape: 47, required: false, location: Body("EndpointId") }], payload: None } },
+        /* 114 */ Shape { name: "PutEventsRequestEntry", sensitive: false, kind: Structure { members: &[Member { name: "Time", shape: 61, required: false, location: Body("Time") }, Member { name: "Source", shape: 176, required: false, location: Body("Source") }, Member { name: "Resources", shape: 59, required: false, location: Body("Resources") }, Member { name: "DetailType", shape: 176, required: false, location: Body("DetailType") }, Member { name: "Detail", shape: 176, required: false, location: Body("Detail") }, Member { name: "EventBusName", shape: 100, required: false, location: Body("EventBusName") }, Member { name: "TraceHeader", shape: 196, required: false, location: Body("TraceHeader") }], payload: None } },
+        /* 115 */ Shape { name: "PutEventsRequestEntryList", sensitive: false, kind: List { item: 114, min: Some(1), max: Some(10) } },
+        /* 116 */ Shape { name: "PutEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 70, required: false, location: Body("FailedEntryCount") }, Member { name: "Entries", shape: 118, required: false, location: Body("Entries") }], payload: None } },
+        /* 117 */ Shape { name: "PutEventsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "EventId", shape: 56, required: false, location: Body("EventId") }, Member { name: "ErrorCode", shape: 48, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 49, required: false, location: Body("ErrorMessage") }], payload: None } },
+        /* 118 */ Shape { name: "PutEventsResultEntryList", sensitive: false, kind: List { item: 117, min: None, max: None } },
+        /* 119 */ Shape { name: "PutPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventBusName", shape: 99, required: false, location: Body("EventBusName") }, Member { name: "Action", shape: 0, required: false, location: Body("Action") }, Member { name: "Principal", shape: 111, required: false, location: Body("Principal") }, Member { name: "StatementId", shape: 174, required: false, location: Body("StatementId") }, Member { name: "Condition", shape: 23, required: false, location: Body("Condition") }, Member { name: "Policy", shape: 176, required: false, location: Body("Policy") }], payload: None } },
+        /* 120 */ Shape { name: "PutRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "ScheduleExpression", shape: 168, required: false, location: Body("ScheduleExpression") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 156, required: false, location: Body("State") }, Member { name: "Description", shape: 152, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 121 */ Shape { name: "PutRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleArn", shape: 151, required: false, location: Body("RuleArn") }], payload: None } },
+        /* 122 */ Shape { name: "PutTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 153, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "Targets", shape: 191, required: true, location: Body("Targets") }], payload: None } },
+        /* 123 */ Shape { name: "PutTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 70, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 125, required: false, location: Body("FailedEntries") }], payload: None } },
+        /* 124 */ Shape { name: "PutTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 187, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 48, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 49, required: false, location: Body("ErrorMessage") }], payload: None } },
+        /* 125 */ Shape { name: "PutTargetsResultEntryList", sensitive: false, kind: List { item: 124, min: None, max: None } },
+        /* 126 */ Shape { name: "QueryStringKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P15), values: &[] } },
+        /* 127 */ Shape { name: "QueryStringParametersMap", sensitive: false, kind: Map { key: 126, value: 128, min: None, max: None } },
+        /* 128 */ Shape { name: "QueryStringValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P16), values: &[] } },
+        /* 129 */ Shape { name: "RedshiftDataParameters", sensitive: false, kind: Structure { members: &[Member { name: "SecretManagerArn", shape: 130, required: false, location: Body("SecretManagerArn") }, Member { name: "Database", shape: 29, required: true, location: Body("Database") }, Member { name: "DbUser", shape: 30, required: false, location: Body("DbUser") }, Member { name: "Sql", shape: 169, required: false, location: Body("Sql") }, Member { name: "StatementName", shape: 175, required: false, location: Body("StatementName") }, Member { name: "WithEvent", shape: 15, required: false, location: Body("WithEvent") }, Member { name: "Sqls", shape: 170, required: false, location: Body("Sqls") }], payload: None } },
+        /* 130 */ Shape { name: "RedshiftSecretManagerArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P17), values: &[] } },
+        /* 131 */ Shape { name: "ReferenceId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
+        /* 132 */ Shape { name: "RemovePermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "StatementId", shape: 174, required: false, location: Body("StatementId") }, Member { name: "RemoveAllPermissions", shape: 15, required: false, location: Body("RemoveAllPermissions") }, Member { name: "EventBusName", shape: 99, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 133 */ Shape { name: "RemoveTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 153, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "Ids", shape: 188, required: true, location: Body("Ids") }, Member { name: "Force", shape: 15, required: false, location: Body("Force") }], payload: None } },
+        /* 134 */ Shape { name: "RemoveTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 70, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 136, required: false, location: Body("FailedEntries") }], payload: None } },
+        /* 135 */ Shape { name: "RemoveTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 187, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 48, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 49, required: false, location: Body("ErrorMessage") }], payload: None } },
+        /* 136 */ Shape { name: "RemoveTargetsResultEntryList", sensitive: false, kind: List { item: 135, min: None, max: None } },
+        /* 137 */ Shape { name: "Replay", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: false, location: Body("ReplayName") }, Member { name: "EventSourceArn", shape: 3, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }, Member { name: "EventStartTime", shape: 195, required: false, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 195, required: false, location: Body("EventEndTime") }, Member { name: "EventLastReplayedTime", shape: 195, required: false, location: Body("EventLastReplayedTime") }, Member { name: "ReplayStartTime", shape: 195, required: false, location: Body("ReplayStartTime") }, Member { name: "ReplayEndTime", shape: 195, required: false, location: Body("ReplayEndTime") }], payload: None } },
+        /* 138 */ Shape { name: "ReplayArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 139 */ Shape { name: "ReplayDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P2), values: &[] } },
+        /* 140 */ Shape { name: "ReplayDestination", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 9, required: true, location: Body("Arn") }, Member { name: "FilterArns", shape: 141, required: false, location: Body("FilterArns") }], payload: None } },
+        /* 141 */ Shape { name: "ReplayDestinationFilters", sensitive: false, kind: List { item: 9, min: None, max: None } },
+        /* 142 */ Shape { name: "ReplayList", sensitive: false, kind: List { item: 137, min: None, max: None } },
+        /* 143 */ Shape { name: "ReplayName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P3), values: &[] } },
+        /* 144 */ Shape { name: "ReplayState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["STARTING", "RUNNING", "CANCELLING", "COMPLETED", "CANCELLED", "FAILED"] } },
+        /* 145 */ Shape { name: "ReplayStateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 146 */ Shape { name: "ResourceArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 147 */ Shape { name: "RetentionDays", sensitive: false, kind: Integer { long: false, min: Some(0), max: None } },
+        /* 148 */ Shape { name: "RetryPolicy", sensitive: false, kind: Structure { members: &[Member { name: "MaximumRetryAttempts", shape: 95, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 94, required: false, location: Body("MaximumEventAgeInSeconds") }], payload: None } },
+        /* 149 */ Shape { name: "RoleArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 150 */ Shape { name: "Rule", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: false, location: Body("Name") }, Member { name: "Arn", shape: 151, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 156, required: false, location: Body("State") }, Member { name: "Description", shape: 152, required: false, location: Body("Description") }, Member { name: "ScheduleExpression", shape: 168, required: false, location: Body("ScheduleExpression") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 54, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 151 */ Shape { name: "RuleArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 152 */ Shape { name: "RuleDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
+        /* 153 */ Shape { name: "RuleName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P3), values: &[] } },
+        /* 154 */ Shape { name: "RuleNameList", sensitive: false, kind: List { item: 153, min: None, max: None } },
+        /* 155 */ Shape { name: "RuleResponseList", sensitive: false, kind: List { item: 150, min: None, max: None } },
+        /* 156 */ Shape { name: "RuleState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"] } },
+        /* 157 */ Shape { name: "RunCommandParameters", sensitive: false, kind: Structure { members: &[Member { name: "RunCommandTargets", shape: 162, required: true, location: Body("RunCommandTargets") }], payload: None } },
+        /* 158 */ Shape { name: "RunCommandTarget", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 159, required: true, location: Body("Key") }, Member { name: "Values", shape: 161, required: true, location: Body("Values") }], payload: None } },
+        /* 159 */ Shape { name: "RunCommandTargetKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P18), values: &[] } },
+        /* 160 */ Shape { name: "RunCommandTargetValue", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: None, values: &[] } },
+        /* 161 */ Shape { name: "RunCommandTargetValues", sensitive: false, kind: List { item: 160, min: Some(1), max: Some(50) } },
+        /* 162 */ Shape { name: "RunCommandTargets", sensitive: false, kind: List { item: 158, min: Some(1), max: Some(5) } },
+        /* 163 */ Shape { name: "SageMakerPipelineParameter", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 165, required: true, location: Body("Name") }, Member { name: "Value", shape: 166, required: true, location: Body("Value") }], payload: None } },
+        /* 164 */ Shape { name: "SageMakerPipelineParameterList", sensitive: false, kind: List { item: 163, min: None, max: Some(200) } },
+        /* 165 */ Shape { name: "SageMakerPipelineParameterName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P19), values: &[] } },
+        /* 166 */ Shape { name: "SageMakerPipelineParameterValue", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
+        /* 167 */ Shape { name: "SageMakerPipelineParameters", sensitive: false, kind: Structure { members: &[Member { name: "PipelineParameterList", shape: 164, required: false, location: Body("PipelineParameterList") }], payload: None } },
+        /* 168 */ Shape { name: "ScheduleExpression", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 169 */ Shape { name: "Sql", sensitive: true, kind: String { min: Some(1), max: Some(100000), pattern: None, values: &[] } },
+        /* 170 */ Shape { name: "Sqls", sensitive: true, kind: List { item: 169, min: None, max: Some(40) } },
+        /* 171 */ Shape { name: "SqsParameters", sensitive: false, kind: Structure { members: &[Member { name: "MessageGroupId", shape: 96, required: false, location: Body("MessageGroupId") }], payload: None } },
+        /* 172 */ Shape { name: "StartReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: true, location: Body("ReplayName") }, Member { name: "Description", shape: 139, required: false, location: Body("Description") }, Member { name: "EventSourceArn", shape: 3, required: true, location: Body("EventSourceArn") }, Member { name: "EventStartTime", shape: 195, required: true, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 195, required: true, location: Body("EventEndTime") }, Member { name: "Destination", shape: 140, required: true, location: Body("Destination") }], payload: None } },
+        /* 173 */ Shape { name: "StartReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayArn", shape: 138, required: false, location: Body("ReplayArn") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }, Member { name: "ReplayStartTime", shape: 195, required: false, location: Body("ReplayStartTime") }], payload: None } },
+        /* 174 */ Shape { name: "StatementId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P20), values: &[] } },
+        /* 175 */ Shape { name: "StatementName", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
+        /* 176 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 177 */ Shape { name: "StringList", sensitive: false, kind: List { item: 176, min: None, max: None } },
+        /* 178 */ Shape { name: "Tag", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 179, required: true, location: Body("Key") }, Member { name: "Value", shape: 184, required: true, location: Body("Value") }], payload: None } },
+        /* 179 */ Shape { name: "TagKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
+        /* 180 */ Shape { name: "TagKeyList", sensitive: false, kind: List { item: 179, min: None, max: None } },
+        /* 181 */ Shape { name: "TagList", sensitive: false, kind: List { item: 178, min: None, max: None } },
+        /* 182 */ Shape { name: "TagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 9, required: true, location: Body("ResourceARN") }, Member { name: "Tags", shape: 181, required: true, location: Body("Tags") }], payload: None } },
+        /* 183 */ Shape { name: "TagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 184 */ Shape { name: "TagValue", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 185 */ Shape { name: "Target", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 187, required: true, location: Body("Id") }, Member { name: "Arn", shape: 186, required: true, location: Body("Arn") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "Input", shape: 189, required: false, location: Body("Input") }, Member { name: "InputPath", shape: 190, required: false, location: Body("InputPath") }, Member { name: "InputTransformer", shape: 68, required: false, location: Body("InputTransformer") }, Member { name: "KinesisParameters", shape: 71, required: false, location: Body("KinesisParameters") }, Member { name: "RunCommandParameters", shape: 157, required: false, location: Body("RunCommandParameters") }, Member { name: "EcsParameters", shape: 45, required: false, location: Body("EcsParameters") }, Member { name: "BatchParameters", shape: 13, required: false, location: Body("BatchParameters") }, Member { name: "SqsParameters", shape: 171, required: false, location: Body("SqsParameters") }, Member { name: "HttpParameters", shape: 66, required: false, location: Body("HttpParameters") }, Member { name: "RedshiftDataParameters", shape: 129, required: false, location: Body("RedshiftDataParameters") }, Member { name: "SageMakerPipelineParameters", shape: 167, required: false, location: Body("SageMakerPipelineParameters") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "RetryPolicy", shape: 148, required: false, location: Body("RetryPolicy") }, Member { name: "AppSyncParameters", shape: 1, required: false, location: Body("AppSyncParameters") }], payload: None } },
+        /* 186 */ Shape { name: "TargetArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 187 */ Shape { name: "TargetId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P3), values: &[] } },
+        /* 188 */ Shape { name: "TargetIdList", sensitive: false, kind: List { item: 187, min: Some(1), max: Some(100) } },
+        /* 189 */ Shape { name: "TargetInput", sensitive: false, kind: String { min: None, max: Some(8192), pattern: None, values: &[] } },
+        /* 190 */ Shape { name: "TargetInputPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 191 */ Shape { name: "TargetList", sensitive: false, kind: List { item: 185, min: Some(1), max: Some(100) } },
+        /* 192 */ Shape { name: "TargetPartitionKeyPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 193 */ Shape { name: "TestEventPatternRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventPattern", shape: 57, required: true, location: Body("EventPattern") }, Member { name: "Event", shape: 176, required: true, location: Body("Event") }], payload: None } },
+        /* 194 */ Shape { name: "TestEventPatternResponse", sensitive: false, kind: Structure { members: &[Member { name: "Result", shape: 15, required: false, location: Body("Result") }], payload: None } },
+        /* 195 */ Shape { name: "Timestamp", sensitive: false, kind: Timestamp { format: None } },
+        /* 196 */ Shape { name: "TraceHeader", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
+        /* 197 */ Shape { name: "TransformerInput", sensitive: false, kind: String { min: Some(1), max: Some(8192), pattern: None, values: &[] } },
+        /* 198 */ Shape { name: "TransformerPaths", sensitive: false, kind: Map { key: 69, value: 190, min: None, max: Some(100) } },
+        /* 199 */ Shape { name: "UntagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 9, required: true, location: Body("ResourceARN") }, Member { name: "TagKeys", shape: 180, required: true, location: Body("TagKeys") }], payload: None } },
+        /* 200 */ Shape { name: "UntagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 201 */ Shape { name: "UpdateArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }, Member { name: "Description", shape: 4, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
+        /* 202 */ Shape { name: "UpdateArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 3, required: false, location: Body("ArchiveArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 203 */ Shape { name: "UpdateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 54, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }], payload: None } },
+        /* 204 */ Shape { name: "UpdateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 176, required: false, location: Body("Arn") }, Member { name: "Name", shape: 54, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }], payload: None } },
     ],
     errors: &[
         ErrorShape { code: "ConcurrentModificationException", message: "message", typed: false, headers: &[] },
+        ErrorShape { code: "IllegalStatusException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "InternalException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "InvalidEventPatternException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "InvalidStateException", message: "message", typed: false, headers: &[] },
