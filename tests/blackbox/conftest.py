@@ -106,7 +106,7 @@ class Node:
         config.setdefault("retries", {"max_attempts": 1})
         client = boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test",
                               aws_secret_access_key="test", config=Config(**config))
-        if service in ("lambda", "logs"):
+        if service in ("lambda", "logs", "events", "scheduler"):
             client.meta.events.register(f"before-parse.{service}", fits_its_model)
         return client
 

@@ -19,6 +19,8 @@ FUNCTION_ARN = f"arn:aws:lambda:us-east-1:000000000000:function:{FUNCTION}"
 LAYER_ARN = f"arn:aws:lambda:us-east-1:000000000000:layer:{LAYER}"
 QUEUE_ARN, QUEUE_URL = f"arn:aws:sqs:us-east-1:000000000000:{QUEUE}", f"http://localhost/000000000000/{QUEUE}"
 GROUP_ARN = f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}"
+RULE_ARN = "arn:aws:events:us-east-1:000000000000:rule/access-kept"
+SCHEDULES_ARN = "arn:aws:scheduler:us-east-1:000000000000:schedule-group/access-kept"
 
 # What requests ask for: things that are there, so that one that got through would be seen.
 GIVEN = {
@@ -26,6 +28,11 @@ GIVEN = {
                "Principal": "s3.amazonaws.com", "Resource": FUNCTION_ARN, "Arn": LAYER_ARN + ":1", "Role": ROLE},
     "logs": {"logGroupName": GROUP, "logStreamName": "kept", "resourceArn": GROUP_ARN, "retentionInDays": 1},
     "sqs": {"QueueUrl": QUEUE_URL, "QueueName": QUEUE, "SourceArn": QUEUE_ARN, "Attributes": {"VisibilityTimeout": "1"}},
+    "events": {"Name": "access-kept", "Rule": "access-kept", "ResourceARN": RULE_ARN, "Ids": ["1"], "EventPattern": '{"a": [1]}',
+               "ArchiveName": "access-kept", "ReplayName": "access-kept", "EventSourceArn": "arn:aws:events:us-east-1:000000000000:event-bus/default",
+               "Targets": [{"Id": "2", "Arn": FUNCTION_ARN}]},
+    "scheduler": {"Name": "access-kept", "ScheduleExpression": "rate(1 day)", "Target": {"Arn": FUNCTION_ARN, "RoleArn": ROLE},
+                  "ResourceArn": SCHEDULES_ARN, "FlexibleTimeWindow": {"Mode": "OFF"}},
     "wadi": {},
     "s3": {"Bucket": BUCKET, "Key": KEY, "CopySource": f"{BUCKET}/{KEY}", "UploadId": "u", "PartNumber": 1},
 }
@@ -36,6 +43,10 @@ BY_OPERATION = {
     "CreateLogGroup": {"logGroupName": "/access/new"},
     "CreateLogStream": {"logStreamName": "new"},
     "CreateBucket": {"Bucket": "access-new"},
+    "CreateEventBus": {"Name": "access-new"},
+    "CreateArchive": {"ArchiveName": "access-new"},
+    "StartReplay": {"ReplayName": "access-new", "EventSourceArn": "arn:aws:events:us-east-1:000000000000:archive/access-kept"},
+    "CreateScheduleGroup": {"Name": "access-new"},
 }
 
 
@@ -111,6 +122,14 @@ def furnished(shared):
     lam, logs, s3, sqs = (shared.client(s) for s in ("lambda", "logs", "s3", "sqs"))
     sqs.create_queue(QueueName=QUEUE, tags={"a": "b"})
     sqs.send_message(QueueUrl=QUEUE_URL, MessageBody="kept")
+    bus, scheduler = shared.client("events"), shared.client("scheduler")
+    bus.create_event_bus(Name="access-kept")
+    bus.put_rule(Name="access-kept", EventPattern='{"source": ["access"]}')
+    bus.put_targets(Rule="access-kept", Targets=[{"Id": "1", "Arn": FUNCTION_ARN}])
+    bus.create_archive(ArchiveName="access-kept", EventSourceArn="arn:aws:events:us-east-1:000000000000:event-bus/default")
+    scheduler.create_schedule_group(Name="access-kept")
+    scheduler.create_schedule(Name="access-kept", ScheduleExpression="rate(1 day)", State="DISABLED", FlexibleTimeWindow={"Mode": "OFF"},
+                              Target={"Arn": FUNCTION_ARN, "RoleArn": ROLE})
     lam.create_function(FunctionName=FUNCTION, Runtime=RUNTIME, Role=ROLE, Handler="app.handler", Code={"ZipFile": package(app="x = 1\n")})
     lam.get_waiter("function_active_v2").wait(FunctionName=FUNCTION, WaiterConfig={"Delay": 1})
     lam.publish_version(FunctionName=FUNCTION)
@@ -143,9 +162,19 @@ def furnished(shared):
             of(logs.filter_log_events, logGroupName=GROUP), of(logs.list_tags_for_resource, resourceArn=GROUP_ARN),
             [b["Name"] for b in s3.list_buckets()["Buckets"]], of(s3.list_objects_v2, Bucket=BUCKET), of(s3.list_multipart_uploads, Bucket=BUCKET),
             of(s3.get_bucket_tagging, Bucket=BUCKET), of(s3.get_object_tagging, Bucket=BUCKET, Key=KEY),
+            of(bus.list_event_buses), of(bus.list_rules), of(bus.list_targets_by_rule, Rule="access-kept"), of(bus.describe_event_bus),
+            of(bus.list_archives), of(bus.list_replays),
+            of(bus.list_tags_for_resource, ResourceARN=RULE_ARN), of(scheduler.list_schedule_groups), of(scheduler.list_schedules),
+            of(scheduler.get_schedule, Name="access-kept"), of(scheduler.list_tags_for_resource, ResourceArn=SCHEDULES_ARN),
             of(s3.get_bucket_notification_configuration, Bucket=BUCKET), s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read(),
         ]
     yield seen
+    scheduler.delete_schedule(Name="access-kept")
+    scheduler.delete_schedule_group(Name="access-kept")
+    bus.delete_archive(ArchiveName="access-kept")
+    bus.remove_targets(Rule="access-kept", Ids=["1"])
+    bus.delete_rule(Name="access-kept")
+    bus.delete_event_bus(Name="access-kept")
     lam.delete_function(FunctionName=FUNCTION)
     sqs.delete_queue(QueueUrl=QUEUE_URL)
     lam.delete_layer_version(LayerName=LAYER, VersionNumber=1)

@@ -31,6 +31,45 @@ pub struct Event {
     /// Extra facts the target's own room put there (client context, trace header), never interpreted on the way.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub attributes: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Terms::say_nothing")]
+    pub terms: Terms,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |e: &Self| (e.id.clone(), e.target.clone(), e.source.clone(), e.created, e.terms.clone());
+        parts(self) == parts(other) && self.payload.get() == other.payload.get() && self.attributes == other.attributes
+    }
+}
+
+impl Eq for Event {}
+
+/// What whoever sends an event says of its delivery. The bounds on retries hold for targets without rules of their own
+/// ([`crate::port::Target::patient`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// Attempts after the first; `None` is as many as the age allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries_max: Option<u32>,
+    /// Seconds from its creation to the last attempt; `None` is delivery's own bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_max_s: Option<u32>,
+    /// Where it goes when it cannot be delivered, with the reason in its attributes; `None` is Wadi's own dead letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Arn>,
+    /// The ARN of the rule, schedule or subscription that sends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The id of the event that this one passes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+impl Terms {
+    pub fn say_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a target says of one delivery attempt.
@@ -42,8 +81,15 @@ pub enum Verdict {
         after: Duration,
         reason: String,
     },
-    /// Never try again; the event goes to the dead letters with this reason.
+    /// The target cannot take it, now or later; the event goes to its dead-letter target, or to the dead letters, with
+    /// this reason.
     Dead {
         reason: String,
+    },
+    /// The target had taken it, and it is over; `then` is committed with its end. A failure that nothing follows lies in
+    /// the dead letters with its reason.
+    Over {
+        failure: Option<String>,
+        then: Vec<Event>,
     },
 }

@@ -108,6 +108,11 @@ pub trait Target: Send + Sync {
     async fn accepts(&self, target: &Arn, from: &Source) -> Result<(), Denied>;
     /// One attempt; `attempt` counts from 1.
     async fn deliver(&self, event: &Event, attempt: u32) -> Verdict;
+    /// Does the target itself decide how often and how long an event is tried, as functions do? Else the event's terms
+    /// hold.
+    fn patient(&self) -> bool {
+        false
+    }
 }
 
 /// All targets, by the service in an ARN. Filled by `node` once, after the rooms exist.

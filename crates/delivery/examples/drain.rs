@@ -48,7 +48,8 @@ async fn main() {
     let accepted = clock.elapsed() - accept;
 
     let target = Arc::new(Instantly::default());
-    let parts = Parts { store, targets: target.clone(), clock: clock.clone(), config: Config::default() };
+    let entropy = Arc::new(kit::Seeded::new(1));
+    let parts = Parts { store, targets: target.clone(), clock: clock.clone(), entropy, config: Config::default() };
     let (delivery, stop) = (Arc::new(Delivery::new(parts)), CancellationToken::new());
     let drain = clock.elapsed();
     let task = tokio::spawn(delivery.clone().run(stop.clone()));
@@ -82,6 +83,7 @@ async fn fill(store: &Store, clock: Arc<RunningClock>, events: u64, bytes: usize
                     created: clock.now(),
                     payload: payload.clone(),
                     attributes: Default::default(),
+                    terms: Default::default(),
                 };
                 let emit = store.transact::<_, Error, _, _>(async |tx: Tx| tx.emit(&event));
                 emit.await.expect("commits");

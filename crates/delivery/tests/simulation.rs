@@ -3,7 +3,7 @@
 mod world;
 
 use base::port::Clock;
-use base::{Timestamp, Verdict};
+use base::{Event, Timestamp, Verdict};
 use delivery::Config;
 use kit::{RunningClock, Seeded};
 use parking_lot::Mutex;
@@ -12,16 +12,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::flaky::{Faults, Flaky};
 use store::memory::Memory;
-use store::{Store, outbox};
+use store::{Store, outbox, trail};
 use world::{START, Told, emit, event, run, until_empty};
 
 const SEEDS: u64 = 40;
 const LIVES: u64 = 6;
+/// What an event's id ends with that follows from another.
+const NEXT: &str = "-next";
 
 /// A target's mood for one attempt; well, once `healed`.
-fn mood(random: &Seeded) -> (Duration, Option<Verdict>) {
+fn mood(random: &Seeded, event: &Event) -> (Duration, Option<Verdict>) {
     let after = Duration::from_millis(random.below(200));
     match random.below(100) {
+        0..15 if !event.id.ends_with(NEXT) => {
+            let next = Event { id: format!("{}{NEXT}", event.id), ..event.clone() };
+            (after, Some(Verdict::Over { failure: None, then: vec![next] }))
+        }
         0..50 => (after, Some(Verdict::Done)),
         50..85 => {
             let pause = Duration::from_millis(random.below(3000));
@@ -50,9 +56,9 @@ async fn live(seed: u64) -> (usize, usize, usize) {
     let moods = Arc::new(Mutex::new((Seeded::new(seed ^ 0xabcd), false)));
     let told = Told::new(&clock, {
         let moods = moods.clone();
-        move |_, _| match &mut *moods.lock() {
+        move |event, _| match &mut *moods.lock() {
             (_, true) => (Duration::ZERO, Some(Verdict::Done)),
-            (random, false) => mood(random),
+            (random, false) => mood(random, event),
         }
     });
     let config = Config { in_flight_max: 12, per_target_in_flight_max: 5, ..Config::default() };
@@ -85,6 +91,12 @@ async fn live(seed: u64) -> (usize, usize, usize) {
     for id in &acknowledged {
         assert!(done.contains(id) || dead.contains(id), "seed {seed}: {id} was lost");
         assert!(!told.times(id).is_empty(), "seed {seed}: {id} was never tried");
+    }
+    // What the trail says followed from an event has come out of it.
+    let over = trail::latest(&store, None, 100_000).await.expect("memory does not fail");
+    for way in over.iter().filter(|way| !way.then.is_empty()) {
+        let next = format!("{}{NEXT}", way.id);
+        assert!(done.contains(&next) || dead.contains(&next), "seed {seed}: what followed {} was lost", way.id);
     }
     let attempts = told.attempts.lock().values().map(Vec::len).sum();
     (acknowledged.len(), dead.len(), attempts)

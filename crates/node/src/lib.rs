@@ -18,6 +18,7 @@ pub use usage::Check;
 use anyhow::{Context, Result, bail};
 use base::AccountId;
 use base::network::Networks;
+use bus::Bus;
 use delivery::Delivery;
 use engine::Engine;
 use functions::Functions;
@@ -27,6 +28,7 @@ use logs::Logs;
 use machine::Machine;
 use objects::Objects;
 use queues::Queues;
+use schedules::Schedules;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -152,7 +154,15 @@ impl Node {
             identity: identity.clone(),
             config: functions::Config { concurrency_max: settings.account_concurrency, ..functions::Config::default() },
         });
-        let targets = Arc::new(Wired { functions: functions.clone(), queues: queues.clone() });
+        let bus = Bus::open(bus::Parts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() });
+        let schedules =
+            Schedules::open(schedules::Parts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() });
+        let targets = Arc::new(Wired {
+            functions: functions.clone(),
+            queues: queues.clone(),
+            bus: bus.clone(),
+            logs: logs.clone(),
+        });
         let objects = Objects::open(objects::Parts {
             store: store.clone(),
             blobs: blobs.clone(),
@@ -166,6 +176,7 @@ impl Node {
             store: store.clone(),
             targets,
             clock: clock.clone(),
+            entropy: entropy.clone(),
             config: delivery::Config { time_scale: settings.retry_time_scale, ..delivery::Config::default() },
         }));
         report.wire(engine.clone(), delivery.clone());
@@ -174,6 +185,8 @@ impl Node {
                 Arc::new(functions::room(functions.clone())),
                 Arc::new(logs::room(logs.clone())),
                 Arc::new(queues::room(queues.clone())),
+                Arc::new(bus::room(bus.clone())),
+                Arc::new(schedules::room(schedules.clone())),
                 Arc::new(usage::room(usage.clone())),
             ],
             doors: vec![Arc::new(functions::UrlDoor::new(functions.clone())), Arc::new(objects::door(objects.clone()))],
@@ -193,6 +206,9 @@ impl Node {
             tokio::spawn(queues.work(resting.clone())),
             tokio::spawn(logs.clone().work(resting.clone())),
             tokio::spawn(usage.clone().work(resting.clone())),
+            tokio::spawn(bus.work(resting.clone())),
+            tokio::spawn(schedules.work(resting.clone())),
+            tokio::spawn(delivery.clone().sweep(resting.clone())),
         ];
         let delivery = tokio::spawn(delivery.run(resting.clone()));
         let closing_inside = CancellationToken::new();

@@ -2,14 +2,18 @@
 
 use base::Arn;
 use base::port::{Target, Targets};
+use bus::Bus;
 use functions::Functions;
 use queues::Queues;
+use logs::Logs;
 use std::sync::Arc;
 
 /// Every target of this node.
 pub struct Wired {
     pub functions: Arc<Functions>,
     pub queues: Arc<Queues>,
+    pub bus: Arc<Bus>,
+    pub logs: Arc<Logs>,
 }
 
 impl Targets for Wired {
@@ -17,6 +21,8 @@ impl Targets for Wired {
         match target.service.as_str() {
             "lambda" => Some(self.functions.as_ref()),
             "sqs" => Some(self.queues.as_ref()),
+            "events" => Some(self.bus.as_ref()),
+            "logs" => Some(self.logs.as_ref()),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use crate::engine::{Batch, Check, Committed, Engine, Range, Write};
 use crate::flaky::{Faults, Flaky};
 use crate::memory::Memory;
 use crate::sqlite::Sqlite;
-use crate::{Error, KEY_BYTES_MAX, Key, Result, Store, Tx, VALUE_BYTES_MAX, outbox};
+use crate::{Error, KEY_BYTES_MAX, Key, Result, Store, Tx, VALUE_BYTES_MAX, outbox, trail};
 use base::{Arn, Event, Source, Timestamp};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -69,6 +69,7 @@ contract![
     everything_survives_reopening,
     an_event_commits_with_its_change,
     lanes_are_read_in_order,
+    a_trail_is_kept_within_its_bounds,
 ];
 
 fn key(n: u64) -> Key {
@@ -277,6 +278,7 @@ fn event(n: u64, target: &str, created: u64) -> Event {
         created: Timestamp(created),
         payload: serde_json::value::RawValue::from_string(format!("{{\"n\":{n}}}")).expect("JSON"),
         attributes: Default::default(),
+        terms: Default::default(),
     }
 }
 
@@ -318,14 +320,42 @@ async fn lanes_are_read_in_order(f: Fixture) {
     let from = outbox::lane(&store, &a, Some(&(Timestamp(98), String::new())), 1).await.unwrap();
     assert_eq!(from[0].place, rest[0].place, "a place without an id is before all of its time");
     let first = lane[0].waiting.clone().unwrap();
-    let later: Result<()> = store.transact(async |tx: Tx| outbox::put_off(&tx, &first, Timestamp(500))).await;
+    let attempt = |at: u64, reason: &str| outbox::Attempt { at: Timestamp(at), reason: reason.into() };
+    let busy = attempt(400, "busy");
+    let later: Result<()> = store.transact(async |tx: Tx| outbox::put_off(&tx, &first, Timestamp(500), &busy)).await;
     later.unwrap();
     let last = outbox::lane(&store, &a, None, 10).await.unwrap().pop().unwrap().waiting.unwrap();
     assert_eq!((last.due, last.attempts, last.event.id.as_str()), (Timestamp(500), 1, "event-4"));
-    let buried: Result<()> = store.transact(async |tx: Tx| outbox::bury(&tx, &last, Timestamp(600), "why")).await;
+    let why = attempt(600, "why");
+    let buried: Result<()> = store.transact(async |tx: Tx| outbox::bury(&tx, &last, &why)).await;
     buried.unwrap();
     let dead = outbox::dead(&store, None, 10).await.unwrap();
     assert_eq!((dead.len(), dead[0].attempts, dead[0].reason.as_str()), (1, 2, "why"));
+    assert_eq!(dead[0].tried, [busy, why]);
     assert_eq!(outbox::counts(&store, 100).await.unwrap(), outbox::Counts { waiting: 5, dead: 1 });
     assert_eq!(outbox::counts(&store, 2).await.unwrap().waiting, 2);
+    let redriven: Result<()> = store.transact(async |tx: Tx| outbox::redrive(&tx, &dead[0], Timestamp(700))).await;
+    redriven.unwrap();
+    assert_eq!(outbox::counts(&store, 100).await.unwrap(), outbox::Counts { waiting: 6, dead: 0 });
+    let last = outbox::lane(&store, &a, None, 10).await.unwrap().pop().unwrap().waiting.unwrap();
+    assert_eq!((last.event.created, last.attempts), (Timestamp(700), 0));
+}
+
+async fn a_trail_is_kept_within_its_bounds(f: Fixture) {
+    let store = f.store();
+    let waiting =
+        |n: u64| outbox::Waiting { event: event(n, "a", n), attempts: 0, due: Timestamp(n), tried: Vec::new() };
+    let run = store.transact::<_, Error, _, _>(async |tx: Tx| {
+        (0..200).try_for_each(|n| trail::put(&tx, &trail::Way::of(&waiting(n), Timestamp(1000 + n), None, Vec::new())))
+    });
+    run.await.unwrap();
+    let ids = |ways: Vec<trail::Way>| ways.into_iter().map(|w| w.id).collect::<Vec<_>>();
+    assert_eq!(ids(trail::latest(&store, None, 2).await.unwrap()), ["event-199", "event-198"]);
+    let place = (Timestamp(1197), "event-197".to_owned());
+    assert_eq!(ids(trail::latest(&store, Some(&place), 1).await.unwrap()), ["event-196"]);
+    assert_eq!(ids(trail::after(&store, &place, 9).await.unwrap()), ["event-198", "event-199"]);
+    assert_eq!(trail::count(&store).await.unwrap(), 200);
+    assert_eq!(trail::sweep(&store, Timestamp(0), 130, 200).await.unwrap(), 130);
+    assert_eq!(trail::sweep(&store, Timestamp(1190), 130, 130).await.unwrap(), 10);
+    assert_eq!(trail::count(&store).await.unwrap(), 10);
 }

@@ -3,6 +3,7 @@
 //! A room sees [`Store`], [`Tx`], [`Key`] and [`Blobs`], never an engine or an engine's error. What `transact` returned
 //! `Ok` for survives `kill -9` and power loss; concurrent callers share one engine commit and one fsync.
 
+pub mod alarm;
 pub mod behind;
 pub mod blobs;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub mod outbox;
 pub mod record;
 pub mod sqlite;
 pub mod sweep;
+pub mod trail;
 mod tx;
 
 pub use blobs::{BlobId, BlobInfo, BlobStream, BlobWriter, Blobs};

@@ -12,8 +12,17 @@ use serde::{Deserialize, Serialize};
 const DUE: &str = "outbox/due";
 const DEAD: &str = "outbox/dead";
 
+/// How many attempts an event's record tells of.
+pub const TRIED_MAX: usize = 16;
 /// How many items [`counts`] reads at a time.
 const COUNT_PAGE: usize = 500;
+
+/// An attempt that did not deliver, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: Timestamp,
+    pub reason: String,
+}
 
 /// An event and how often it has been tried.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +31,9 @@ pub struct Waiting {
     /// Attempts already made.
     pub attempts: u32,
     pub due: Timestamp,
+    /// The last of them, at most [`TRIED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Attempt>,
 }
 
 impl Record for Waiting {
@@ -35,6 +47,9 @@ pub struct Dead {
     pub attempts: u32,
     pub died: Timestamp,
     pub reason: String,
+    /// The last attempts, at most [`TRIED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Attempt>,
 }
 
 impl Record for Dead {
@@ -74,7 +89,7 @@ pub(crate) fn put(tx: &Tx, event: &Event) -> Result<()> {
     if event.id.is_empty() || event.target.to_string().parse().as_ref() != Ok(&event.target) {
         return Err(Error::Damaged(format!("event {:?} for {} has no proper id or target", event.id, event.target)));
     }
-    let waiting = Waiting { event: event.clone(), attempts: 0, due: event.created };
+    let waiting = Waiting { event: event.clone(), attempts: 0, due: event.created, tried: Vec::new() };
     tx.put(&due_key(&event.target, waiting.due, &event.id), &waiting)
 }
 
@@ -115,17 +130,34 @@ pub fn done(tx: &Tx, waiting: &Waiting) {
 }
 
 /// Counts an attempt and puts the event off until `due`.
-pub fn put_off(tx: &Tx, waiting: &Waiting, due: Timestamp) -> Result<()> {
+pub fn put_off(tx: &Tx, waiting: &Waiting, due: Timestamp, attempt: &Attempt) -> Result<()> {
     done(tx, waiting);
-    let later = Waiting { event: waiting.event.clone(), attempts: waiting.attempts + 1, due };
+    let (event, tried) = (waiting.event.clone(), waiting.tried_with(attempt));
+    let later = Waiting { event, attempts: waiting.attempts + 1, due, tried };
     tx.put(&due_key(&later.event.target, due, &later.event.id), &later)
 }
 
-/// Moves the event to the dead letters.
-pub fn bury(tx: &Tx, waiting: &Waiting, died: Timestamp, reason: &str) -> Result<()> {
+/// Moves the event to the dead letters. `last` is the attempt that ended it.
+pub fn bury(tx: &Tx, waiting: &Waiting, last: &Attempt) -> Result<()> {
     done(tx, waiting);
-    let dead = Dead { event: waiting.event.clone(), attempts: waiting.attempts + 1, died, reason: reason.to_owned() };
+    let (event, tried) = (waiting.event.clone(), waiting.tried_with(last));
+    let (died, reason) = (last.at, last.reason.clone());
+    let dead = Dead { event, attempts: waiting.attempts + 1, died, reason, tried };
     tx.put(&dead_key(died, &waiting.event.id), &dead)
+}
+
+/// Takes a dead letter out again and puts its event in the outbox as if it were new at `now`.
+pub fn redrive(tx: &Tx, dead: &Dead, now: Timestamp) -> Result<()> {
+    tx.delete(&dead_key(dead.died, &dead.event.id));
+    tx.emit(&Event { created: now, ..dead.event.clone() })
+}
+
+impl Waiting {
+    /// The attempts kept when another has been made.
+    pub fn tried_with(&self, attempt: &Attempt) -> Vec<Attempt> {
+        let skipped = (self.tried.len() + 1).saturating_sub(TRIED_MAX);
+        self.tried.iter().skip(skipped).chain([attempt]).cloned().collect()
+    }
 }
 
 /// Up to `limit` dead letters, the latest first, from `before` (when one died and its event's id, exclusive) on.
@@ -136,12 +168,17 @@ pub async fn dead(store: &Store, before: Option<&Place>, limit: usize) -> Result
     items.iter().map(|i| record::decode(&i.value)).collect()
 }
 
+/// The dead letter of an event that died then, if it is still there.
+pub async fn dead_at(tx: &Tx, died: Timestamp, id: &str) -> Result<Option<Dead>> {
+    tx.get(&dead_key(died, id)).await
+}
+
 /// Counts waiting events and dead letters, each up to `max`. Reads them, so keep `max` moderate.
 pub async fn counts(store: &Store, max: usize) -> Result<Counts> {
     Ok(Counts { waiting: count(store, DUE, max).await?, dead: count(store, DEAD, max).await? })
 }
 
-async fn count(store: &Store, space: &str, max: usize) -> Result<usize> {
+pub(crate) async fn count(store: &Store, space: &str, max: usize) -> Result<usize> {
     let all = Key::of(space);
     let (mut from, mut n) = (all.clone().into_bytes(), 0);
     while n < max {

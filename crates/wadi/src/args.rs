@@ -12,6 +12,7 @@ Examples:
   wadi deploy ./thumbnails                 build, create or update, wait, print the URL
   wadi invoke thumbnails --payload '{}'    run it once
   wadi logs thumbnails --follow            watch it
+  wadi events                              where events are, and why not where they should be
   wadi usage                               what each function did and cost
   wadi top                                 what each function does at this moment
 
@@ -41,6 +42,7 @@ impl Cli {
             Verb::Logs(logs) => verbs::logs::run(logs, &client()?, shared.json).await,
             Verb::Functions(functions) => verbs::functions::run(functions, &client()?, shared.json).await,
             Verb::List(_) => verbs::list::run(&client()?, shared.json).await,
+            Verb::Events(events) => verbs::events::run(events, &client()?, shared.json).await,
             Verb::Usage(usage) => verbs::usage::run(usage, &client()?, shared.json).await,
             Verb::Top(top) => verbs::top::run(top, &client()?, shared.json).await,
             Verb::Doctor(doctor) => verbs::doctor::run(doctor, &client()?, shared.json).await,
@@ -71,6 +73,7 @@ pub enum Verb {
     Logs(verbs::logs::Logs),
     Functions(verbs::functions::Functions),
     List(verbs::list::List),
+    Events(verbs::events::Events),
     Usage(verbs::usage::Usage),
     Top(verbs::top::Top),
     Doctor(verbs::doctor::Doctor),

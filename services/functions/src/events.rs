@@ -5,13 +5,14 @@
 //! growing pauses until the event is `MaximumEventAgeInSeconds` old.
 
 use crate::Functions;
+use crate::destination::End;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, name, statement};
 use crate::records::{EventConfig, Policy, Retry};
 use crate::store::{At, resolve};
 use async_trait::async_trait;
 use base::port::{Denied, Target};
-use base::{Arn, Event, FunctionError, FunctionRef, Invocation, InvokeError, Mode, Source, Verdict};
+use base::{Arn, Event, FunctionError, FunctionRef, Invocation, InvokeError, Mode, Outcome, Source, Verdict};
 use bytes::Bytes;
 use rules::policy::{Decision, Principal, Request};
 use serde_json::value::RawValue;
@@ -33,6 +34,7 @@ pub fn event(room: &Functions, named: &FunctionRef, source: Source, payload: Box
         created: room.clock.now(),
         payload,
         attributes: serde_json::Map::new(),
+        terms: base::Terms::default(),
     }
 }
 
@@ -47,13 +49,18 @@ impl Target for Functions {
         let verdict = self.attempt(event, attempt).await;
         let counted = match verdict {
             Verdict::Retry { .. } => false,
-            Verdict::Done => attempt > 1,
-            Verdict::Dead { .. } => true,
+            Verdict::Done | Verdict::Over { failure: None, .. } => attempt > 1,
+            Verdict::Dead { .. } | Verdict::Over { .. } => true,
         };
         if counted {
             self.forget(&event.id).await;
         }
         verdict
+    }
+
+    /// AWS's rules of asynchronous invocation hold, whoever sends.
+    fn patient(&self) -> bool {
+        true
     }
 }
 
@@ -76,6 +83,14 @@ struct Patience {
     age_max: Duration,
 }
 
+/// Why an event is given up: the condition, after what, the last reason, and the function's own error if it had one.
+struct Failure<'a> {
+    condition: &'static str,
+    after: String,
+    reason: &'a str,
+    error: Option<&'a FunctionError>,
+}
+
 impl Functions {
     async fn attempt(&self, event: &Event, attempt: u32) -> Verdict {
         let Some(named) = name::of_target(&event.target) else {
@@ -90,9 +105,11 @@ impl Functions {
             }
         }
         let outcome = self.runner.invoke(invocation(event, named.clone())).await;
-        match outcome.map(|o| o.result) {
-            Ok(Ok(_)) => Verdict::Done,
-            Ok(Err(error)) => self.failed(&named, event, attempt, &error).await,
+        match outcome {
+            Ok(outcome) => match &outcome.result {
+                Ok(_) => self.succeeded(&named, event, attempt, &outcome).await,
+                Err(error) => self.failed(&named, event, attempt, error).await,
+            },
             Err(InvokeError::NotFound(arn)) => Verdict::Dead { reason: format!("Function not found: {arn}") },
             Err(later) => self.put_off(&named, event, attempt, later.to_string()).await,
         }
@@ -129,6 +146,24 @@ impl Functions {
         })
     }
 
+    /// Done, and told to the destination if there is one.
+    async fn succeeded(&self, named: &FunctionRef, event: &Event, attempt: u32, outcome: &Outcome) -> Verdict {
+        let config = self.event_config(named).await;
+        if config.on_success.is_none() {
+            return Verdict::Done;
+        }
+        let places = self.destinations(named, &config, false).await;
+        Verdict::Over { failure: None, then: self.follows(named, event, attempt, (&End::Success(outcome), &places)) }
+    }
+
+    /// Given up, by AWS's rules of retrying: told to the destination of failures and the dead-letter target.
+    async fn given_up(&self, named: &FunctionRef, event: &Event, attempt: u32, failure: Failure<'_>) -> Verdict {
+        let places = self.destinations(named, &self.event_config(named).await, true).await;
+        let Failure { condition, after, reason, error } = failure;
+        let then = self.follows(named, event, attempt, (&End::Failure { condition, reason, error }, &places));
+        Verdict::Over { failure: Some(format!("{condition} after {after}: {reason}")), then }
+    }
+
     /// The function's own error.
     async fn failed(&self, named: &FunctionRef, event: &Event, attempt: u32, error: &FunctionError) -> Verdict {
         let reason = format!("{}: {}", error.error_type, String::from_utf8_lossy(&error.body));
@@ -141,11 +176,17 @@ impl Functions {
                 attempt
             }
         };
+        let failure = |condition, after| Failure { condition, after, reason: &reason, error: Some(error) };
         if errors > patience.retries_max {
-            return Verdict::Dead { reason: format!("RetriesExhausted after {errors} errors: {reason}") };
+            let failure = failure("RetriesExhausted", format!("{errors} errors"));
+            return self.given_up(named, event, attempt, failure).await;
         }
         let after = AFTER_ERROR[(errors.max(1) as usize - 1).min(AFTER_ERROR.len() - 1)];
-        self.unless_too_old(&patience, event, after, reason)
+        if self.too_old(&patience, event, after) {
+            let failure = failure("EventAgeExceeded", self.age(event));
+            return self.given_up(named, event, attempt, failure).await;
+        }
+        Verdict::Retry { after, reason }
     }
 
     /// Not the function's fault: try again, each time later, for the last time when the event's age is reached.
@@ -153,32 +194,38 @@ impl Functions {
         let patience = self.patience(named).await;
         let left = patience.age_max.saturating_sub(self.clock.now().since(event.created));
         if left.is_zero() {
-            return self.unless_too_old(&patience, event, BACK_OFF_MIN, reason);
+            let after = self.age(event);
+            let failure = Failure { condition: "EventAgeExceeded", after, reason: &reason, error: None };
+            return self.given_up(named, event, attempt, failure).await;
         }
         Verdict::Retry { after: back_off(attempt, self.entropy.u64()).min(left), reason }
     }
 
-    fn unless_too_old(&self, patience: &Patience, event: &Event, after: Duration, reason: String) -> Verdict {
-        let age = self.clock.now().since(event.created);
-        if age + after <= patience.age_max {
-            return Verdict::Retry { after, reason };
-        }
-        Verdict::Dead { reason: format!("EventAgeExceeded after {} s: {reason}", age.as_secs()) }
+    fn age(&self, event: &Event) -> String {
+        format!("{} s", self.clock.now().since(event.created).as_secs())
+    }
+
+    fn too_old(&self, patience: &Patience, event: &Event, after: Duration) -> bool {
+        self.clock.now().since(event.created) + after > patience.age_max
     }
 
     /// The settings of what was invoked, or AWS's defaults; also when they cannot be read just now.
     async fn patience(&self, named: &FunctionRef) -> Patience {
+        let config = self.event_config(named).await;
+        Patience {
+            retries_max: config.retries_max.unwrap_or(RETRIES_MAX),
+            age_max: config.age_max_s.map_or(AGE_MAX, |s| Duration::from_secs(s.into())),
+        }
+    }
+
+    async fn event_config(&self, named: &FunctionRef) -> EventConfig {
         let qualifier = named.qualifier.as_deref().unwrap_or(LATEST);
         let key = At::EventConfig(&named.scope, &named.name, qualifier).key();
         let config = self.store.get::<EventConfig>(&key).await.unwrap_or_else(|cause| {
             tracing::warn!(%cause, function = %named.name, "the event-invoke settings could not be read");
             None
         });
-        let config = config.unwrap_or_default();
-        Patience {
-            retries_max: config.retries_max.unwrap_or(RETRIES_MAX),
-            age_max: config.age_max_s.map_or(AGE_MAX, |s| Duration::from_secs(s.into())),
-        }
+        config.unwrap_or_default()
     }
 
     async fn count_error(&self, event: &str) -> Result<u32> {

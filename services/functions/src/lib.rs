@@ -9,6 +9,7 @@ pub mod api;
 mod catalog;
 mod change;
 mod code;
+mod destination;
 mod error;
 mod events;
 mod kept;

@@ -144,6 +144,11 @@ pub struct UrlOwner {
 pub struct EventConfig {
     pub retries_max: Option<u32>,
     pub age_max_s: Option<u32>,
+    /// ARNs.
+    #[serde(default)]
+    pub on_success: Option<String>,
+    #[serde(default)]
+    pub on_failure: Option<String>,
     pub modified: Timestamp,
 }
 

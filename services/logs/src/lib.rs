@@ -3,11 +3,12 @@
 //! Events lie in chunks, in order of time within their group (`chunk.rs`); one writer commits them, many streams at a
 //! time (`writer.rs`); pages are read in order across streams (`read.rs`); what is past its retention, or was deleted,
 //! is swept in steps (`work.rs`). `model.rs` and `pattern.rs` hold CloudWatch's rules, `store.rs` the keys, `api/` the
-//! operations. The room emits no events and accepts none. What it has and lacks: docs/services/logs.md.
+//! operations. `events.rs` says which events it accepts; it emits none. What it has and lacks: docs/services/logs.md.
 
 mod api;
 mod chunk;
 mod error;
+mod events;
 mod model;
 mod pattern;
 mod read;

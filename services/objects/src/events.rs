@@ -1,4 +1,5 @@
-//! What the room emits: S3's event notifications, one event a matching configuration, in the transaction of the change.
+//! What the room emits, in the transaction of the change: S3's event notifications, one event a matching configuration,
+//! and what EventBridge is told where a bucket wants that.
 
 use crate::error::{Error, Result, invalid_argument, not_implemented};
 use crate::model::{Bucket, Object, url_encoded};
@@ -7,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::Tx;
 
-/// A configuration that sends events of a bucket to a function or a queue.
+/// A configuration that sends events of a bucket to a function, a queue or a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     pub id: String,
-    /// Named for what there was first.
-    #[serde(rename = "function")]
+    #[serde(alias = "function")]
     pub target: Arn,
     /// As given: `s3:ObjectCreated:*`, `s3:ObjectRemoved:Delete`, …
     pub events: Vec<String>,
@@ -152,49 +152,80 @@ pub fn source(bucket: &Bucket) -> Source {
 /// Puts one event a matching configuration into the transaction's outbox.
 pub fn emit(tx: &Tx, bucket: &Bucket, change: &Change<'_>, cause: &Cause<'_>, id: impl Fn() -> String) -> Result<()> {
     for notification in bucket.notifications.iter().filter(|n| n.wants(change.kind, change.key)) {
-        let payload = serde_json::value::to_raw_value(&payload(bucket, notification, change, cause))
-            .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
-        tx.emit(&Event {
-            id: id(),
-            target: notification.target.clone(),
-            source: source(bucket),
-            created: cause.at,
-            payload,
-            attributes: serde_json::Map::new(),
-        })?;
+        let message = payload(bucket, notification, change, cause);
+        tx.emit(&event(bucket, notification.target.clone(), &message, cause, id())?)?;
+    }
+    if bucket.event_bridge {
+        tx.emit(&told(bucket, change, cause, id())?)?;
     }
     Ok(())
 }
 
-/// Tells each queue of a new configuration that it is one, as S3 does.
-pub fn emit_test(
-    tx: &Tx,
-    bucket: &Bucket,
-    all: &[Notification],
-    cause: &Cause<'_>,
-    id: impl Fn() -> String,
-) -> Result<()> {
-    for notification in all.iter().filter(|n| n.target.service == "sqs") {
-        let payload = json!({
-            "Service": "Amazon S3",
-            "Event": "s3:TestEvent",
-            "Time": cause.at.iso8601(),
-            "Bucket": bucket.name,
-            "RequestId": cause.request_id,
-            "HostId": cause.request_id,
-        });
-        let payload = serde_json::value::to_raw_value(&payload)
-            .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
-        tx.emit(&Event {
-            id: id(),
-            target: notification.target.clone(),
-            source: source(bucket),
-            created: cause.at,
-            payload,
-            attributes: serde_json::Map::new(),
-        })?;
+/// The test message that a queue or topic gets when it is configured.
+pub fn test(bucket: &Bucket, to: &Arn, cause: &Cause<'_>, id: String) -> Result<Event> {
+    let message = json!({
+        "Service": "Amazon S3",
+        "Event": "s3:TestEvent",
+        "Time": cause.at.iso8601(),
+        "Bucket": bucket.name,
+        "RequestId": cause.request_id,
+        "HostId": cause.request_id,
+    });
+    event(bucket, to.clone(), &message, cause, id)
+}
+
+fn event(bucket: &Bucket, target: Arn, message: &serde_json::Value, cause: &Cause<'_>, id: String) -> Result<Event> {
+    let payload = serde_json::value::to_raw_value(message)
+        .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
+    let (attributes, terms) = Default::default();
+    Ok(Event { id, target, source: source(bucket), created: cause.at, payload, attributes, terms })
+}
+
+/// The event for the default bus of the bucket's account ("EventBridge event message structure").
+fn told(bucket: &Bucket, change: &Change<'_>, cause: &Cause<'_>, id: String) -> Result<Event> {
+    let (detail_type, reason) = match change.kind {
+        Kind::Put => ("Object Created", Some("PutObject")),
+        Kind::Copy => ("Object Created", Some("CopyObject")),
+        Kind::Completed => ("Object Created", Some("CompleteMultipartUpload")),
+        Kind::Deleted => ("Object Deleted", Some("DeleteObject")),
+        Kind::Tagged => ("Object Tags Added", None),
+        Kind::Untagged => ("Object Tags Deleted", None),
+    };
+    let mut object = json!({"key": change.key, "sequencer": format!("{:018X}", change.sequencer)});
+    if let Some(now) = change.object {
+        object["etag"] = json!(now.etag);
+        if reason.is_some() {
+            object["size"] = json!(now.size);
+        }
     }
-    Ok(())
+    let mut detail = json!({
+        "version": "0",
+        "bucket": {"name": bucket.name},
+        "object": object,
+        "request-id": cause.request_id,
+        "requester": bucket.account,
+        "source-ip-address": cause.source_ip.to_string(),
+    });
+    if let Some(reason) = reason {
+        detail["reason"] = json!(reason);
+    }
+    if change.kind == Kind::Deleted {
+        detail["deletion-type"] = json!("Permanently Deleted");
+    }
+    let time = cause.at.iso8601();
+    let message = json!({
+        "version": "0",
+        "id": id,
+        "detail-type": detail_type,
+        "source": "aws.s3",
+        "account": bucket.account,
+        "time": format!("{}Z", time.split('.').next().unwrap_or(&time)),
+        "region": bucket.region,
+        "resources": [bucket.arn().to_string()],
+        "detail": detail,
+    });
+    let bus = Arn::new("events", &bucket.region, &bucket.account, "event-bus/default");
+    event(bucket, bus, &message, cause, id)
 }
 
 /// The message of S3's documentation ("Event message structure"), version 2.1.

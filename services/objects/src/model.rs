@@ -105,6 +105,9 @@ pub struct Bucket {
     pub tags: Tags,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifications: Vec<crate::events::Notification>,
+    /// Everything that happens is told to the default bus.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub event_bridge: bool,
 }
 
 impl Bucket {

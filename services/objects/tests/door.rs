@@ -423,6 +423,39 @@ async fn a_queue_is_told_that_it_is_configured_and_then_of_changes() {
 const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:q";
 
 #[tokio::test]
+async fn a_bus_is_told_what_eventbridge_would_be() {
+    let kit = Kit::new().await;
+    let on = "<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>";
+    kit.put("/photos?notification", on).await.succeeds();
+    assert!(kit.get("/photos?notification").await.text().contains("<EventBridgeConfiguration"));
+    kit.put("/photos/a%20b", "xyz").await.succeeds();
+    kit.delete("/photos/a%20b").await.succeeds();
+    let waiting = store::outbox::waiting(&kit.store, None, 10).await.expect("memory");
+    let mut told: Vec<serde_json::Value> =
+        waiting.iter().map(|w| serde_json::from_str(w.event.payload.get()).expect("JSON")).collect();
+    told.sort_by_key(|event| event["detail"]["object"]["sequencer"].to_string());
+    assert_eq!(waiting[0].event.target.to_string(), "arn:aws:events:us-east-1:000000000000:event-bus/default");
+    assert_eq!(
+        (told.len(), &told[0]["detail-type"], &told[1]["detail-type"]),
+        (2, &"Object Created".into(), &"Object Deleted".into())
+    );
+    assert_eq!((&told[0]["source"], &told[0]["resources"][0]), (&"aws.s3".into(), &"arn:aws:s3:::photos".into()));
+    let detail = &told[0]["detail"];
+    assert_eq!(
+        (&detail["object"]["key"], &detail["object"]["size"], &detail["reason"]),
+        (&"a b".into(), &3.into(), &"PutObject".into())
+    );
+    assert_eq!((&detail["requester"], &detail["source-ip-address"]), (&"000000000000".into(), &"203.0.113.7".into()));
+    assert_eq!(
+        (&told[1]["detail"]["reason"], &told[1]["detail"]["deletion-type"]),
+        (&"DeleteObject".into(), &"Permanently Deleted".into())
+    );
+    kit.put("/photos?notification", "<NotificationConfiguration/>").await.succeeds();
+    kit.put("/photos/k", "x").await.succeeds();
+    assert_eq!(store::outbox::waiting(&kit.store, None, 10).await.expect("memory").len(), 2);
+}
+
+#[tokio::test]
 async fn what_is_lacking_is_refused_by_name() {
     let kit = Kit::new().await;
     let refused = kit.put("/photos?versioning", "<VersioningConfiguration/>").await;

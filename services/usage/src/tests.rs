@@ -242,10 +242,14 @@ async fn bury(store: &Store, id: &str, account: &str, died: u64) {
         created: Timestamp(NOW),
         payload: serde_json::value::RawValue::from_string("{}".into()).expect("JSON"),
         attributes: Default::default(),
+        terms: Default::default(),
     };
-    let waiting = store::outbox::Waiting { event, attempts: 2, due: Timestamp(NOW) };
+    let waiting = store::outbox::Waiting { event, attempts: 2, due: Timestamp(NOW), tried: Vec::new() };
     store
-        .transact(async |tx| store::outbox::bury(&tx, &waiting, Timestamp(died), "it always fails"))
+        .transact(async |tx| {
+            let last = store::outbox::Attempt { at: Timestamp(died), reason: "it always fails".into() };
+            store::outbox::bury(&tx, &waiting, &last)
+        })
         .await
         .expect("buries");
 }
@@ -271,6 +275,50 @@ async fn dead_events_in_pages() {
     assert_eq!(ids, expect, "all of the account's, the latest first, and nobody else's");
     let fault = s.call("ListDeadEvents", json!({"NextToken": "junk"})).await.expect_err("refused");
     assert_eq!(fault.code, "ValidationException");
+}
+
+#[tokio::test]
+async fn events_are_found_wherever_they_are_and_dead_ones_sent_again() {
+    let store = Store::new(Arc::new(Memory::default()));
+    let s = on(store.clone());
+    bury(&store, "dead", "000000000000", NOW + 5).await;
+    bury(&store, "other", "111111111111", NOW + 5).await;
+    let event = |id: &str| Event {
+        id: id.into(),
+        target: Arn::new("lambda", "us-east-1", "000000000000", "function:thumbs"),
+        source: Source { service: None, arn: None, account: "000000000000".into() },
+        created: Timestamp(NOW),
+        payload: serde_json::value::RawValue::from_string("{}".into()).expect("JSON"),
+        attributes: Default::default(),
+        terms: base::Terms { origin: Some("first".into()), rule: Some("r".into()), ..Default::default() },
+    };
+    let waiting =
+        |id: &str| store::outbox::Waiting { event: event(id), attempts: 0, due: Timestamp(NOW), tried: Vec::new() };
+    let done = store::trail::Way::of(&waiting("done"), Timestamp(NOW + 9), None, Vec::new());
+    let put = async |tx: store::Tx| {
+        store::trail::put(&tx, &done)?;
+        tx.emit(&event("waits"))
+    };
+    store.transact(put).await.expect("commits");
+    let ids = |reply: &Value| {
+        let events = reply["Events"].as_array().expect("events").iter();
+        events
+            .map(|e| format!("{} {}", e["Id"].as_str().unwrap_or(""), e["State"].as_str().unwrap_or("")))
+            .collect::<Vec<_>>()
+    };
+    let all = s.ok("ListEvents", json!({})).await;
+    assert_eq!(ids(&all), ["done delivered", "dead dead", "waits waiting"]);
+    assert_eq!((&all["Events"][0]["Rule"], &all["Events"][1]["Reason"]), (&json!("r"), &json!("it always fails")));
+    assert_eq!(all["Events"][1]["Tried"], json!([{"At": NOW + 5, "Reason": "it always fails"}]));
+    assert_eq!(ids(&s.ok("ListEvents", json!({"Id": "first"})).await), ["done delivered", "waits waiting"]);
+    assert_eq!(ids(&s.ok("ListEvents", json!({"Id": "dead"})).await), ["dead dead"]);
+    assert_eq!(ids(&s.ok("ListEvents", json!({"Since": NOW + 6})).await), ["done delivered"]);
+    assert_eq!(ids(&s.ok("ListEvents", json!({"Limit": 1})).await), ["done delivered"]);
+    let none = s.ok("RedriveDeadEvents", json!({"Target": "arn:aws:lambda:us-east-1:000000000000:function:x"})).await;
+    assert_eq!(none, json!({"Redriven": 0, "More": false}));
+    assert_eq!(s.ok("RedriveDeadEvents", json!({})).await, json!({"Redriven": 1, "More": false}));
+    assert_eq!(ids(&s.ok("ListEvents", json!({"Id": "dead"})).await), ["dead waiting"]);
+    assert_eq!(store::outbox::counts(&store, 9).await.expect("counts").dead, 1, "another account's stays");
 }
 
 #[tokio::test]

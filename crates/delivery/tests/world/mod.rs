@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use base::port::{Clock, Denied, Target, Targets};
 use base::{Arn, Event, Source, Timestamp, Verdict};
 use delivery::{Config, Delivery, Parts};
-use kit::RunningClock;
+use kit::{RunningClock, Seeded};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +29,9 @@ pub struct Told {
     behaviour: Behaviour,
     /// Per event id, when each attempt began.
     pub attempts: Mutex<HashMap<String, Vec<Timestamp>>>,
-    /// Ids whose attempts ended with `Done`.
+    /// Every event of every attempt.
+    pub given: Mutex<Vec<Event>>,
+    /// Ids whose attempts ended well.
     pub done: Mutex<Vec<String>>,
     clock: Arc<RunningClock>,
 }
@@ -39,8 +41,8 @@ impl Told {
         clock: &Arc<RunningClock>,
         behaviour: impl Fn(&Event, u32) -> (Duration, Option<Verdict>) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let (attempts, done) = Default::default();
-        Arc::new(Self { behaviour: Box::new(behaviour), attempts, done, clock: clock.clone() })
+        let (attempts, given, done) = Default::default();
+        Arc::new(Self { behaviour: Box::new(behaviour), attempts, given, done, clock: clock.clone() })
     }
 
     pub fn times(&self, id: &str) -> Vec<u64> {
@@ -57,10 +59,11 @@ impl Target for Told {
 
     async fn deliver(&self, event: &Event, attempt: u32) -> Verdict {
         self.attempts.lock().entry(event.id.clone()).or_default().push(self.clock.now());
+        self.given.lock().push(event.clone());
         let (after, verdict) = (self.behaviour)(event, attempt);
         tokio::time::sleep(after).await;
         let verdict = verdict.expect("told to panic");
-        if verdict == Verdict::Done {
+        if matches!(verdict, Verdict::Done | Verdict::Over { failure: None, .. }) {
             self.done.lock().push(event.id.clone());
         }
         verdict
@@ -81,6 +84,7 @@ pub fn event(id: impl ToString, target: &str, created: Timestamp) -> Event {
         created,
         payload: serde_json::value::RawValue::from_string("{}".into()).expect("JSON"),
         attributes: Default::default(),
+        terms: Default::default(),
     }
 }
 
@@ -96,7 +100,8 @@ pub struct Running {
 }
 
 pub fn run(store: &Store, targets: Arc<dyn Targets>, clock: &Arc<RunningClock>, config: Config) -> Running {
-    let parts = Parts { store: store.clone(), targets, clock: clock.clone(), config };
+    let parts =
+        Parts { store: store.clone(), targets, clock: clock.clone(), entropy: Arc::new(Seeded::new(1)), config };
     let (delivery, stop) = (Arc::new(Delivery::new(parts)), CancellationToken::new());
     let task = tokio::spawn(delivery.clone().run(stop.clone()));
     Running { delivery, stop, task }

@@ -83,6 +83,54 @@ pub struct FunctionActivity {
     pub p99_ms: Option<f64>,
 }
 
+/// Where an event is, and how it got there.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct EventWay {
+    pub id: String,
+    /// The event that it passes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// `waiting`, `delivered`, `failed` or `dead`.
+    pub state: String,
+    pub target: String,
+    pub source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    pub created: u64,
+    pub changed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<u64>,
+    pub attempts: u32,
+    pub tried: Vec<EventAttempt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<String>,
+}
+
+/// An attempt that did not deliver.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EventAttempt {
+    pub at: u64,
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EventsReply {
+    events: Vec<EventWay>,
+}
+
+/// How many dead events were sent again, and whether there may be more.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RedriveReply {
+    pub redriven: u32,
+    pub more: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ActivityReply {
@@ -144,6 +192,27 @@ impl Client {
         let path = "/_wadi/api/activity".into();
         let reply: ActivityReply = self.rest("wadi", OPERATION, Method::GET, path, None).await?.json(OPERATION)?;
         Ok(reply.functions)
+    }
+
+    /// Events that changed since then, or one, the latest first.
+    pub async fn events(&self, id: Option<&str>, since_ms: u64, limit: u32) -> Result<Vec<EventWay>> {
+        const OPERATION: &str = "ListEvents";
+        let id = id.map_or_else(String::new, |id| format!("id={}&", encoded(id)));
+        let path = format!("/_wadi/api/events?{id}limit={limit}&since={since_ms}");
+        let reply: EventsReply = self.rest("wadi", OPERATION, Method::GET, path, None).await?.json(OPERATION)?;
+        Ok(reply.events)
+    }
+
+    /// Sends dead events again: one, those for a target, or all.
+    pub async fn redrive(&self, id: Option<&str>, target: Option<&str>) -> Result<RedriveReply> {
+        const OPERATION: &str = "RedriveDeadEvents";
+        let mut body = serde_json::Map::new();
+        body.extend(id.map(|id| ("Id".to_owned(), id.into())));
+        body.extend(target.map(|target| ("Target".to_owned(), target.into())));
+        let body = serde_json::Value::Object(body);
+        self.rest("wadi", OPERATION, Method::POST, "/_wadi/api/events/redrive".into(), Some(&body))
+            .await?
+            .json(OPERATION)
     }
 
     pub async fn doctor(&self) -> Result<DoctorReply> {

@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod deploy;
 pub mod doctor;
+pub mod events;
 pub mod functions;
 pub mod invoke;
 pub mod list;

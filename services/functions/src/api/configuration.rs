@@ -44,6 +44,7 @@ pub fn configuration(
             .environment
             .clone()
             .map(|variables| s::EnvironmentResponse { variables: Some(variables), error: None }),
+        dead_letter_config: settings.dead_letter.clone().map(|arn| s::DeadLetterConfig { target_arn: Some(arn) }),
         tracing_config: Some(s::TracingConfigResponse { mode: Some("PassThrough".into()) }),
         revision_id: Some(snapshot.revision_id.clone()),
         layers: Some(layers).filter(|l| !l.is_empty()),

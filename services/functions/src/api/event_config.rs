@@ -1,11 +1,11 @@
-//! Settings of asynchronous invocations: how often and how long an event is tried.
+//! Settings of asynchronous invocations: how often and how long an event is tried, and where its outcome is told.
 
 use super::{configuration::number, page_size, shapes as s};
-use crate::Functions;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
 use crate::records::EventConfig;
 use crate::store::{At, Below, function, page, resolve};
+use crate::{Functions, destination};
 use base::FunctionRef;
 use room::Context;
 use std::sync::Arc;
@@ -19,8 +19,10 @@ pub async fn put(
     input: s::PutFunctionEventInvokeConfigRequest,
 ) -> Result<s::FunctionEventInvokeConfig> {
     let named = name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
-    check_destinations(input.destination_config.as_ref())?;
+    let (on_success, on_failure) = destinations(input.destination_config.as_ref())?;
     let config = EventConfig {
+        on_success: on_success.filter(|arn| !arn.is_empty()),
+        on_failure: on_failure.filter(|arn| !arn.is_empty()),
         retries_max: input.maximum_retry_attempts.and_then(|n| u32::try_from(n).ok()),
         age_max_s: input.maximum_event_age_in_seconds.and_then(|n| u32::try_from(n).ok()),
         modified: room.clock.now(),
@@ -45,7 +47,7 @@ pub async fn update(
     input: s::UpdateFunctionEventInvokeConfigRequest,
 ) -> Result<s::FunctionEventInvokeConfig> {
     let named = &name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
-    check_destinations(input.destination_config.as_ref())?;
+    let places = &destinations(input.destination_config.as_ref())?;
     let limits = input.maximum_retry_attempts.or(input.maximum_event_age_in_seconds);
     if limits.is_none() && input.destination_config.is_none() {
         return Err(nothing_set());
@@ -59,6 +61,11 @@ pub async fn update(
             let given = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
             config.retries_max = given(input.maximum_retry_attempts).or(config.retries_max);
             config.age_max_s = given(input.maximum_event_age_in_seconds).or(config.age_max_s);
+            for (place, given) in [(&mut config.on_success, &places.0), (&mut config.on_failure, &places.1)] {
+                if let Some(arn) = given {
+                    *place = Some(arn.clone()).filter(|arn| !arn.is_empty());
+                }
+            }
             config.modified = now;
             tx.put(key, &config)?;
             Ok::<_, Error>(config)
@@ -114,17 +121,19 @@ pub async fn list(
     })
 }
 
-/// Empty destinations say "none"; real ones are not there yet.
-fn check_destinations(config: Option<&s::DestinationConfig>) -> Result<()> {
-    let set = |arn: Option<&String>| arn.is_some_and(|arn| !arn.is_empty());
-    let Some(config) = config else { return Ok(()) };
-    let success = config.on_success.as_ref().and_then(|d| d.destination.as_ref());
-    let failure = config.on_failure.as_ref().and_then(|d| d.destination.as_ref());
-    match (set(success), set(failure)) {
-        (true, _) => Err(Error::unsupported("DestinationConfig.OnSuccess")),
-        (_, true) => Err(Error::unsupported("DestinationConfig.OnFailure")),
-        _ => Ok(()),
+/// The destinations of success and of failure, as far as they are given; empty says "none".
+fn destinations(config: Option<&s::DestinationConfig>) -> Result<(Option<String>, Option<String>)> {
+    let Some(config) = config else { return Ok((None, None)) };
+    let success = config.on_success.as_ref().map(|d| d.destination.clone().unwrap_or_default());
+    let failure = config.on_failure.as_ref().map(|d| d.destination.clone().unwrap_or_default());
+    for arn in [&success, &failure].into_iter().flatten().filter(|arn| !arn.is_empty()) {
+        match arn.parse::<base::Arn>() {
+            Ok(arn) if arn.service == "s3" => return Err(Error::unsupported("DestinationConfig with a bucket")),
+            Ok(to) if destination::SERVICES.contains(&to.service.as_str()) => {}
+            _ => return Err(Error::Invalid(format!("The destination ARN {arn} is invalid."))),
+        }
     }
+    Ok((success, failure))
 }
 
 fn qualified(named: &FunctionRef) -> String {
@@ -159,8 +168,8 @@ fn shape(named: &FunctionRef, config: &EventConfig) -> s::FunctionEventInvokeCon
         maximum_retry_attempts: config.retries_max.map(number),
         maximum_event_age_in_seconds: config.age_max_s.map(number),
         destination_config: Some(s::DestinationConfig {
-            on_success: Some(s::OnSuccess::default()),
-            on_failure: Some(s::OnFailure::default()),
+            on_success: Some(s::OnSuccess { destination: config.on_success.clone() }),
+            on_failure: Some(s::OnFailure { destination: config.on_failure.clone() }),
         }),
     }
 }

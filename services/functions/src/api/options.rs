@@ -8,7 +8,6 @@ use crate::model::settings::Change;
 #[derive(Default)]
 pub struct Options<'a> {
     pub vpc: Option<&'a s::VpcConfig>,
-    pub dead_letter: Option<&'a s::DeadLetterConfig>,
     pub kms_key: Option<&'a str>,
     pub tracing: Option<&'a s::TracingConfig>,
     pub file_systems: Option<&'a [s::FileSystemConfig]>,
@@ -36,10 +35,6 @@ impl Options<'_> {
                 "VpcConfig with more than one of SecurityGroupIds",
                 self.vpc.and_then(|vpc| vpc.security_group_ids.as_deref()).is_some_and(|groups| groups.len() > 1),
             ),
-            (
-                "DeadLetterConfig",
-                self.dead_letter.and_then(|d| d.target_arn.as_deref()).is_some_and(|arn| !arn.is_empty()),
-            ),
             ("KMSKeyArn", self.kms_key.is_some_and(|key| !key.is_empty())),
             ("TracingConfig with Mode Active", self.tracing.and_then(|t| t.mode.as_deref()) == Some("Active")),
             ("FileSystemConfigs", self.file_systems.is_some_and(|f| !f.is_empty())),
@@ -62,7 +57,6 @@ impl Options<'_> {
 pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
     Options {
         vpc: i.vpc_config.as_ref(),
-        dead_letter: i.dead_letter_config.as_ref(),
         kms_key: i.kms_key_arn.as_deref(),
         tracing: i.tracing_config.as_ref(),
         file_systems: i.file_system_configs.as_deref(),
@@ -86,7 +80,6 @@ pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
 pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
     Options {
         vpc: i.vpc_config.as_ref(),
-        dead_letter: i.dead_letter_config.as_ref(),
         kms_key: i.kms_key_arn.as_deref(),
         tracing: i.tracing_config.as_ref(),
         file_systems: i.file_system_configs.as_deref(),
@@ -138,6 +131,7 @@ pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
         network: i.vpc_config.as_ref().and_then(network),
+        dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
     }
 }
 
@@ -154,6 +148,7 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
         network: i.vpc_config.as_ref().and_then(network),
+        dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Settings {
     /// The name of its network, among the node's; `None` is the usual one.
     #[serde(default)]
     pub network: Option<String>,
+    /// The ARN of the queue or topic for events that cannot be processed.
+    #[serde(default)]
+    pub dead_letter: Option<String>,
 }
 
 /// What a request sets. `None` leaves a member as it is, or at its default in a new function.
@@ -47,6 +50,8 @@ pub struct Change {
     pub snap_start: Option<String>,
     /// `Some(None)` takes the name away.
     pub network: Option<Option<String>>,
+    /// Empty takes it away.
+    pub dead_letter: Option<String>,
 }
 
 impl Settings {
@@ -70,6 +75,7 @@ impl Settings {
             log_group: None,
             snap_start: None,
             network: None,
+            dead_letter: None,
         };
         settings.apply(change, runtimes)?;
         Ok(settings)
@@ -90,6 +96,9 @@ impl Settings {
             environment::check(&variables)?;
             next.environment = Some(variables);
         }
+        if let Some(arn) = change.dead_letter {
+            next.dead_letter = check_dead_letter(arn)?;
+        }
         next.timeout_s = bounded(change.timeout_s, "timeout", 1, TIMEOUT_S_MAX)?.unwrap_or(next.timeout_s);
         next.memory_mb = bounded(change.memory_mb, "memorySize", 128, MEMORY_MB_MAX)?.unwrap_or(next.memory_mb);
         next.ephemeral_mb =
@@ -104,6 +113,15 @@ impl Settings {
         }
         *self = next;
         Ok(())
+    }
+}
+
+/// A queue or a topic, or nothing.
+fn check_dead_letter(arn: String) -> Result<Option<String>> {
+    match arn.parse::<base::Arn>() {
+        _ if arn.is_empty() => Ok(None),
+        Ok(target) if matches!(target.service.as_str(), "sqs" | "sns") => Ok(Some(arn)),
+        _ => Err(Error::Invalid(format!("The provided dead-letter target ARN {arn} is not of a queue or a topic."))),
     }
 }
 

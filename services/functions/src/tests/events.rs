@@ -36,6 +36,7 @@ fn around(after: Duration, middle: Duration) {
 fn dead(verdict: Verdict) -> String {
     match verdict {
         Verdict::Dead { reason } => reason,
+        Verdict::Over { failure: Some(reason), then } if then.is_empty() => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -126,10 +127,15 @@ async fn settings_of_the_qualifier_hold() {
     let text = format!("The function {ARN}:$LATEST doesn't have an EventInvokeConfig");
     rig.refused("GetFunctionEventInvokeConfig", json!({"FunctionName": "f"}), "ResourceNotFoundException", &text).await;
     let queue = json!({
-        "FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:q"}},
+        "FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::bucket"}},
     });
-    rig.refused("PutFunctionEventInvokeConfig", queue, "InvalidParameterValueException", "DestinationConfig.OnFailure")
-        .await;
+    rig.refused(
+        "PutFunctionEventInvokeConfig",
+        queue,
+        "InvalidParameterValueException",
+        "DestinationConfig with a bucket",
+    )
+    .await;
     let prod = json!({"FunctionName": "f", "Qualifier": "prod"});
     rig.ok("DeleteFunctionEventInvokeConfig", prod.clone()).await;
     rig.refused("DeleteFunctionEventInvokeConfig", prod, "ResourceNotFoundException", "EventInvokeConfig").await;
@@ -171,4 +177,70 @@ async fn other_services_need_permission() {
     assert_eq!(rig.functions.deliver(&event, 1).await, Verdict::Done);
     rig.ok("RemovePermission", json!({"FunctionName": "f", "StatementId": "s3"})).await;
     assert!(dead(rig.functions.deliver(&event, 1).await).contains("not authorized"));
+}
+
+#[tokio::test]
+async fn outcomes_are_told_to_their_destinations() {
+    let rig = Rig::new();
+    let (queue, bus) =
+        ("arn:aws:sqs:us-east-1:000000000000:q", "arn:aws:events:us-east-1:000000000000:event-bus/default");
+    let mut input = Rig::create_input("f");
+    input["DeadLetterConfig"] = json!({"TargetArn": queue});
+    let made = rig.ok("CreateFunction", input).await;
+    assert_eq!(made["DeadLetterConfig"], json!({"TargetArn": queue}));
+    rig.settle().await;
+    let config = json!({"OnSuccess": {"Destination": queue}, "OnFailure": {"Destination": bus}});
+    let put = json!({"FunctionName": "f", "MaximumRetryAttempts": 0, "DestinationConfig": config});
+    assert_eq!(rig.ok("PutFunctionEventInvokeConfig", put).await["DestinationConfig"], config);
+    let event = accepted(&rig, "f").await;
+    let payload = |event: &base::Event| serde_json::from_str::<serde_json::Value>(event.payload.get()).expect("JSON");
+
+    let Verdict::Over { failure: None, then } = rig.functions.deliver(&event, 1).await else { panic!("a success") };
+    assert_eq!((then.len(), then[0].target.to_string().as_str()), (1, queue));
+    let told = payload(&then[0]);
+    assert_eq!(
+        (&told["requestContext"]["condition"], &told["requestContext"]["requestId"]),
+        (&json!("Success"), &json!(event.id))
+    );
+    assert_eq!((&told["requestPayload"], &told["responsePayload"]), (&json!({"n": 1}), &json!({"n": 1})));
+    assert_eq!(told["responseContext"], json!({"statusCode": 200, "executedVersion": "$LATEST"}));
+
+    rig.runner.then([Answer::Fails("KeyError")]);
+    let Verdict::Over { failure: Some(reason), then } = rig.functions.deliver(&event, 1).await else {
+        panic!("a failure")
+    };
+    assert!(reason.starts_with("RetriesExhausted after 1 errors: KeyError"), "{reason}");
+    let targets: Vec<String> = then.iter().map(|e| e.target.to_string()).collect();
+    assert_eq!(targets, [bus, queue]);
+    let told = payload(&then[0]);
+    assert_eq!(
+        (&told["source"], &told["detail-type"]),
+        (&json!("lambda"), &json!("Lambda Function Invocation Result - Failure"))
+    );
+    let detail = &told["detail"];
+    assert_eq!(detail["requestContext"]["functionArn"], format!("{ARN}:$LATEST"));
+    assert_eq!(
+        (&detail["responseContext"]["functionError"], &detail["responsePayload"]["errorType"]),
+        (&json!("Unhandled"), &json!("KeyError"))
+    );
+    assert_eq!(payload(&then[1]), json!({"n": 1}));
+    let attributes = &then[1].attributes["MessageAttributes"];
+    assert_eq!(
+        (&attributes["ErrorCode"]["StringValue"], &attributes["ErrorMessage"]["StringValue"]),
+        (&json!("200"), &json!("no"))
+    );
+    assert_eq!(attributes["RequestID"]["StringValue"], json!(event.id));
+
+    let none = json!({"FunctionName": "f", "DestinationConfig": {"OnSuccess": {}}});
+    assert_eq!(
+        rig.ok("UpdateFunctionEventInvokeConfig", none).await["DestinationConfig"],
+        json!({"OnSuccess": {}, "OnFailure": {"Destination": bus}})
+    );
+    assert_eq!(rig.functions.deliver(&event, 1).await, Verdict::Done);
+    rig.ok("UpdateFunctionConfiguration", json!({"FunctionName": "f", "DeadLetterConfig": {"TargetArn": ""}})).await;
+    rig.settle().await;
+    assert_eq!(rig.config(json!({"FunctionName": "f"})).await["DeadLetterConfig"], serde_json::Value::Null);
+    let bad = json!({"FunctionName": "f", "DeadLetterConfig": {"TargetArn": ARN}});
+    rig.refused("UpdateFunctionConfiguration", bad, "InvalidParameterValueException", "not of a queue or a topic")
+        .await;
 }

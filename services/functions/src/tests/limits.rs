@@ -37,7 +37,6 @@ async fn options_that_are_not_there_are_refused_by_name() {
         ("VpcConfig", json!({"Ipv6AllowedForDualStack": true}), "VpcConfig with Ipv6AllowedForDualStack"),
         ("PackageType", json!("Image"), "PackageType Image"),
         ("ImageConfig", json!({}), "ImageConfig"),
-        ("DeadLetterConfig", json!({"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}), "DeadLetterConfig"),
         ("KMSKeyArn", json!("arn:aws:kms:x"), "KMSKeyArn"),
         ("TracingConfig", json!({"Mode": "Active"}), "TracingConfig with Mode Active"),
         ("FileSystemConfigs", json!([{"Arn": "a", "LocalMountPath": "/mnt/x"}]), "FileSystemConfigs"),

@@ -71,6 +71,7 @@ pub async fn create(visit: &Visit, request: S3Request<CreateBucketInput>) -> Res
         created: visit.now(),
         tags: Vec::new(),
         notifications: Vec::new(),
+        event_bridge: false,
     };
     let new = &bucket;
     let make = async |tx: store::Tx| {

@@ -1,6 +1,6 @@
 //! PutBucketNotificationConfiguration and its get.
 
-use crate::error::{Result, invalid_argument, not_implemented};
+use crate::error::{Result, invalid_argument};
 use crate::events::{self, Notification, check_event, check_overlaps};
 use crate::model::Bucket;
 use crate::store::Space;
@@ -33,34 +33,47 @@ fn filters(filter: Option<NotificationConfigurationFilter>) -> Result<(String, S
     Ok((prefix.unwrap_or_default(), suffix.unwrap_or_default()))
 }
 
-/// A configuration of either kind.
+/// A configuration as it is given, whatever its kind of destination.
 struct Given {
     id: Option<String>,
-    target: String,
+    arn: String,
+    service: &'static str,
     events: Vec<Event>,
     filter: Option<NotificationConfigurationFilter>,
 }
 
-impl From<LambdaFunctionConfiguration> for Given {
-    fn from(given: LambdaFunctionConfiguration) -> Self {
-        let LambdaFunctionConfiguration { id, lambda_function_arn, events, filter } = given;
-        Self { id, target: lambda_function_arn, events, filter }
-    }
+/// All configurations of a request.
+fn given(config: NotificationConfiguration) -> Vec<Given> {
+    let functions = config.lambda_function_configurations.unwrap_or_default().into_iter().map(|c| Given {
+        id: c.id,
+        arn: c.lambda_function_arn,
+        service: "lambda",
+        events: c.events,
+        filter: c.filter,
+    });
+    let queues = config.queue_configurations.unwrap_or_default().into_iter().map(|c| Given {
+        id: c.id,
+        arn: c.queue_arn,
+        service: "sqs",
+        events: c.events,
+        filter: c.filter,
+    });
+    let topics = config.topic_configurations.unwrap_or_default().into_iter().map(|c| Given {
+        id: c.id,
+        arn: c.topic_arn,
+        service: "sns",
+        events: c.events,
+        filter: c.filter,
+    });
+    functions.chain(queues).chain(topics).collect()
 }
 
-impl From<QueueConfiguration> for Given {
-    fn from(given: QueueConfiguration) -> Self {
-        let QueueConfiguration { id, queue_arn, events, filter } = given;
-        Self { id, target: queue_arn, events, filter }
-    }
-}
-
-fn parse(given: Given, service: &str, new_id: impl Fn() -> String) -> Result<Notification> {
-    let target: Arn = given.target.parse().map_err(|_| invalid_argument("The ARN could not be parsed"))?;
-    if target.service != service {
+fn parse(given: Given, new_id: impl Fn() -> String) -> Result<Notification> {
+    let target: Arn = given.arn.parse().map_err(|_| invalid_argument("The ARN could not be parsed"))?;
+    if target.service != given.service {
         return Err(invalid_argument("The ARN is not well formed"));
     }
-    if service == "sqs" && target.resource.ends_with(".fifo") {
+    if given.service == "sqs" && target.resource.ends_with(".fifo") {
         return Err(invalid_argument("Unable to validate the following destination configurations"));
     }
     if given.events.is_empty() {
@@ -85,7 +98,7 @@ async fn check_destinations(visit: &Visit, bucket: &Bucket, all: &[Notification]
             None => Err(base::port::Denied("no such service".into())),
         };
         if let Err(why) = accepted {
-            tracing::debug!(target = %notification.target, %why, "a notification destination was refused");
+            tracing::debug!(target_arn = %notification.target, %why, "a notification destination was refused");
             return Err(invalid_argument("Unable to validate the following destination configurations"));
         }
     }
@@ -97,31 +110,29 @@ pub async fn put(
     request: S3Request<PutBucketNotificationConfigurationInput>,
 ) -> Result<PutBucketNotificationConfigurationOutput> {
     let input = request.input;
-    let given = input.notification_configuration;
-    if given.topic_configurations.is_some_and(|t| !t.is_empty()) {
-        return Err(not_implemented("notifications to topics (TopicConfiguration)"));
-    }
-    if given.event_bridge_configuration.is_some() {
-        return Err(not_implemented("notifications to event buses (EventBridgeConfiguration)"));
-    }
-    let functions = given.lambda_function_configurations.unwrap_or_default();
-    let queues = given.queue_configurations.unwrap_or_default();
-    if functions.len() + queues.len() > CONFIGURATIONS_MAX {
+    let event_bridge = input.notification_configuration.event_bridge_configuration.is_some();
+    let given = given(input.notification_configuration);
+    if given.len() > CONFIGURATIONS_MAX {
         return Err(invalid_argument("The number of notification configurations exceeds the limit of 100"));
     }
     let new_id = || visit.objects().entropy.uuid();
-    let functions = functions.into_iter().map(|f| parse(f.into(), "lambda", new_id));
-    let queues = queues.into_iter().map(|q| parse(q.into(), "sqs", new_id));
-    let notifications: Vec<Notification> = functions.chain(queues).collect::<Result<_>>()?;
+    let notifications: Vec<Notification> = given.into_iter().map(|g| parse(g, new_id)).collect::<Result<_>>()?;
     check_overlaps(&notifications)?;
     let bucket = visit.bucket(&input.bucket).await?;
     if !input.skip_destination_validation.unwrap_or(false) {
         check_destinations(visit, &bucket, &notifications).await?;
     }
+    let at = visit.objects().clock.now();
     let change = async |tx: store::Tx| {
         let bucket = visit.bucket_in(&tx, &input.bucket).await?;
-        let bucket = Bucket { notifications: notifications.clone(), ..bucket };
-        events::emit_test(&tx, &bucket, &notifications, &visit.cause(visit.now()), new_id)?;
+        // Queues and topics that are new here get a test message.
+        let tested = |n: &&Notification| {
+            n.target.service != "lambda" && !bucket.notifications.iter().any(|old| old.target == n.target)
+        };
+        for notification in notifications.iter().filter(tested) {
+            tx.emit(&events::test(&bucket, &notification.target, &visit.cause(at), new_id())?)?;
+        }
+        let bucket = Bucket { notifications: notifications.clone(), event_bridge, ..bucket };
         Ok::<_, crate::Error>(tx.put(&Space::Bucket(&input.bucket).key(), &bucket)?)
     };
     visit.objects().store().transact(change).await?;
@@ -133,37 +144,57 @@ pub async fn get(
     request: S3Request<GetBucketNotificationConfigurationInput>,
 ) -> Result<GetBucketNotificationConfigurationOutput> {
     let bucket = visit.bucket(&request.input.bucket).await?;
-    let (queues, functions): (Vec<_>, Vec<_>) =
-        bucket.notifications.into_iter().partition(|n| n.target.service == "sqs");
-    let functions: Vec<_> = functions.into_iter().map(shape).collect();
-    let queues: Vec<_> = queues.into_iter().map(shape).map(queue_shape).collect();
+    let of = |service: &str| -> Vec<Shape> {
+        bucket.notifications.iter().filter(|n| n.target.service == service).map(shape).collect()
+    };
+    let functions: Vec<_> = of("lambda")
+        .into_iter()
+        .map(|s| LambdaFunctionConfiguration {
+            events: s.events,
+            filter: s.filter,
+            id: s.id,
+            lambda_function_arn: s.arn,
+        })
+        .collect();
+    let queues: Vec<_> = of("sqs")
+        .into_iter()
+        .map(|s| QueueConfiguration { events: s.events, filter: s.filter, id: s.id, queue_arn: s.arn })
+        .collect();
+    let topics: Vec<_> = of("sns")
+        .into_iter()
+        .map(|s| TopicConfiguration { events: s.events, filter: s.filter, id: s.id, topic_arn: s.arn })
+        .collect();
     Ok(GetBucketNotificationConfigurationOutput {
         lambda_function_configurations: (!functions.is_empty()).then_some(functions),
         queue_configurations: (!queues.is_empty()).then_some(queues),
-        ..Default::default()
+        topic_configurations: (!topics.is_empty()).then_some(topics),
+        event_bridge_configuration: bucket.event_bridge.then(EventBridgeConfiguration::default),
     })
 }
 
-fn shape(notification: Notification) -> LambdaFunctionConfiguration {
-    let rule = |name, value: String| FilterRule { name: Some(FilterRuleName::from_static(name)), value: Some(value) };
-    let mut rules = Vec::new();
-    if !notification.prefix.is_empty() {
-        rules.push(rule("Prefix", notification.prefix));
-    }
-    if !notification.suffix.is_empty() {
-        rules.push(rule("Suffix", notification.suffix));
-    }
-    let key = (!rules.is_empty()).then_some(S3KeyFilter { filter_rules: Some(rules) });
-    LambdaFunctionConfiguration {
-        events: notification.events.into_iter().map(Event::from).collect(),
-        filter: key.map(|key| NotificationConfigurationFilter { key: Some(key) }),
-        id: Some(notification.id),
-        lambda_function_arn: notification.target.to_string(),
-    }
+/// What all kinds of configurations have.
+struct Shape {
+    id: Option<String>,
+    arn: String,
+    events: Vec<Event>,
+    filter: Option<NotificationConfigurationFilter>,
 }
 
-/// The two kinds differ in the name of the ARN alone.
-fn queue_shape(given: LambdaFunctionConfiguration) -> QueueConfiguration {
-    let LambdaFunctionConfiguration { id, lambda_function_arn, events, filter } = given;
-    QueueConfiguration { id, queue_arn: lambda_function_arn, events, filter }
+fn shape(notification: &Notification) -> Shape {
+    let rule =
+        |name, value: &str| FilterRule { name: Some(FilterRuleName::from_static(name)), value: Some(value.to_owned()) };
+    let mut rules = Vec::new();
+    if !notification.prefix.is_empty() {
+        rules.push(rule("Prefix", &notification.prefix));
+    }
+    if !notification.suffix.is_empty() {
+        rules.push(rule("Suffix", &notification.suffix));
+    }
+    let key = (!rules.is_empty()).then_some(S3KeyFilter { filter_rules: Some(rules) });
+    Shape {
+        id: Some(notification.id.clone()),
+        arn: notification.target.to_string(),
+        events: notification.events.iter().cloned().map(Event::from).collect(),
+        filter: key.map(|key| NotificationConfigurationFilter { key: Some(key) }),
+    }
 }

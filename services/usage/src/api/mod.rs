@@ -1,6 +1,7 @@
-//! The operations: the table, GetUsage, ListInvocations, ListDeadEvents, GetDoctor and GetActivity.
+//! The operations: the table, GetUsage, GetDoctor and GetActivity.
 
 mod dead;
+mod events;
 mod invocations;
 #[rustfmt::skip]
 mod shapes;
@@ -21,6 +22,8 @@ pub fn table() -> Table<Usage> {
         .op("GetUsage", |_, _: &GetUsageRequest| access("GetUsage"), get_usage)
         .op("ListInvocations", |_, _: &ListInvocationsRequest| access("ListInvocations"), invocations::list)
         .op("ListDeadEvents", |_, _: &ListDeadEventsRequest| access("ListDeadEvents"), dead::list)
+        .op("ListEvents", |_, _: &ListEventsRequest| access("ListEvents"), events::list)
+        .op("RedriveDeadEvents", |_, _: &RedriveDeadEventsRequest| access("RedriveDeadEvents"), events::redrive)
         .op("GetDoctor", |_, _: &GetDoctorRequest| access("GetDoctor"), get_doctor)
         .op("GetActivity", |_, _: &GetActivityRequest| access("GetActivity"), get_activity)
 }

@@ -35,6 +35,44 @@ pub struct DeadEvent {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct EventAttempt {
+    #[serde(rename = "At")]
+    pub at: i64,
+    #[serde(rename = "Reason")]
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct EventWay {
+    #[serde(rename = "Id")]
+    pub id: String,
+    #[serde(rename = "Origin", default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    #[serde(rename = "State")]
+    pub state: String,
+    #[serde(rename = "Target")]
+    pub target: String,
+    #[serde(rename = "Source")]
+    pub source: String,
+    #[serde(rename = "Rule", default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    #[serde(rename = "Created")]
+    pub created: i64,
+    #[serde(rename = "Changed")]
+    pub changed: i64,
+    #[serde(rename = "Due", default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<i64>,
+    #[serde(rename = "Attempts")]
+    pub attempts: i32,
+    #[serde(rename = "Tried")]
+    pub tried: Vec<EventAttempt>,
+    #[serde(rename = "Reason", default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(rename = "Then", default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct FunctionActivity {
     #[serde(rename = "FunctionName")]
     pub function_name: String,
@@ -209,6 +247,26 @@ pub struct ListDeadEventsResponse {
 impl wire::Output for ListDeadEventsResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ListEventsRequest {
+    #[serde(rename = "Id", default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(rename = "Since", default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
+    #[serde(rename = "Limit", default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i32>,
+}
+
+impl wire::Input for ListEventsRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListEventsResponse {
+    #[serde(rename = "Events")]
+    pub events: Vec<EventWay>,
+}
+
+impl wire::Output for ListEventsResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ListInvocationsRequest {
     #[serde(rename = "Function", default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
@@ -232,6 +290,26 @@ pub struct ListInvocationsResponse {
 
 impl wire::Output for ListInvocationsResponse {}
 
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct RedriveDeadEventsRequest {
+    #[serde(rename = "Id", default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(rename = "Target", default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl wire::Input for RedriveDeadEventsRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RedriveDeadEventsResponse {
+    #[serde(rename = "Redriven")]
+    pub redriven: i32,
+    #[serde(rename = "More")]
+    pub more: bool,
+}
+
+impl wire::Output for RedriveDeadEventsResponse {}
+
 pub use table::SERVICE;
 
 #[rustfmt::skip]
@@ -250,44 +328,59 @@ pub static SERVICE: Service = Service {
     validation_code: "ValidationException",
     payload_type: "application/octet-stream",
     operations: &[
-        Operation { name: "GetActivity", method: "GET", uri: "/_wadi/api/activity", status: 200, input: Some(12), output: Some(13), implemented: true },
-        Operation { name: "GetDoctor", method: "GET", uri: "/_wadi/api/doctor", status: 200, input: Some(14), output: Some(15), implemented: true },
-        Operation { name: "GetUsage", method: "GET", uri: "/_wadi/api/usage", status: 200, input: Some(16), output: Some(17), implemented: true },
-        Operation { name: "ListDeadEvents", method: "GET", uri: "/_wadi/api/events/dead", status: 200, input: Some(22), output: Some(23), implemented: true },
-        Operation { name: "ListInvocations", method: "GET", uri: "/_wadi/api/invocations", status: 200, input: Some(24), output: Some(25), implemented: true },
+        Operation { name: "GetActivity", method: "GET", uri: "/_wadi/api/activity", status: 200, input: Some(20), output: Some(21), implemented: true },
+        Operation { name: "GetDoctor", method: "GET", uri: "/_wadi/api/doctor", status: 200, input: Some(22), output: Some(23), implemented: true },
+        Operation { name: "GetUsage", method: "GET", uri: "/_wadi/api/usage", status: 200, input: Some(24), output: Some(25), implemented: true },
+        Operation { name: "ListDeadEvents", method: "GET", uri: "/_wadi/api/events/dead", status: 200, input: Some(30), output: Some(31), implemented: true },
+        Operation { name: "ListEvents", method: "GET", uri: "/_wadi/api/events", status: 200, input: Some(32), output: Some(33), implemented: true },
+        Operation { name: "ListInvocations", method: "GET", uri: "/_wadi/api/invocations", status: 200, input: Some(34), output: Some(35), implemented: true },
+        Operation { name: "RedriveDeadEvents", method: "POST", uri: "/_wadi/api/events/redrive", status: 200, input: Some(38), output: Some(39), implemented: true },
     ],
     routes: Routes::new(),
     shapes: &[
-        /* 0 */ Shape { name: "Check", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 29, required: true, location: Body("Name") }, Member { name: "Status", shape: 2, required: true, location: Body("Status") }, Member { name: "Detail", shape: 29, required: true, location: Body("Detail") }, Member { name: "Remedy", shape: 29, required: false, location: Body("Remedy") }], payload: None } },
-        /* 1 */ Shape { name: "CheckList", sensitive: false, kind: List { item: 0, min: None, max: None } },
-        /* 2 */ Shape { name: "CheckStatus", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 3 */ Shape { name: "DeadEvent", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 29, required: true, location: Body("Id") }, Member { name: "Target", shape: 29, required: true, location: Body("Target") }, Member { name: "Source", shape: 29, required: true, location: Body("Source") }, Member { name: "Created", shape: 6, required: true, location: Body("Created") }, Member { name: "Died", shape: 6, required: true, location: Body("Died") }, Member { name: "Attempts", shape: 18, required: true, location: Body("Attempts") }, Member { name: "Reason", shape: 29, required: true, location: Body("Reason") }], payload: None } },
-        /* 4 */ Shape { name: "DeadEventList", sensitive: false, kind: List { item: 3, min: None, max: None } },
-        /* 5 */ Shape { name: "Double", sensitive: false, kind: Double { min: None, max: None } },
-        /* 6 */ Shape { name: "EpochMillis", sensitive: false, kind: Integer { long: true, min: Some(0), max: None } },
-        /* 7 */ Shape { name: "FunctionActivity", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 29, required: true, location: Body("FunctionName") }, Member { name: "Idle", shape: 18, required: true, location: Body("Idle") }, Member { name: "Busy", shape: 18, required: true, location: Body("Busy") }, Member { name: "Starting", shape: 18, required: true, location: Body("Starting") }, Member { name: "Parked", shape: 18, required: false, location: Body("Parked") }, Member { name: "Templates", shape: 18, required: false, location: Body("Templates") }, Member { name: "NotCopied", shape: 29, required: false, location: Body("NotCopied") }, Member { name: "Waiting", shape: 18, required: true, location: Body("Waiting") }, Member { name: "CallsPerSecond", shape: 5, required: true, location: Body("CallsPerSecond") }, Member { name: "Calls", shape: 26, required: true, location: Body("Calls") }, Member { name: "ColdStarts", shape: 26, required: true, location: Body("ColdStarts") }, Member { name: "Errors", shape: 26, required: true, location: Body("Errors") }, Member { name: "Throttles", shape: 26, required: true, location: Body("Throttles") }, Member { name: "P50Ms", shape: 5, required: false, location: Body("P50Ms") }, Member { name: "P90Ms", shape: 5, required: false, location: Body("P90Ms") }, Member { name: "P99Ms", shape: 5, required: false, location: Body("P99Ms") }], payload: None } },
-        /* 8 */ Shape { name: "FunctionActivityList", sensitive: false, kind: List { item: 7, min: None, max: None } },
-        /* 9 */ Shape { name: "FunctionName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P0), values: &[] } },
-        /* 10 */ Shape { name: "FunctionUsage", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 29, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 29, required: false, location: Body("Version") }, Member { name: "Invocations", shape: 26, required: true, location: Body("Invocations") }, Member { name: "Errors", shape: 26, required: true, location: Body("Errors") }, Member { name: "ColdStarts", shape: 26, required: true, location: Body("ColdStarts") }, Member { name: "DurationMs", shape: 5, required: true, location: Body("DurationMs") }, Member { name: "InitMs", shape: 5, required: true, location: Body("InitMs") }, Member { name: "BilledMs", shape: 26, required: true, location: Body("BilledMs") }, Member { name: "GbSeconds", shape: 5, required: true, location: Body("GbSeconds") }, Member { name: "BytesIn", shape: 26, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 26, required: true, location: Body("BytesOut") }, Member { name: "NetworkBytes", shape: 26, required: true, location: Body("NetworkBytes") }, Member { name: "MaxMemoryMb", shape: 18, required: true, location: Body("MaxMemoryMb") }], payload: None } },
-        /* 11 */ Shape { name: "FunctionUsageList", sensitive: false, kind: List { item: 10, min: None, max: None } },
-        /* 12 */ Shape { name: "GetActivityRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 13 */ Shape { name: "GetActivityResponse", sensitive: false, kind: Structure { members: &[Member { name: "Functions", shape: 8, required: true, location: Body("Functions") }], payload: None } },
-        /* 14 */ Shape { name: "GetDoctorRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 15 */ Shape { name: "GetDoctorResponse", sensitive: false, kind: Structure { members: &[Member { name: "Checks", shape: 1, required: true, location: Body("Checks") }, Member { name: "Version", shape: 29, required: true, location: Body("Version") }, Member { name: "Listen", shape: 29, required: true, location: Body("Listen") }, Member { name: "DataDir", shape: 29, required: true, location: Body("DataDir") }], payload: None } },
-        /* 16 */ Shape { name: "GetUsageRequest", sensitive: false, kind: Structure { members: &[Member { name: "Start", shape: 6, required: false, location: Query("start") }, Member { name: "End", shape: 6, required: false, location: Query("end") }], payload: None } },
-        /* 17 */ Shape { name: "GetUsageResponse", sensitive: false, kind: Structure { members: &[Member { name: "Functions", shape: 11, required: true, location: Body("Functions") }, Member { name: "Start", shape: 6, required: true, location: Body("Start") }, Member { name: "End", shape: 6, required: true, location: Body("End") }], payload: None } },
-        /* 18 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 19 */ Shape { name: "InvocationList", sensitive: false, kind: List { item: 20, min: None, max: None } },
-        /* 20 */ Shape { name: "InvocationRecord", sensitive: false, kind: Structure { members: &[Member { name: "RequestId", shape: 29, required: true, location: Body("RequestId") }, Member { name: "FunctionName", shape: 29, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 29, required: true, location: Body("Version") }, Member { name: "At", shape: 6, required: true, location: Body("At") }, Member { name: "Start", shape: 28, required: true, location: Body("Start") }, Member { name: "Instance", shape: 29, required: false, location: Body("Instance") }, Member { name: "DurationUs", shape: 26, required: true, location: Body("DurationUs") }, Member { name: "InitUs", shape: 26, required: true, location: Body("InitUs") }, Member { name: "BilledMs", shape: 26, required: true, location: Body("BilledMs") }, Member { name: "MemoryMb", shape: 18, required: true, location: Body("MemoryMb") }, Member { name: "MaxMemoryMb", shape: 18, required: true, location: Body("MaxMemoryMb") }, Member { name: "BytesIn", shape: 26, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 26, required: true, location: Body("BytesOut") }, Member { name: "NetworkBytes", shape: 26, required: true, location: Body("NetworkBytes") }, Member { name: "Error", shape: 29, required: false, location: Body("Error") }], payload: None } },
-        /* 21 */ Shape { name: "Limit", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(1000) } },
-        /* 22 */ Shape { name: "ListDeadEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Limit", shape: 21, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 27, required: false, location: Query("nextToken") }], payload: None } },
-        /* 23 */ Shape { name: "ListDeadEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Events", shape: 4, required: true, location: Body("Events") }, Member { name: "NextToken", shape: 27, required: false, location: Body("NextToken") }], payload: None } },
-        /* 24 */ Shape { name: "ListInvocationsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Function", shape: 9, required: false, location: Query("function") }, Member { name: "Start", shape: 6, required: false, location: Query("start") }, Member { name: "Limit", shape: 21, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 27, required: false, location: Query("nextToken") }], payload: None } },
-        /* 25 */ Shape { name: "ListInvocationsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Invocations", shape: 19, required: true, location: Body("Invocations") }, Member { name: "NextToken", shape: 27, required: false, location: Body("NextToken") }], payload: None } },
-        /* 26 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
-        /* 27 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
-        /* 28 */ Shape { name: "Start", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 29 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 0 */ Shape { name: "ArnList", sensitive: false, kind: List { item: 41, min: None, max: None } },
+        /* 1 */ Shape { name: "Boolean", sensitive: false, kind: Boolean },
+        /* 2 */ Shape { name: "Check", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 41, required: true, location: Body("Name") }, Member { name: "Status", shape: 4, required: true, location: Body("Status") }, Member { name: "Detail", shape: 41, required: true, location: Body("Detail") }, Member { name: "Remedy", shape: 41, required: false, location: Body("Remedy") }], payload: None } },
+        /* 3 */ Shape { name: "CheckList", sensitive: false, kind: List { item: 2, min: None, max: None } },
+        /* 4 */ Shape { name: "CheckStatus", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 5 */ Shape { name: "DeadEvent", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 41, required: true, location: Body("Id") }, Member { name: "Target", shape: 41, required: true, location: Body("Target") }, Member { name: "Source", shape: 41, required: true, location: Body("Source") }, Member { name: "Created", shape: 8, required: true, location: Body("Created") }, Member { name: "Died", shape: 8, required: true, location: Body("Died") }, Member { name: "Attempts", shape: 26, required: true, location: Body("Attempts") }, Member { name: "Reason", shape: 41, required: true, location: Body("Reason") }], payload: None } },
+        /* 6 */ Shape { name: "DeadEventList", sensitive: false, kind: List { item: 5, min: None, max: None } },
+        /* 7 */ Shape { name: "Double", sensitive: false, kind: Double { min: None, max: None } },
+        /* 8 */ Shape { name: "EpochMillis", sensitive: false, kind: Integer { long: true, min: Some(0), max: None } },
+        /* 9 */ Shape { name: "EventAttempt", sensitive: false, kind: Structure { members: &[Member { name: "At", shape: 8, required: true, location: Body("At") }, Member { name: "Reason", shape: 41, required: true, location: Body("Reason") }], payload: None } },
+        /* 10 */ Shape { name: "EventAttemptList", sensitive: false, kind: List { item: 9, min: None, max: None } },
+        /* 11 */ Shape { name: "EventId", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: None, values: &[] } },
+        /* 12 */ Shape { name: "EventState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 13 */ Shape { name: "EventWay", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 41, required: true, location: Body("Id") }, Member { name: "Origin", shape: 41, required: false, location: Body("Origin") }, Member { name: "State", shape: 12, required: true, location: Body("State") }, Member { name: "Target", shape: 41, required: true, location: Body("Target") }, Member { name: "Source", shape: 41, required: true, location: Body("Source") }, Member { name: "Rule", shape: 41, required: false, location: Body("Rule") }, Member { name: "Created", shape: 8, required: true, location: Body("Created") }, Member { name: "Changed", shape: 8, required: true, location: Body("Changed") }, Member { name: "Due", shape: 8, required: false, location: Body("Due") }, Member { name: "Attempts", shape: 26, required: true, location: Body("Attempts") }, Member { name: "Tried", shape: 10, required: true, location: Body("Tried") }, Member { name: "Reason", shape: 41, required: false, location: Body("Reason") }, Member { name: "Then", shape: 0, required: false, location: Body("Then") }], payload: None } },
+        /* 14 */ Shape { name: "EventWayList", sensitive: false, kind: List { item: 13, min: None, max: None } },
+        /* 15 */ Shape { name: "FunctionActivity", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 41, required: true, location: Body("FunctionName") }, Member { name: "Idle", shape: 26, required: true, location: Body("Idle") }, Member { name: "Busy", shape: 26, required: true, location: Body("Busy") }, Member { name: "Starting", shape: 26, required: true, location: Body("Starting") }, Member { name: "Parked", shape: 26, required: false, location: Body("Parked") }, Member { name: "Templates", shape: 26, required: false, location: Body("Templates") }, Member { name: "NotCopied", shape: 41, required: false, location: Body("NotCopied") }, Member { name: "Waiting", shape: 26, required: true, location: Body("Waiting") }, Member { name: "CallsPerSecond", shape: 7, required: true, location: Body("CallsPerSecond") }, Member { name: "Calls", shape: 36, required: true, location: Body("Calls") }, Member { name: "ColdStarts", shape: 36, required: true, location: Body("ColdStarts") }, Member { name: "Errors", shape: 36, required: true, location: Body("Errors") }, Member { name: "Throttles", shape: 36, required: true, location: Body("Throttles") }, Member { name: "P50Ms", shape: 7, required: false, location: Body("P50Ms") }, Member { name: "P90Ms", shape: 7, required: false, location: Body("P90Ms") }, Member { name: "P99Ms", shape: 7, required: false, location: Body("P99Ms") }], payload: None } },
+        /* 16 */ Shape { name: "FunctionActivityList", sensitive: false, kind: List { item: 15, min: None, max: None } },
+        /* 17 */ Shape { name: "FunctionName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P0), values: &[] } },
+        /* 18 */ Shape { name: "FunctionUsage", sensitive: false, kind: Structure { members: &[Member { name: "FunctionName", shape: 41, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 41, required: false, location: Body("Version") }, Member { name: "Invocations", shape: 36, required: true, location: Body("Invocations") }, Member { name: "Errors", shape: 36, required: true, location: Body("Errors") }, Member { name: "ColdStarts", shape: 36, required: true, location: Body("ColdStarts") }, Member { name: "DurationMs", shape: 7, required: true, location: Body("DurationMs") }, Member { name: "InitMs", shape: 7, required: true, location: Body("InitMs") }, Member { name: "BilledMs", shape: 36, required: true, location: Body("BilledMs") }, Member { name: "GbSeconds", shape: 7, required: true, location: Body("GbSeconds") }, Member { name: "BytesIn", shape: 36, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 36, required: true, location: Body("BytesOut") }, Member { name: "MaxMemoryMb", shape: 26, required: true, location: Body("MaxMemoryMb") }], payload: None } },
+        /* 19 */ Shape { name: "FunctionUsageList", sensitive: false, kind: List { item: 18, min: None, max: None } },
+        /* 20 */ Shape { name: "GetActivityRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 21 */ Shape { name: "GetActivityResponse", sensitive: false, kind: Structure { members: &[Member { name: "Functions", shape: 16, required: true, location: Body("Functions") }], payload: None } },
+        /* 22 */ Shape { name: "GetDoctorRequest", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 23 */ Shape { name: "GetDoctorResponse", sensitive: false, kind: Structure { members: &[Member { name: "Checks", shape: 3, required: true, location: Body("Checks") }, Member { name: "Version", shape: 41, required: true, location: Body("Version") }, Member { name: "Listen", shape: 41, required: true, location: Body("Listen") }, Member { name: "DataDir", shape: 41, required: true, location: Body("DataDir") }], payload: None } },
+        /* 24 */ Shape { name: "GetUsageRequest", sensitive: false, kind: Structure { members: &[Member { name: "Start", shape: 8, required: false, location: Query("start") }, Member { name: "End", shape: 8, required: false, location: Query("end") }], payload: None } },
+        /* 25 */ Shape { name: "GetUsageResponse", sensitive: false, kind: Structure { members: &[Member { name: "Functions", shape: 19, required: true, location: Body("Functions") }, Member { name: "Start", shape: 8, required: true, location: Body("Start") }, Member { name: "End", shape: 8, required: true, location: Body("End") }], payload: None } },
+        /* 26 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
+        /* 27 */ Shape { name: "InvocationList", sensitive: false, kind: List { item: 28, min: None, max: None } },
+        /* 28 */ Shape { name: "InvocationRecord", sensitive: false, kind: Structure { members: &[Member { name: "RequestId", shape: 41, required: true, location: Body("RequestId") }, Member { name: "FunctionName", shape: 41, required: true, location: Body("FunctionName") }, Member { name: "Version", shape: 41, required: true, location: Body("Version") }, Member { name: "At", shape: 8, required: true, location: Body("At") }, Member { name: "Start", shape: 40, required: true, location: Body("Start") }, Member { name: "Instance", shape: 41, required: false, location: Body("Instance") }, Member { name: "DurationUs", shape: 36, required: true, location: Body("DurationUs") }, Member { name: "InitUs", shape: 36, required: true, location: Body("InitUs") }, Member { name: "BilledMs", shape: 36, required: true, location: Body("BilledMs") }, Member { name: "MemoryMb", shape: 26, required: true, location: Body("MemoryMb") }, Member { name: "MaxMemoryMb", shape: 26, required: true, location: Body("MaxMemoryMb") }, Member { name: "BytesIn", shape: 36, required: true, location: Body("BytesIn") }, Member { name: "BytesOut", shape: 36, required: true, location: Body("BytesOut") }, Member { name: "Error", shape: 41, required: false, location: Body("Error") }], payload: None } },
+        /* 29 */ Shape { name: "Limit", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(1000) } },
+        /* 30 */ Shape { name: "ListDeadEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Limit", shape: 29, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 37, required: false, location: Query("nextToken") }], payload: None } },
+        /* 31 */ Shape { name: "ListDeadEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Events", shape: 6, required: true, location: Body("Events") }, Member { name: "NextToken", shape: 37, required: false, location: Body("NextToken") }], payload: None } },
+        /* 32 */ Shape { name: "ListEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 11, required: false, location: Query("id") }, Member { name: "Since", shape: 8, required: false, location: Query("since") }, Member { name: "Limit", shape: 29, required: false, location: Query("limit") }], payload: None } },
+        /* 33 */ Shape { name: "ListEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Events", shape: 14, required: true, location: Body("Events") }], payload: None } },
+        /* 34 */ Shape { name: "ListInvocationsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Function", shape: 17, required: false, location: Query("function") }, Member { name: "Start", shape: 8, required: false, location: Query("start") }, Member { name: "Limit", shape: 29, required: false, location: Query("limit") }, Member { name: "NextToken", shape: 37, required: false, location: Query("nextToken") }], payload: None } },
+        /* 35 */ Shape { name: "ListInvocationsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Invocations", shape: 27, required: true, location: Body("Invocations") }, Member { name: "NextToken", shape: 37, required: false, location: Body("NextToken") }], payload: None } },
+        /* 36 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
+        /* 37 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
+        /* 38 */ Shape { name: "RedriveDeadEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 11, required: false, location: Body("Id") }, Member { name: "Target", shape: 42, required: false, location: Body("Target") }], payload: None } },
+        /* 39 */ Shape { name: "RedriveDeadEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Redriven", shape: 26, required: true, location: Body("Redriven") }, Member { name: "More", shape: 1, required: true, location: Body("More") }], payload: None } },
+        /* 40 */ Shape { name: "Start", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 41 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 42 */ Shape { name: "TargetArn", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
     ],
     errors: &[
         ErrorShape { code: "ServiceException", message: "message", typed: false, headers: &[] },

@@ -1,0 +1,9 @@
+//! Fuzz target: schedules.
+
+#![no_main]
+
+#[allow(unused)]
+#[path = "../bodies/rules.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::schedule(data));
