@@ -130,8 +130,8 @@ async fn what_is_refused() {
     refused(json!({"StartingPosition": "LATEST"}), invalid, "StartingPosition").await;
     refused(json!({"ParallelizationFactor": 2}), invalid, "ParallelizationFactor").await;
     refused(json!({"DestinationConfig": {}}), invalid, "DestinationConfig").await;
-    let filter = json!({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}});
-    refused(filter, invalid, "FilterCriteria").await;
+    let filter = json!({"FilterCriteria": {"Filters": [{"Pattern": "{\"body\": 1}"}]}});
+    refused(filter, invalid, "Invalid filter pattern definition").await;
     w.rig.queues.state.lock().facts = Some(QueueFacts { fifo: true, visibility: Duration::from_secs(30) });
     refused(json!({"BatchSize": 11, "MaximumBatchingWindowInSeconds": 1}), invalid, "FIFO").await;
     refused(json!({"MaximumBatchingWindowInSeconds": 1}), invalid, "FIFO").await;
