@@ -58,13 +58,15 @@ class Node:
         self.flags = [*flags, "--retry-time-scale", scale]
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
         self.process = None
+        # More for its wadi.toml.
+        self.settings = ""
         # Of nodes that were killed before; a process of this one may have the number that they were named by.
         self.foreign_groups = set(groups_of_nodes())
 
     def start(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("WADI_", "AWS_"))}
         config = self.data_dir.parent / f"{self.data_dir.name}.toml"
-        config.write_text(f'[runtimes]\n"{RUNTIME}" = "{RUNTIME_EXECUTABLE}"\n')
+        config.write_text(f'[runtimes]\n"{RUNTIME}" = "{RUNTIME_EXECUTABLE}"\n{self.settings}')
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [str(WADI), "up", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.data_dir),

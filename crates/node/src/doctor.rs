@@ -2,7 +2,7 @@
 
 use crate::machine::{self, Machine};
 use crate::settings::{Credentials, Network, Settings};
-use crate::{Fallback, nodejs, pythons};
+use crate::{Fallback, keyring, nodejs, pythons};
 use async_trait::async_trait;
 use base::port::Activity;
 use base::{FunctionActivity, Scope};
@@ -91,6 +91,13 @@ fn of_settings(settings: &Settings) -> Vec<Check> {
             ok("credentials", format!("root key in {}", settings.data_dir.join("root-key.json").display()))
         }
     });
+    checks.push(ok(
+        "secrets",
+        match &settings.secrets.key_command {
+            Some(_) => "sealed with the master key that the key command prints".to_owned(),
+            None => format!("sealed with the master key in {}", keyring::file(settings).display()),
+        },
+    ));
     checks.push(match settings.network {
         Network::Platform => ok("function network", "the platform only: no internet, no host, no neighbours"),
         Network::Host => weaker(

@@ -1,6 +1,7 @@
 //! The only wiring: one struct, one field per part, and the order in which they start and stop.
 
 mod doctor;
+mod keyring;
 mod machine;
 pub mod nodejs;
 pub mod pythons;
@@ -29,7 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::sqlite::Sqlite;
-use store::{Blobs, Store};
+use store::{Blobs, Seal, Store};
 use system::{SystemClock, SystemEntropy};
 use targets::Wired;
 use tokio::net::TcpListener;
@@ -80,6 +81,7 @@ impl Node {
 
         let store =
             Store::new(Arc::new(Sqlite::open(&settings.data_dir.join("wadi.db")).context("cannot open the store")?));
+        let seal = seal(&settings, &store, entropy.clone()).await?;
         let blobs = Blobs::directory(&settings.data_dir.join("blobs")).context("cannot open the blobs")?;
         let driver = sandbox::Process::start(sandbox::ProcessConfig {
             program: std::env::current_exe().context("cannot find this program")?,
@@ -114,7 +116,7 @@ impl Node {
             config: usage::Config::default(),
         });
         let engine = Engine::new(engine::Parts {
-            catalog: Arc::new(functions::Catalog::new(store.clone())),
+            catalog: Arc::new(functions::Catalog::new(store.clone(), seal.clone())),
             driver: driver.clone(),
             components: Some(Arc::new(sandbox_wasm::Wasm::new(sandbox_wasm::Config::new(
                 settings.data_dir.join("components"),
@@ -131,6 +133,7 @@ impl Node {
         .context("cannot start the engine")?;
         let functions = Functions::open(functions::Parts {
             store: store.clone(),
+            seal: seal.clone(),
             blobs: blobs.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -285,6 +288,19 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> en
     config.nodes = nodejs::of_machine(&settings.runtimes);
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
     config
+}
+
+/// The seal of secrets at rest, which opens what this store holds.
+async fn seal(settings: &Settings, store: &Store, entropy: Arc<SystemEntropy>) -> Result<Arc<Seal>> {
+    let sealed = functions::sealing::is_sealed(store).await.map_err(anyhow::Error::msg)?;
+    let keys = keyring::load(settings, sealed, &*entropy).await?;
+    let seal = Seal::new(&keys, entropy);
+    let checked = functions::sealing::check(store, &seal).await;
+    checked.map_err(anyhow::Error::msg).context(
+        "the master key is not this data directory's. Put the right one back, or, where you have changed it, give the \
+         old one in a line below the new one for one start",
+    )?;
+    Ok(Arc::new(seal))
 }
 
 /// Makes the data directory and takes its lock.

@@ -59,6 +59,16 @@ pub enum Starts {
     Plain,
 }
 
+/// How secrets are kept: `[secrets]` in wadi.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// For `sh -c`: prints the master keys, 64 hexadecimal digits a line, the current one first. Without, they are in the
+    /// file `master-key` in the data directory.
+    #[serde(alias = "key-command")]
+    pub key_command: Option<String>,
+}
+
 /// The settings of a node, complete.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -79,6 +89,7 @@ pub struct Settings {
     pub drain_seconds: u64,
     /// Interpreters by name (`python3.12`, `nodejs22.x`), before those found on PATH and where version managers keep them.
     pub runtimes: BTreeMap<String, PathBuf>,
+    pub secrets: Secrets,
 }
 
 /// One source of settings: everything is optional. `wadi.toml` has the same names.
@@ -101,6 +112,7 @@ pub struct Flags {
     pub drain_seconds: Option<u64>,
     #[serde(default)]
     pub runtimes: BTreeMap<String, PathBuf>,
+    pub secrets: Option<Secrets>,
 }
 
 macro_rules! from_words {
@@ -157,6 +169,7 @@ impl Settings {
             idle_seconds: pick!(idle_seconds).unwrap_or(600),
             drain_seconds: pick!(drain_seconds).unwrap_or(20),
             runtimes: layers.iter().rev().flat_map(|l| l.runtimes.clone()).collect(),
+            secrets: pick!(secrets).unwrap_or_default(),
         };
         settings.check()?;
         Ok(settings)
@@ -208,6 +221,7 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         idle_seconds: parse(env, "WADI_IDLE_SECONDS")?,
         drain_seconds: parse(env, "WADI_DRAIN_SECONDS")?,
         runtimes: BTreeMap::new(),
+        secrets: None,
     })
 }
 

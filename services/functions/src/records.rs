@@ -6,7 +6,7 @@ use engine::Package;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use store::record::Record;
+use store::{Sealed, record::Record};
 
 macro_rules! versioned {
     ($($record:ty),*) => { $(impl Record for $record { const VERSION: u8 = 1; })* };
@@ -26,7 +26,8 @@ versioned!(
     Pending,
     Provisioned,
     Retry,
-    Secret
+    Secret,
+    Witness
 );
 
 /// A function and its `$LATEST`.
@@ -202,3 +203,7 @@ pub struct Retry {
 pub struct Secret {
     pub key: String,
 }
+
+/// Something that opens with the master key that this room's records need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness(pub Sealed);

@@ -80,6 +80,7 @@ impl From<Up> for Flags {
             keep_alive: up.keep_alive,
             idle_seconds: up.idle_seconds,
             drain_seconds: up.drain_seconds,
+            secrets: None,
             runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),
         }
     }

@@ -4,11 +4,14 @@ use super::shapes as s;
 use crate::code::sha256_base64;
 use crate::model::{LATEST, name};
 use crate::records::{Published, Snapshot, State, Update};
+use crate::sealing;
+use ::store::Seal;
 use base::{Scope, Timestamp};
 use sha2::{Digest, Sha256};
 
 /// `qualifier` is the one that the ARN shall end with, if any; `version` is `$LATEST` or a number.
 pub fn configuration(
+    seal: &Seal,
     scope: &Scope,
     function: &str,
     version: &str,
@@ -40,10 +43,7 @@ pub fn configuration(
         last_modified: Some(date(snapshot.modified)),
         code_sha256: Some(sha256_base64(&snapshot.code)),
         version: Some(version.to_owned()),
-        environment: settings
-            .environment
-            .clone()
-            .map(|variables| s::EnvironmentResponse { variables: Some(variables), error: None }),
+        environment: settings.environment.as_ref().map(|held| sealing::shown(seal, held, scope, function)),
         tracing_config: Some(s::TracingConfigResponse { mode: Some("PassThrough".into()) }),
         revision_id: Some(snapshot.revision_id.clone()),
         layers: Some(layers).filter(|l| !l.is_empty()),
@@ -103,9 +103,14 @@ pub fn bytes(n: u64) -> i64 {
 type Reason = Option<(String, String)>;
 
 /// A published version, by its own ARN.
-pub fn published_configuration(scope: &Scope, function: &str, published: &Published) -> s::FunctionConfiguration {
+pub fn published_configuration(
+    seal: &Seal,
+    scope: &Scope,
+    function: &str,
+    published: &Published,
+) -> s::FunctionConfiguration {
     let number = published.number.to_string();
-    configuration(scope, function, &number, Some(&number), &published.snapshot)
+    configuration(seal, scope, function, &number, Some(&number), &published.snapshot)
 }
 
 fn creating() -> Reason {

@@ -24,7 +24,9 @@ pub async fn create_function(
     options::check_architecture(input.architectures.as_deref(), room.config.architecture)?;
     let tags = input.tags.clone().unwrap_or_default();
     tags::check(&tags)?;
-    let settings = Settings::new(options::change_of_create(&input), room.config.architecture, &room.runtimes())?;
+    let environment = room.sealed(scope, &function, input.environment.as_ref())?;
+    let change = options::change_of_create(&input, environment);
+    let settings = Settings::new(change, room.config.architecture, &room.runtimes())?;
     let key = At::Function(scope, &function).key();
     // Asked again in the transaction; asked here so that a duplicate does not take its code in first.
     if room.store.get::<Function>(&key).await?.is_some() {
@@ -72,9 +74,9 @@ pub async fn create_function(
             change::wait_for(&tx, scope, &record.name, LATEST, &record.latest)?;
             let reply = if publish {
                 let published = change::publish(room, &tx, scope, &mut record, None).await?;
-                published_configuration(scope, &record.name, &published)
+                published_configuration(&room.seal, scope, &record.name, &published)
             } else {
-                configuration(scope, &record.name, LATEST, None, &record.latest)
+                configuration(&room.seal, scope, &record.name, LATEST, None, &record.latest)
             };
             tx.put(key, &record)?;
             Ok(reply)

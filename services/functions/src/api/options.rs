@@ -3,6 +3,7 @@
 use super::shapes as s;
 use crate::error::{Error, Result};
 use crate::model::settings::Change;
+use crate::sealing::Environment;
 
 /// The members that CreateFunction and UpdateFunctionConfiguration share.
 #[derive(Default)]
@@ -115,7 +116,7 @@ pub fn check_source(image: bool, version: bool, storage: Option<&str>, kms_key: 
     }
 }
 
-pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
+pub fn change_of_create(i: &s::CreateFunctionRequest, environment: Option<Environment>) -> Change {
     Change {
         role: Some(i.role.clone()),
         runtime: i.runtime.clone(),
@@ -124,13 +125,13 @@ pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
         timeout_s: i.timeout,
         memory_mb: i.memory_size,
         ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
-        environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
+        environment,
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
     }
 }
 
-pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
+pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest, environment: Option<Environment>) -> Change {
     Change {
         role: i.role.clone(),
         runtime: i.runtime.clone(),
@@ -139,7 +140,7 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
         timeout_s: i.timeout,
         memory_mb: i.memory_size,
         ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
-        environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
+        environment,
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
     }

@@ -91,6 +91,8 @@ pub async fn update_function_configuration(
 ) -> Result<s::FunctionConfiguration> {
     let named = &name::unqualified(cx.scope(), &input.function_name)?;
     options::check_update(&input)?;
+    let environment = room.sealed(&named.scope, &named.name, input.environment.as_ref())?;
+    let change = &options::change_of_update(&input, environment);
     let runtimes = &room.runtimes();
     let fresh = &Fresh::of(&room);
     let (room, input) = (&*room, &input);
@@ -100,7 +102,7 @@ pub async fn update_function_configuration(
             let mut record = function(&tx, named).await?;
             check_may_change(named, &record, input.revision_id.as_deref())?;
             let mut next = record.latest.clone();
-            next.settings.apply(options::change_of_update(input), runtimes)?;
+            next.settings.apply(change.clone(), runtimes)?;
             if let Some(wanted) = &input.layers {
                 next.layers = change::layers(&tx, &named.scope, wanted, next.code.unpacked_bytes).await?;
             }
@@ -153,9 +155,9 @@ async fn finish(
     change::wait_for(tx, scope, name, LATEST, &record.latest)?;
     let reply = if publish {
         let published = change::publish(room, tx, scope, record, None).await?;
-        published_configuration(scope, name, &published)
+        published_configuration(&room.seal, scope, name, &published)
     } else {
-        configuration(scope, name, LATEST, None, &record.latest)
+        configuration(&room.seal, scope, name, LATEST, None, &record.latest)
     };
     tx.put(&At::Function(scope, name).key(), &*record)?;
     Ok(reply)

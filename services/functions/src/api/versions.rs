@@ -38,7 +38,7 @@ pub async fn publish_version(
             let description = input.description.as_deref();
             let published = change::publish(room, &tx, &named.scope, &mut record, description).await?;
             tx.put(&At::Function(&named.scope, &named.name).key(), &record)?;
-            Ok(published_configuration(&named.scope, &named.name, &published))
+            Ok(published_configuration(&room.seal, &named.scope, &named.name, &published))
         })
         .await?;
     room.pending.notify_one();
@@ -58,11 +58,20 @@ pub async fn list_versions(
     let mut versions = Vec::new();
     let mut size = page_size(input.max_items);
     if marker.is_none() {
-        versions.push(listed(configuration(&named.scope, &named.name, LATEST, Some(LATEST), &record.latest)));
+        versions.push(listed(configuration(
+            &room.seal,
+            &named.scope,
+            &named.name,
+            LATEST,
+            Some(LATEST),
+            &record.latest,
+        )));
         size -= 1;
     }
     // A page of one holds `$LATEST` alone; the marker then says "from the first number on".
     let found = page::<Published>(&room.store, &Below::Versions.of(&named.scope, &named.name), marker, size).await?;
-    versions.extend(found.items.iter().map(|(_, p)| listed(published_configuration(&named.scope, &named.name, p))));
+    versions.extend(
+        found.items.iter().map(|(_, p)| listed(published_configuration(&room.seal, &named.scope, &named.name, p))),
+    );
     Ok(s::ListVersionsByFunctionResponse { next_marker: found.next, versions: Some(versions) })
 }

@@ -1,9 +1,8 @@
 //! A function's configuration: what may be set, what is assumed, and the bounds that the model does not state.
 
-use super::environment;
 use crate::error::{Error, Result};
+use crate::sealing::Environment;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 const MEMORY_MB_MAX: i32 = 10_240;
 const TIMEOUT_S_MAX: i32 = 900;
@@ -20,7 +19,7 @@ pub struct Settings {
     pub memory_mb: u32,
     pub ephemeral_mb: u32,
     /// `None` where the function never had any: then the reply has no `Environment`.
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Environment>,
     pub architecture: String,
     /// `None` is `/aws/lambda/<name>`.
     pub log_group: Option<String>,
@@ -39,7 +38,7 @@ pub struct Change {
     pub timeout_s: Option<i32>,
     pub memory_mb: Option<i32>,
     pub ephemeral_mb: Option<i32>,
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Environment>,
     pub log_group: Option<String>,
     pub snap_start: Option<String>,
 }
@@ -80,16 +79,13 @@ impl Settings {
             super::runtime::parse(&runtime, runtimes)?;
             next.runtime = runtime;
         }
-        if let Some(variables) = change.environment {
-            environment::check(&variables)?;
-            next.environment = Some(variables);
-        }
         next.timeout_s = bounded(change.timeout_s, "timeout", 1, TIMEOUT_S_MAX)?.unwrap_or(next.timeout_s);
         next.memory_mb = bounded(change.memory_mb, "memorySize", 128, MEMORY_MB_MAX)?.unwrap_or(next.memory_mb);
         next.ephemeral_mb =
             bounded(change.ephemeral_mb, "ephemeralStorage.size", 512, EPHEMERAL_MB_MAX)?.unwrap_or(next.ephemeral_mb);
         next.handler = change.handler.unwrap_or(next.handler);
         next.description = change.description.unwrap_or(next.description);
+        next.environment = change.environment.or(next.environment);
         next.log_group = change.log_group.or(next.log_group);
         next.snap_start = change.snap_start.or(next.snap_start);
         if next.applies_snap_start() && !next.runtime.starts_with("python") {

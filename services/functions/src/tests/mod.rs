@@ -10,6 +10,7 @@ mod permissions;
 mod provisioned;
 mod recovery;
 mod rig;
+mod secrets;
 mod streaming;
 mod urls;
 mod versions;

@@ -2,7 +2,7 @@
 
 use crate::{Catalog, Config, Functions, Parts, room};
 use ::room::{Context, Fault, Room, TableRoom};
-use ::store::{Blobs, Store};
+use ::store::{Blobs, Seal, Store};
 use async_trait::async_trait;
 use base::port::{ObjectReader, ReadError};
 use base::{
@@ -26,6 +26,7 @@ pub struct Rig {
     pub runner: Arc<FakeRunner>,
     pub clock: Arc<ManualClock>,
     pub store: Store,
+    pub seal: Arc<Seal>,
     pub objects: Arc<FakeObjects>,
     blobs: tempfile::TempDir,
     table: TableRoom<Functions>,
@@ -43,21 +44,31 @@ impl Rig {
 
     pub fn with(config: Config) -> Self {
         let blobs = tempfile::tempdir().expect("a directory");
-        Self::on(Store::new(Arc::new(store::memory::Memory::default())), blobs, config)
+        Self::on(Store::new(Arc::new(store::memory::Memory::default())), blobs, config, &[1])
     }
 
     /// The same data, a new process.
     pub fn restarted(self) -> Self {
         let config = self.functions.config.clone();
-        Self::on(self.store, self.blobs, config)
+        Self::on(self.store, self.blobs, config, &[1])
     }
 
-    fn on(store: Store, blobs: tempfile::TempDir, config: Config) -> Self {
+    /// The same data, other master keys: 32 times each byte.
+    pub fn rekeyed(self, keys: &[u8]) -> Self {
+        let config = self.functions.config.clone();
+        Self::on(self.store, self.blobs, config, keys)
+    }
+
+    fn on(store: Store, blobs: tempfile::TempDir, config: Config, master_keys: &[u8]) -> Self {
+        let master: Vec<[u8; 32]> = master_keys.iter().map(|byte| [*byte; 32]).collect();
+        let seal = Arc::new(Seal::new(&master, Arc::new(Seeded::new(2))));
         let clock = ManualClock::at(START);
-        let runner = Arc::new(FakeRunner { catalog: Catalog::new(store.clone()), script: Mutex::default() });
+        let runner =
+            Arc::new(FakeRunner { catalog: Catalog::new(store.clone(), seal.clone()), script: Mutex::default() });
         let objects = Arc::new(FakeObjects::default());
         let functions = Functions::open(Parts {
             store: store.clone(),
+            seal: seal.clone(),
             blobs: Blobs::directory(blobs.path()).expect("a directory"),
             clock: clock.clone(),
             entropy: Arc::new(Seeded::new(1)),
@@ -67,7 +78,7 @@ impl Rig {
             config,
         });
         let table = room(functions.clone());
-        Self { functions, runner, clock, store, objects, blobs, table }
+        Self { functions, runner, clock, store, seal, objects, blobs, table }
     }
 
     pub async fn call(&self, operation: &str, input: Value) -> Result<Value, Fault> {
