@@ -220,6 +220,8 @@ impl Forge {
             limits: limits(version),
             network: self.network,
             listen: if own.is_some() { Vec::new() } else { vec![RUNTIME_API_PORT, PLATFORM_PORT] },
+            image: None,
+            runtime: None,
         })
     }
 
@@ -323,7 +325,8 @@ impl Forge {
             platform_port,
             interpreter_bin: template.interpreter.as_ref().and_then(|i| i.program.parent()),
         };
-        Ok(environment(version, &instance))
+        let own = template.image.as_ref().map_or(&[][..], |image| &image.env);
+        Ok(environment(version, own, &instance))
     }
 
     fn spec(
@@ -344,13 +347,15 @@ impl Forge {
         Ok(Spec {
             id: id.to_owned(),
             env: self.environment(version, template, writer, own)?,
-            cwd: CWD.into(),
+            cwd: template.image.as_ref().map_or_else(|| CWD.to_owned(), |image| image.directory.clone()),
             mounts,
             role,
             program,
             limits: limits(version),
             network: self.network,
             listen: if own.is_some() { Vec::new() } else { vec![RUNTIME_API_PORT, PLATFORM_PORT] },
+            image: template.image.as_ref().map(|image| image.path.clone()),
+            runtime: template.runtime.clone(),
         })
     }
 }

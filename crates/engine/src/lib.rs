@@ -36,6 +36,7 @@ mod runtime_api;
 mod session;
 mod stats;
 mod template;
+mod tiers;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod testing;
@@ -48,4 +49,6 @@ mod zygote;
 pub use heart::{Config, Engine, Parts};
 pub use runner::{Entrance, PrepareError, Provisioned, Runner, RuntimeReport, Served};
 pub use sandbox::HttpBody;
-pub use version::{Catalog, Package, Routed, Runtime, Version};
+pub use images::{Error as ImageError, Image, SPACE as IMAGE_SPACE};
+pub use tiers::Tiers;
+pub use version::{Catalog, Code, ImageConfig, Isolation, Package, Routed, Runtime, Version};

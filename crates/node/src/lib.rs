@@ -8,10 +8,12 @@ pub mod pythons;
 mod settings;
 mod system;
 mod targets;
+pub mod tiers;
 
 pub use doctor::doctor;
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Settings, Starts};
+pub use images::{UNPACKER_ARG, unpacker_main};
+pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Wall, Settings, Starts};
 pub use usage::Check;
 
 use anyhow::{Context, Result, bail};
@@ -122,6 +124,7 @@ impl Node {
                 settings.data_dir.join("components"),
             )))),
             blobs: blobs.clone(),
+            images: Arc::new(images::Images::new(images_config(&settings)?, blobs.clone())),
             clock: clock.clone(),
             entropy: entropy.clone(),
             meter: usage.clone(),
@@ -267,6 +270,14 @@ async fn joined(what: &str, task: JoinHandle<()>, within: Duration) {
     }
 }
 
+fn images_config(settings: &Settings) -> Result<images::Config> {
+    let unpacker = std::env::current_exe().context("cannot find this program")?;
+    let docker = std::env::var_os("DOCKER_CONFIG").map(std::path::PathBuf::from);
+    let credentials = docker.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    let credentials = credentials.map(|dir| dir.join("config.json"));
+    Ok(images::Config { allowed: settings.images_allowed(), credentials, unpacker })
+}
+
 fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> engine::Config {
     let mut config = engine::Config::new(&settings.data_dir);
     config.platform = Some(gate);
@@ -286,6 +297,7 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr) -> en
     };
     config.pythons = pythons::of_machine(&settings.runtimes);
     config.nodes = nodejs::of_machine(&settings.runtimes);
+    config.tiers = tiers::of_machine(settings);
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
     config
 }

@@ -8,7 +8,7 @@ use crate::store::At;
 use ::store::{Seal, Store, seal::Unreadable};
 use async_trait::async_trait;
 use base::{FunctionRef, InvokeError, Scope};
-use engine::{Routed, Version};
+use engine::{Code, Routed, Runtime, Version};
 use std::sync::Arc;
 
 /// The engine's view of this room's records. Needs nothing but the store, so it is made before the engine.
@@ -120,7 +120,11 @@ pub fn version_of(
         revision: snapshot.revision.clone(),
         arn: name::arn(scope, name),
         role: settings.role.clone(),
-        runtime: runtime::of(&settings.runtime),
+        runtime: match &snapshot.code {
+            Code::Zip(_) => runtime::of(&settings.runtime),
+            Code::Image(_) => Runtime::Image(settings.image.clone()),
+        },
+        isolation: settings.isolation,
         handler: settings.handler.clone(),
         memory_mb: settings.memory_mb,
         timeout_s: settings.timeout_s,

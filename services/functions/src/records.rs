@@ -2,7 +2,7 @@
 
 use crate::model::settings::Settings;
 use base::{Scope, Timestamp};
-use engine::Package;
+use engine::{Code, Package};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ impl Function {
 pub struct Snapshot {
     pub settings: Settings,
     pub layers: Vec<LayerUse>,
-    pub code: Package,
+    pub code: Code,
     /// Changes with code or configuration only: the engine's revision.
     pub revision: String,
     /// The `RevisionId` that clients see: changes with the state too.

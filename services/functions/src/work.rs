@@ -213,7 +213,8 @@ impl Functions {
         self.each(Below::Versions, |p: Published| live.extend(blobs_of(&p.snapshot))).await?;
         let live = &live;
         let is_live = |id: BlobId| async move { Ok(live.contains(&id)) };
-        Ok(self.blobs.sweep(code::SPACE, ORPHAN_AGE, now, is_live).await?)
+        let packages = self.blobs.sweep(code::SPACE, ORPHAN_AGE, now, is_live).await?;
+        Ok(packages + self.blobs.sweep(engine::IMAGE_SPACE, ORPHAN_AGE, now, is_live).await?)
     }
 
     async fn each<R: Record>(&self, kind: Below, mut see: impl FnMut(R)) -> Result<()> {
@@ -235,7 +236,7 @@ impl Functions {
 
 fn blobs_of(snapshot: &Snapshot) -> Vec<BlobId> {
     let layers = snapshot.layers.iter().map(|l| l.package.blob.clone());
-    layers.chain([snapshot.code.blob.clone()]).collect()
+    layers.chain(snapshot.code.blobs()).collect()
 }
 
 fn settle_state(snapshot: &mut Snapshot, outcome: &Result<(), PrepareError>, revision_id: &str) {

@@ -3,6 +3,7 @@
 use super::shapes as s;
 use crate::error::{Error, Result};
 use crate::model::settings::Change;
+use engine::ImageConfig;
 use crate::sealing::Environment;
 
 /// The members that CreateFunction and UpdateFunctionConfiguration share.
@@ -59,8 +60,6 @@ pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
         file_systems: i.file_system_configs.as_deref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
-            ("PackageType Image", i.package_type.as_deref() == Some("Image")),
-            ("ImageConfig", i.image_config.is_some()),
             ("PublishTo", i.publish_to.is_some()),
             ("CodeSigningConfigArn", i.code_signing_config_arn.is_some()),
             ("TenancyConfig", i.tenancy_config.is_some()),
@@ -83,7 +82,6 @@ pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
         file_systems: i.file_system_configs.as_deref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
-            ("ImageConfig", i.image_config.is_some()),
             ("CapacityProviderConfig", i.capacity_provider_config.is_some()),
             ("DurableConfig", i.durable_config.is_some()),
             ("RuntimeConfig", i.runtime_config.is_some()),
@@ -95,7 +93,6 @@ pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
 
 fn check_code(code: &s::FunctionCode) -> Result<()> {
     check_source(
-        code.image_uri.is_some(),
         code.s3_object_version.is_some(),
         code.s3_object_storage_mode.as_deref(),
         code.source_kms_key_arn.is_some(),
@@ -103,9 +100,8 @@ fn check_code(code: &s::FunctionCode) -> Result<()> {
 }
 
 /// The ways of giving code that are not there yet.
-pub fn check_source(image: bool, version: bool, storage: Option<&str>, kms_key: bool) -> Result<()> {
+pub fn check_source(version: bool, storage: Option<&str>, kms_key: bool) -> Result<()> {
     let asked = [
-        ("ImageUri", image),
         ("S3ObjectVersion", version),
         ("S3ObjectStorageMode REFERENCE", storage == Some("REFERENCE")),
         ("SourceKMSKeyArn", kms_key),
@@ -128,6 +124,7 @@ pub fn change_of_create(i: &s::CreateFunctionRequest, environment: Option<Enviro
         environment,
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
+        image: i.image_config.as_ref().map(image_config),
     }
 }
 
@@ -143,6 +140,34 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest, environment: 
         environment,
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
+        image: i.image_config.as_ref().map(image_config),
+    }
+}
+
+fn image_config(given: &s::ImageConfig) -> ImageConfig {
+    ImageConfig {
+        entrypoint: given.entry_point.clone().unwrap_or_default(),
+        command: given.command.clone().unwrap_or_default(),
+        directory: given.working_directory.clone().filter(|dir| !dir.is_empty()),
+    }
+}
+
+/// Bounds of AWS's, and what our own sandbox takes.
+pub fn check_image_config(given: Option<&s::ImageConfig>) -> Result<()> {
+    const PARTS_MAX: usize = 1500;
+    const BYTES_MAX: usize = 16 << 10;
+    let Some(given) = given else { return Ok(()) };
+    let parts: Vec<&String> = given.entry_point.iter().chain(&given.command).flatten().collect();
+    if parts.len() > PARTS_MAX || parts.iter().map(|part| part.len() + 1).sum::<usize>() > BYTES_MAX {
+        return Err(Error::Invalid(format!("EntryPoint and Command take more than {BYTES_MAX} bytes together.")));
+    }
+    if parts.iter().any(|part| part.contains('\0')) {
+        return Err(Error::Invalid("EntryPoint and Command must not contain a zero byte.".into()));
+    }
+    match given.working_directory.as_deref() {
+        None | Some("") => Ok(()),
+        Some(dir) if dir.starts_with('/') && dir.len() <= 1000 && !dir.contains('\0') && !dir.split('/').any(|part| part == "..") => Ok(()),
+        Some(_) => Err(Error::Invalid("WorkingDirectory must be an absolute path of at most 1000 characters.".into())),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
 use crate::records::{Function, Published};
 use crate::store::{Below, page, resolve};
+use engine::Code;
 use room::Context;
 use std::sync::Arc;
 
@@ -17,7 +18,19 @@ pub async fn get_function(
 ) -> Result<s::GetFunctionResponse> {
     let named = &name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
     let found = room.store.transact(|tx| async move { resolve(&tx, named).await }).await?;
-    let location = room.code_location(&cx.host, &found.snapshot.code).await?;
+    let code = match &found.snapshot.code {
+        Code::Zip(package) => s::FunctionCodeLocation {
+            repository_type: Some("S3".into()),
+            location: Some(room.code_location(&cx.host, package).await?),
+            ..s::FunctionCodeLocation::default()
+        },
+        Code::Image(image) => s::FunctionCodeLocation {
+            repository_type: Some("ECR".into()),
+            image_uri: Some(image.uri.clone()),
+            resolved_image_uri: Some(image.resolved.clone()),
+            ..s::FunctionCodeLocation::default()
+        },
+    };
     let record = found.function;
     Ok(s::GetFunctionResponse {
         configuration: Some(configuration(
@@ -28,11 +41,7 @@ pub async fn get_function(
             named.qualifier.as_deref(),
             &found.snapshot,
         )),
-        code: Some(s::FunctionCodeLocation {
-            repository_type: Some("S3".into()),
-            location: Some(location),
-            ..s::FunctionCodeLocation::default()
-        }),
+        code: Some(code),
         tags: Some(record.tags).filter(|tags| !tags.is_empty()),
         tags_error: None,
         concurrency: record

@@ -4,7 +4,7 @@ use super::configuration::{configuration, listed, published_configuration};
 use super::{page_size, shapes as s};
 use crate::Functions;
 use crate::change;
-use crate::code::sha256_base64;
+use crate::code::code_sha256;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
 use crate::records::{Function, Published};
@@ -28,7 +28,7 @@ pub async fn publish_version(
         .transact(|tx| async move {
             let mut record = function(&tx, named).await?;
             change::check_may_change(named, &record, input.revision_id.as_deref())?;
-            let sha256 = sha256_base64(&record.latest.code);
+            let sha256 = code_sha256(&record.latest.code);
             if let Some(wanted) = input.code_sha256.as_deref().filter(|w| !w.is_empty() && **w != sha256) {
                 return Err(Error::Invalid(format!(
                     "CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({sha256}). Please try \

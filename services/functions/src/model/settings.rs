@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::sealing::Environment;
+use engine::{ImageConfig, Isolation};
 use serde::{Deserialize, Serialize};
 
 const MEMORY_MB_MAX: i32 = 10_240;
@@ -26,6 +27,12 @@ pub struct Settings {
     /// SnapStart's `ApplyOn`, where it was ever given: `PublishedVersions` or `None`.
     #[serde(default)]
     pub snap_start: Option<String>,
+    /// Of a container image: what is replaced of its own. Runtime and handler are empty then.
+    #[serde(default)]
+    pub image: ImageConfig,
+    /// As the tag `wadi:isolation` was when this was made; `None` leaves it to the node.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
 }
 
 /// What a request sets. `None` leaves a member as it is, or at its default in a new function.
@@ -41,12 +48,20 @@ pub struct Change {
     pub environment: Option<Environment>,
     pub log_group: Option<String>,
     pub snap_start: Option<String>,
+    pub image: Option<ImageConfig>,
+}
+
+/// What a function is made of, in AWS's words: its `PackageType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Zip,
+    Image,
 }
 
 impl Settings {
     /// The settings of a new function.
-    pub fn new(change: Change, architecture: &str, runtimes: &[String]) -> Result<Self> {
-        if change.runtime.is_none() || change.handler.is_none() {
+    pub fn new(change: Change, kind: Kind, architecture: &str, runtimes: &[String]) -> Result<Self> {
+        if kind == Kind::Zip && (change.runtime.is_none() || change.handler.is_none()) {
             let message =
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages.";
             return Err(Error::Invalid(message.into()));
@@ -63,13 +78,16 @@ impl Settings {
             architecture: architecture.to_owned(),
             log_group: None,
             snap_start: None,
+            image: ImageConfig::default(),
+            isolation: None,
         };
-        settings.apply(change, runtimes)?;
+        settings.apply(change, kind, runtimes)?;
         Ok(settings)
     }
 
     /// Makes the change, whole or not at all.
-    pub fn apply(&mut self, change: Change, runtimes: &[String]) -> Result<()> {
+    pub fn apply(&mut self, change: Change, kind: Kind, runtimes: &[String]) -> Result<()> {
+        change.check_kind(kind)?;
         let mut next = self.clone();
         if let Some(role) = change.role {
             check_role(&role)?;
@@ -88,8 +106,10 @@ impl Settings {
         next.environment = change.environment.or(next.environment);
         next.log_group = change.log_group.or(next.log_group);
         next.snap_start = change.snap_start.or(next.snap_start);
+        next.image = change.image.unwrap_or(next.image);
         if next.applies_snap_start() && !next.runtime.starts_with("python") {
-            return Err(Error::Invalid(format!("{} is not supported for SnapStart enabled functions.", next.runtime)));
+            let what = if kind == Kind::Image { "A container image" } else { &next.runtime };
+            return Err(Error::Invalid(format!("{what} is not supported for SnapStart enabled functions.")));
         }
         *self = next;
         Ok(())
@@ -102,6 +122,25 @@ impl Settings {
     pub fn applies_snap_start(&self) -> bool {
         self.snap_start.as_deref() == Some("PublishedVersions")
     }
+}
+
+impl Change {
+    /// Refuses what belongs to functions of the other kind.
+    fn check_kind(&self, kind: Kind) -> Result<()> {
+        let misplaced = match kind {
+            Kind::Zip => [("ImageConfig", self.image.is_some()), ("", false)],
+            Kind::Image => [("Runtime", self.runtime.is_some()), ("Handler", self.handler.is_some())],
+        };
+        match misplaced.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(misplaced_error(name, kind)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A parameter of functions of the other kind.
+pub fn misplaced_error(name: &str, kind: Kind) -> Error {
+    Error::Invalid(format!("Please don't provide {name} for a function with the package type {kind:?}."))
 }
 
 fn bounded(value: Option<i32>, member: &str, min: i32, max: i32) -> Result<Option<u32>> {
@@ -153,7 +192,7 @@ mod tests {
     }
 
     fn make(change: Change) -> Result<Settings> {
-        Settings::new(change, "x86_64", &["python3.11".to_owned()])
+        Settings::new(change, Kind::Zip, "x86_64", &["python3.11".to_owned()])
     }
 
     #[test]
@@ -185,7 +224,7 @@ mod tests {
         let mut settings = make(create()).expect("valid");
         let before = settings.clone();
         let change = Change { description: Some("x".into()), timeout_s: Some(1000), ..Change::default() };
-        assert!(settings.apply(change, &[]).is_err());
+        assert!(settings.apply(change, Kind::Zip, &[]).is_err());
         assert_eq!(settings, before);
     }
 }

@@ -11,7 +11,7 @@ use base::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use engine::{Catalog as _, PrepareError, Provisioned, Runner, RuntimeReport, Version};
+use engine::{Catalog as _, Image, ImageError, PrepareError, Provisioned, Runner, RuntimeReport, Version};
 use futures::stream::{self, StreamExt};
 use kit::{Keys, ManualClock, Seeded};
 use parking_lot::Mutex;
@@ -223,6 +223,19 @@ impl FakeRunner {
 
 #[async_trait]
 impl Runner for FakeRunner {
+    async fn resolve(&self, uri: &str) -> Result<Image, ImageError> {
+        use sha2::{Digest, Sha256};
+        let Some((repository, tag)) = uri.split_once(':') else {
+            return Err(ImageError::Refused(format!("Source image {uri} does not exist.")));
+        };
+        let sha256 = hex::encode(Sha256::digest(tag));
+        let layer = json!({"sha256": sha256, "bytes": 10, "packing": "gzip", "diff_sha256": sha256});
+        let process = json!({"entrypoint": ["/e"], "command": [], "env": [], "directory": null});
+        let resolved = format!("{repository}@sha256:{sha256}");
+        let image = json!({"uri": uri, "resolved": resolved, "sha256": sha256, "layers": [layer], "process": process});
+        Ok(serde_json::from_value(image).expect("an image"))
+    }
+
     async fn invoke(&self, call: Invocation) -> Result<Outcome, InvokeError> {
         let routed = self.catalog.route(&call.function, 0).await?;
         let mut script = self.script.lock();
