@@ -36,19 +36,19 @@ mod runtime_api;
 mod session;
 mod stats;
 mod template;
-mod tiers;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tiers;
 pub mod version;
 mod wasm;
 mod zygote;
 
 pub use heart::{Config, Engine, Parts};
+pub use images::{Error as ImageError, Image, SPACE as IMAGE_SPACE};
 pub use runner::{Entrance, PrepareError, Provisioned, Runner, RuntimeReport, Served};
 pub use sandbox::HttpBody;
-pub use images::{Error as ImageError, Image, SPACE as IMAGE_SPACE};
 pub use tiers::Tiers;
 pub use version::{Catalog, Code, ImageConfig, Isolation, Package, Routed, Runtime, Version};

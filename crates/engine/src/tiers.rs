@@ -42,7 +42,10 @@ impl Tiers {
             None | Some(Isolation::Process) => Ok(()),
             Some(asked) => Err(PrepareError {
                 code: "InvalidConfiguration",
-                message: format!("WebAssembly components have a wall of their own, and not the isolation `{}`.", asked.name()),
+                message: format!(
+                    "WebAssembly components have a wall of their own, and not the isolation `{}`.",
+                    asked.name()
+                ),
             }),
         }
     }

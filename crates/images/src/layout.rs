@@ -138,6 +138,9 @@ fn list(path: &Path) -> io::Result<HashMap<String, (u64, u64)>> {
 async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await.map_err(Error::unavailable)?;
     done.map_err(|error| {
-        Error::refused(format!("Source image {} cannot be read: {error}. Provide a valid source image.", path.display()))
+        Error::refused(format!(
+            "Source image {} cannot be read: {error}. Provide a valid source image.",
+            path.display()
+        ))
     })
 }

@@ -153,7 +153,10 @@ pub(crate) fn document(bytes: &[u8]) -> Result<Document> {
     let unread = |error: serde_json::Error| Error::refused(format!("The image's manifest cannot be read: {error}"));
     let head: Head = serde_json::from_slice(bytes).map_err(unread)?;
     if head.schema_version != 2 {
-        return Err(Error::refused(format!("The image's manifest has version {}, and only 2 is taken", head.schema_version)));
+        return Err(Error::refused(format!(
+            "The image's manifest has version {}, and only 2 is taken",
+            head.schema_version
+        )));
     }
     let known = |types: &[&str]| types.contains(&head.media_type.as_str());
     match () {
@@ -167,7 +170,10 @@ pub(crate) fn document(bytes: &[u8]) -> Result<Document> {
         () if known(&MANIFESTS) || head.media_type.is_empty() => {
             serde_json::from_slice(bytes).map(Document::Manifest).map_err(unread)
         }
-        () => Err(Error::refused(format!("The image has the media type {:?}, which is no container image's", head.media_type))),
+        () => Err(Error::refused(format!(
+            "The image has the media type {:?}, which is no container image's",
+            head.media_type
+        ))),
     }
 }
 
@@ -201,13 +207,20 @@ impl Manifest {
             )));
         }
         if self.layers.is_empty() || self.layers.len() > LAYERS_MAX {
-            return Err(Error::refused(format!("The image has {} layers, and 1 to {LAYERS_MAX} are taken", self.layers.len())));
+            return Err(Error::refused(format!(
+                "The image has {} layers, and 1 to {LAYERS_MAX} are taken",
+                self.layers.len()
+            )));
         }
         if self.layers.len() != config.rootfs.diff_ids.len() {
             return Err(Error::refused("The image's manifest and its configuration disagree on its layers"));
         }
-        let layers: Vec<Layer> =
-            self.layers.iter().zip(&config.rootfs.diff_ids).map(|(layer, diff)| layer.layer(diff)).collect::<Result<_>>()?;
+        let layers: Vec<Layer> = self
+            .layers
+            .iter()
+            .zip(&config.rootfs.diff_ids)
+            .map(|(layer, diff)| layer.layer(diff))
+            .collect::<Result<_>>()?;
         let total = layers.iter().try_fold(0_u64, |sum, layer| sum.checked_add(layer.bytes));
         if total.is_none_or(|total| total > IMAGE_BYTES_MAX) {
             return Err(Error::refused(format!("The image is larger than {IMAGE_BYTES_MAX} bytes")));
@@ -228,9 +241,13 @@ impl Process {
     fn check(&self) -> Result<()> {
         let texts = || self.entrypoint.iter().chain(&self.command).chain(&self.env).chain(&self.directory);
         if texts().map(|text| text.len() + 1).sum::<usize>() > PROCESS_BYTES_MAX {
-            return Err(Error::refused(format!("The image's arguments and environment take more than {PROCESS_BYTES_MAX} bytes")));
+            return Err(Error::refused(format!(
+                "The image's arguments and environment take more than {PROCESS_BYTES_MAX} bytes"
+            )));
         }
-        if texts().any(|text| text.contains('\0')) || self.env.iter().any(|pair| pair.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
+        if texts().any(|text| text.contains('\0'))
+            || self.env.iter().any(|pair| pair.split_once('=').is_none_or(|(name, _)| name.is_empty()))
+        {
             return Err(Error::refused("The image's arguments or environment are malformed"));
         }
         Ok(())
@@ -240,7 +257,9 @@ impl Process {
 impl Descriptor {
     /// The hexadecimal digits of a digest that is as it should be.
     pub(crate) fn hex(&self) -> Result<&str> {
-        hex_of(&self.digest).ok_or_else(|| Error::refused(format!("The image names the digest {:.100?}, which is no sha256", self.digest)))
+        hex_of(&self.digest).ok_or_else(|| {
+            Error::refused(format!("The image names the digest {:.100?}, which is no sha256", self.digest))
+        })
     }
 
     fn layer(&self, diff: &str) -> Result<Layer> {
@@ -250,9 +269,14 @@ impl Descriptor {
                 Packing::Gzip
             }
             "application/vnd.oci.image.layer.v1.tar+zstd" => Packing::Zstd,
-            other => return Err(Error::refused(format!("The image has a layer of the type {other:.100?}, which is not taken"))),
+            other => {
+                return Err(Error::refused(format!(
+                    "The image has a layer of the type {other:.100?}, which is not taken"
+                )));
+            }
         };
-        let diff_sha256 = hex_of(diff).ok_or_else(|| Error::refused("The image's configuration names a layer by no sha256"))?;
+        let diff_sha256 =
+            hex_of(diff).ok_or_else(|| Error::refused("The image's configuration names a layer by no sha256"))?;
         Ok(Layer { sha256: self.hex()?.to_owned(), bytes: self.size, packing, diff_sha256: diff_sha256.to_owned() })
     }
 }
@@ -298,7 +322,12 @@ mod tests {
         let image = made(&manifest(), &config()).expect("an image");
         let layer = Layer { sha256: "a".repeat(64), bytes: 10, packing: Packing::Gzip, diff_sha256: "d".repeat(64) };
         assert_eq!(image.layers, [layer]);
-        let process = Process { entrypoint: vec!["/e".into()], command: vec!["c".into()], env: vec!["A=b".into()], directory: Some("/w".into()) };
+        let process = Process {
+            entrypoint: vec!["/e".into()],
+            command: vec!["c".into()],
+            env: vec!["A=b".into()],
+            directory: Some("/w".into()),
+        };
         assert_eq!(image.process, process);
     }
 
@@ -341,7 +370,9 @@ mod tests {
     #[test]
     fn an_index_gives_the_image_for_this_machine() {
         let one = |arch: &str, of: &str| json!({"digest": digest(of), "size": 1, "platform": {"os": "linux", "architecture": arch}});
-        let index = |manifests: Value| match document(json!({"schemaVersion": 2, "manifests": manifests}).to_string().as_bytes()) {
+        let index = |manifests: Value| match document(
+            json!({"schemaVersion": 2, "manifests": manifests}).to_string().as_bytes(),
+        ) {
             Ok(Document::Index(index)) => index.choose().map(|found| found.digest),
             _ => panic!("it is an index"),
         };

@@ -1,9 +1,9 @@
 //! Resolving and pulling: an image's layers become blobs named by their digests, whichever image they are of.
 
+use crate::layout::Layout;
 use crate::manifest::{Image, Layer};
 use crate::reference::{Allowed, Place};
 use crate::registry::Registry;
-use crate::layout::Layout;
 use crate::source::Source;
 use crate::{Error, Result, credentials};
 use futures::StreamExt;
@@ -52,7 +52,9 @@ impl Images {
         let found = async { self.source(&place).await?.image(uri, &place).await };
         match tokio::time::timeout(RESOLVE_MAX, found).await {
             Ok(found) => found,
-            Err(_) => Err(Error::unavailable(format!("Source image {uri} was not found in {} s", RESOLVE_MAX.as_secs()))),
+            Err(_) => {
+                Err(Error::unavailable(format!("Source image {uri} was not found in {} s", RESOLVE_MAX.as_secs())))
+            }
         }
     }
 
@@ -103,7 +105,9 @@ impl Images {
         };
         let right = match copied {
             Ok(bytes) if bytes == layer.bytes && hex::encode(digest.finalize()) == layer.sha256 => Ok(()),
-            Ok(_) => Err(Error::refused(format!("The layer sha256:{} is not what its digest and size say", layer.sha256))),
+            Ok(_) => {
+                Err(Error::refused(format!("The layer sha256:{} is not what its digest and size say", layer.sha256)))
+            }
             Err(error) => Err(error),
         };
         match right {

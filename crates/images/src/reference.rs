@@ -19,9 +19,15 @@ pub struct Allowed {
 pub(crate) enum Place {
     Registry(Reference),
     /// `oci:/directory[:tag]`
-    Layout { path: PathBuf, tag: Option<String> },
+    Layout {
+        path: PathBuf,
+        tag: Option<String>,
+    },
     /// `oci-archive:/file.tar[:tag]`
-    Archive { path: PathBuf, tag: Option<String> },
+    Archive {
+        path: PathBuf,
+        tag: Option<String>,
+    },
 }
 
 /// AWS's own bound is 2,048 as well.
@@ -29,9 +35,13 @@ const URI_BYTES_MAX: usize = 2048;
 
 impl Place {
     pub(crate) fn parse(uri: &str, allowed: &Allowed) -> Result<Self> {
-        let invalid = |why: &str| Error::refused(format!("Source image {uri} is not valid: {why}. Provide a valid source image."));
+        let invalid = |why: &str| {
+            Error::refused(format!("Source image {uri} is not valid: {why}. Provide a valid source image."))
+        };
         if uri.len() > URI_BYTES_MAX || uri.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(Error::refused("Source image is not valid: it is too long, or has spaces. Provide a valid source image."));
+            return Err(Error::refused(
+                "Source image is not valid: it is too long, or has spaces. Provide a valid source image.",
+            ));
         }
         for (scheme, archive) in [("oci-archive:", true), ("oci:", false)] {
             if let Some(rest) = uri.strip_prefix(scheme) {
@@ -68,7 +78,10 @@ impl Place {
 
 /// Registries that are spoken to without TLS.
 pub(crate) fn is_loopback(registry: &str) -> bool {
-    let host = registry.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(registry, |(host, _)| host);
+    let host = registry
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(registry, |(host, _)| host);
     host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -114,7 +127,18 @@ mod tests {
         assert_eq!(place.resolved(&digest), format!("localhost:5000/a/b@{digest}"));
         assert_eq!(any("oci:/a/b:c").expect("a layout"), Place::Layout { path: "/a/b".into(), tag: Some("c".into()) });
         assert_eq!(any("oci-archive:/a/b.tar").expect("a file"), Place::Archive { path: "/a/b.tar".into(), tag: None });
-        for bad in ["", "oci:a", "oci:/a/../b", "oci:/a:", "a b", "UPPER/case", "r/x@sha512:00", "x@sha256:0", "\u{7}", &"a".repeat(3000)] {
+        for bad in [
+            "",
+            "oci:a",
+            "oci:/a/../b",
+            "oci:/a:",
+            "a b",
+            "r.example/UPPER",
+            "r/x@sha512:00",
+            "x@sha256:0",
+            "\u{7}",
+            &"a".repeat(3000),
+        ] {
             assert!(matches!(any(bad), Err(Error::Refused(_))), "{bad}");
         }
         assert!(["localhost", "localhost:5000", "127.0.0.1:1", "[::1]:5000"].iter().all(|r| is_loopback(r)));
@@ -127,7 +151,10 @@ mod tests {
         let here = std::fs::canonicalize(dir.path()).expect("there");
         std::fs::create_dir(here.join("in")).expect("makes");
         std::os::unix::fs::symlink("/", here.join("in/out")).expect("links");
-        let allowed = Allowed { registries: Some(vec!["a.example".into(), "docker.io".into()]), layouts: Some(vec![here.join("in")]) };
+        let allowed = Allowed {
+            registries: Some(vec!["a.example".into(), "docker.io".into()]),
+            layouts: Some(vec![here.join("in")]),
+        };
         let may = |uri: &str| Place::parse(uri, &allowed).is_ok();
         assert!(may("a.example/x:1") && may("busybox") && may(&format!("oci:{}", here.join("in").display())));
         assert!(!may("b.example/x:1") && !may("a.example:5000/x") && !may(&format!("oci:{}", here.display())));

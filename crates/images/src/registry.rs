@@ -84,7 +84,10 @@ impl Registry {
         self.client.store_auth_if_needed(self.reference.resolve_registry(), &self.auth).await;
         let stream = self.client.pull_blob_stream(&self.reference, digest).await.map_err(|error| self.failed(error))?;
         let host = self.reference.resolve_registry().to_owned();
-        Ok(stream.stream.map_err(move |error| Error::unavailable(format!("The registry {host} broke off: {error}"))).boxed())
+        Ok(stream
+            .stream
+            .map_err(move |error| Error::unavailable(format!("The registry {host} broke off: {error}")))
+            .boxed())
     }
 
     fn missing(&self) -> Error {
@@ -101,7 +104,9 @@ impl Registry {
 
     fn failed(&self, error: OciDistributionError) -> Error {
         match error {
-            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => self.no_access(),
+            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
+                self.no_access()
+            }
             OciDistributionError::ImageManifestNotFoundError(_) => self.missing(),
             OciDistributionError::ServerError { code: 404, .. } => self.missing(),
             OciDistributionError::RequestError(error) => self.unreachable(error),

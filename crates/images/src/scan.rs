@@ -36,7 +36,11 @@ pub(crate) fn layer(path: &Path, packing: Packing, diff_sha256: &str, budget: &m
         Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
         Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
     };
-    let digest = contents(unpacked, budget)?;
+    // What the system says is its own; all else is said of the layer.
+    let digest = contents(unpacked, budget).map_err(|error| match error.raw_os_error() {
+        Some(_) => error,
+        None => odd(error.to_string()),
+    })?;
     if digest == diff_sha256 {
         return Ok(());
     }
@@ -52,7 +56,9 @@ pub(crate) fn contents(unpacked: impl Read, budget: &mut Budget) -> io::Result<S
         budget.entries = budget.entries.checked_sub(1).ok_or_else(|| odd("it has too many entries"))?;
         let kind = entry.header().entry_type();
         let sparse = match entry.pax_extensions()? {
-            Some(mut extensions) => extensions.any(|one| one.is_ok_and(|one| one.key_bytes().starts_with(b"GNU.sparse"))),
+            Some(mut extensions) => {
+                extensions.any(|one| one.is_ok_and(|one| one.key_bytes().starts_with(b"GNU.sparse")))
+            }
             None => false,
         };
         let path = entry.path()?.into_owned();

@@ -66,7 +66,9 @@ impl Source {
         while let Some(chunk) = stream.next().await {
             whole.extend_from_slice(&chunk?);
             if whole.len() as u64 > DOCUMENT_BYTES_MAX {
-                return Err(Error::refused(format!("A document of the image is larger than {DOCUMENT_BYTES_MAX} bytes")));
+                return Err(Error::refused(format!(
+                    "A document of the image is larger than {DOCUMENT_BYTES_MAX} bytes"
+                )));
             }
         }
         checked(digest, whole.into())

@@ -18,7 +18,8 @@ impl Images {
     pub async fn unpack(&self, image: &Image, into: &Path) -> Result<u64> {
         let layers = image.layers.iter().map(|layer| {
             let path = self.blobs.local_path(&blob_of(layer));
-            let path = path.ok_or_else(|| Error::unavailable("Images are unpacked where blobs are files of this machine"))?;
+            let path =
+                path.ok_or_else(|| Error::unavailable("Images are unpacked where blobs are files of this machine"))?;
             Ok(Packed { path, packing: layer.packing, diff_sha256: layer.diff_sha256.clone() })
         });
         let order = Order { layers: layers.collect::<Result<_>>()?, into: into.to_owned() };
@@ -49,7 +50,8 @@ impl Images {
         output.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await.map_err(Error::unavailable)?;
         let status = child.wait().await.map_err(Error::unavailable)?;
         // One that was killed for its memory says nothing.
-        serde_json::from_slice(&answer)
-            .map_err(|_| Error::refused(format!("The image cannot be unpacked: it takes more than is given to that ({status})")))
+        serde_json::from_slice(&answer).map_err(|_| {
+            Error::refused(format!("The image cannot be unpacked: it takes more than is given to that ({status})"))
+        })
     }
 }

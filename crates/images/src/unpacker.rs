@@ -84,7 +84,9 @@ fn confine(order: &Order) -> io::Result<()> {
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(abi)))
         .and_then(|ruleset| ruleset.create())
         .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(layers, AccessFs::ReadFile)))
-        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules([&order.into], AccessFs::from_all(abi) & !AccessFs::Execute)))
+        .and_then(|ruleset| {
+            ruleset.add_rules(path_beneath_rules([&order.into], AccessFs::from_all(abi) & !AccessFs::Execute))
+        })
         .and_then(|ruleset| ruleset.restrict_self())
         .map(drop)
         .map_err(io::Error::other)
@@ -100,7 +102,11 @@ fn unpack(order: &Order) -> io::Result<u64> {
         .layers
         .iter()
         .enumerate()
-        .map(|(index, layer)| LayerBlob { path: layer.path.clone(), media_type: media_type(layer.packing).into(), index })
+        .map(|(index, layer)| LayerBlob {
+            path: layer.path.clone(),
+            media_type: media_type(layer.packing).into(),
+            index,
+        })
         .collect();
     let count = blobs.len();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;

@@ -11,9 +11,9 @@ mod targets;
 pub mod tiers;
 
 pub use doctor::doctor;
-pub use sandbox::{LAUNCHER_ARG, launcher_main};
 pub use images::{UNPACKER_ARG, unpacker_main};
-pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Wall, Settings, Starts};
+pub use sandbox::{LAUNCHER_ARG, launcher_main};
+pub use settings::{Credentials, Fallback, Flags, KeepAlive, Network, Settings, Starts, Wall};
 pub use usage::Check;
 
 use anyhow::{Context, Result, bail};

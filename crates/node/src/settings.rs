@@ -171,7 +171,9 @@ impl FromStr for Wall {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Isolation::ALL.into_iter().find(|isolation| isolation.name() == text);
-        found.map(Self).ok_or_else(|| format!("{text:?} is not one of: {}", Isolation::ALL.map(Isolation::name).join(", ")))
+        found
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not one of: {}", Isolation::ALL.map(Isolation::name).join(", ")))
     }
 }
 
@@ -335,7 +337,12 @@ mod tests {
     #[test]
     fn images_come_from_anywhere_only_where_nobody_else_reaches_the_node() {
         let load = |listen: [u8; 4], images: Option<Images>| {
-            let flags = Flags { listen: Some((listen, 1).into()), credentials: Some(Credentials::Root), images, ..Flags::default() };
+            let flags = Flags {
+                listen: Some((listen, 1).into()),
+                credentials: Some(Credentials::Root),
+                images,
+                ..Flags::default()
+            };
             Settings::load_with(flags, env).expect("settings").images_allowed()
         };
         assert_eq!(load([127, 0, 0, 1], None), images::Allowed::default());

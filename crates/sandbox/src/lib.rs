@@ -25,7 +25,7 @@ pub use error::Error;
 pub use launcher::launcher_main;
 pub use process::{Process, ProcessConfig};
 pub use runtime::Runtime;
-pub use spec::{IMAGE_DIRECTORIES, Exit, Limits, Mount, Network, Program, Role, Spec, Status};
+pub use spec::{Exit, IMAGE_DIRECTORIES, Limits, Mount, Network, Program, Role, Spec, Status};
 
 /// The first argument that makes our binary the launcher instead of anything else.
 pub const LAUNCHER_ARG: &str = "sandbox-launcher";

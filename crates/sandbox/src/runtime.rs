@@ -28,7 +28,7 @@ impl Runtime {
             // Its control groups are read-only to it, which it takes from users only.
             () if is("runc") => &["--rootless", "true"],
             // The network is the one that it is started in, which is the sandbox's.
-            () if is("runsc") => &["--ignore-cgroups", "--network=host", "--platform=systrap"],
+            () if is("runsc") => &["--ignore-cgroups", "--network=host"],
             () => &[],
         };
         let kernel = is("crun") || is("runc");

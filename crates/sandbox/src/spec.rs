@@ -252,7 +252,9 @@ mod tests {
             ("image:", &|s| s.image = Some("rootfs".into())),
             ("runtime:", &|s| s.runtime = Some(Runtime::at("runc".into()))),
             ("image or", &|s| (s.role, s.image) = (Role::Cell, Some("/i".into()))),
-            ("image or", &|s| (s.program, s.runtime) = (Program::Copy { of: "b".into() }, Some(Runtime::at("/r".into())))),
+            ("image or", &|s| {
+                (s.program, s.runtime) = (Program::Copy { of: "b".into() }, Some(Runtime::at("/r".into())))
+            }),
         ];
         for (field, break_it) in broken {
             let mut spec = spec();

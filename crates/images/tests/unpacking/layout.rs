@@ -104,7 +104,8 @@ impl Rig {
                 json!({"mediaType": media_type, "digest": self.blob(packed), "size": packed.len()})
             })
             .collect();
-        let manifest = json!({"schemaVersion": 2, "config": {"digest": config, "size": 1}, "layers": described}).to_string();
+        let manifest =
+            json!({"schemaVersion": 2, "config": {"digest": config, "size": 1}, "layers": described}).to_string();
         let entry = json!({
             "digest": self.blob(manifest.as_bytes()), "size": manifest.len(),
             "annotations": {"org.opencontainers.image.ref.name": "latest"},
@@ -142,7 +143,12 @@ impl Rig {
 }
 
 pub fn block<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
 }
 
 pub fn read(root: &Path, name: &str) -> Option<String> {

@@ -7,13 +7,27 @@ use std::os::unix::fs::PermissionsExt;
 pub fn layers_lie_over_each_other() {
     let rig = Rig::new();
     let low = [
-        Entry::Dir("a"), file("a/kept", "low"), file("a/changed", "low"), file("a/removed", "low"), Entry::Dir("b"),
-        file("b/one", "low"), file("b/two", "low"), file("whole", "a file"), Entry::Link("link", "a/kept"),
-        Entry::Hard("hard", "a/kept"), Entry::Dir("tmp"),
+        Entry::Dir("a"),
+        file("a/kept", "low"),
+        file("a/changed", "low"),
+        file("a/removed", "low"),
+        Entry::Dir("b"),
+        file("b/one", "low"),
+        file("b/two", "low"),
+        file("whole", "a file"),
+        Entry::Link("link", "a/kept"),
+        Entry::Hard("hard", "a/kept"),
+        Entry::Dir("tmp"),
     ];
     let high = [
-        file("a/changed", "high"), file("a/.wh.removed", ""), file("b/.wh..wh..opq", ""), file("b/three", "high"),
-        file(".wh.whole", ""), Entry::Dir("whole"), file("whole/in", "high"), file("./c/d/e", "deep"),
+        file("a/changed", "high"),
+        file("a/.wh.removed", ""),
+        file("b/.wh..wh..opq", ""),
+        file("b/three", "high"),
+        file(".wh.whole", ""),
+        Entry::Dir("whole"),
+        file("whole/in", "high"),
+        file("./c/d/e", "deep"),
     ];
     let (root, bytes) = rig.unpacked(&[&low, &high]).expect("unpacks");
     assert_eq!(read(&root, "a/kept").as_deref(), Some("low"));
@@ -46,7 +60,8 @@ pub fn every_packing_and_both_kinds_of_layouts() {
         assert_eq!((&by_dir.sha256, &by_dir.layers), (&by_file.sha256, &by_file.layers));
         assert_eq!(by_dir.resolved, format!("oci:{}@sha256:{}", rig.layout().display(), by_dir.sha256));
         for missing in ["none", "other"] {
-            let error = rig.images.resolve(&format!("oci:{}:{missing}", rig.layout().display())).await.expect_err("not there");
+            let error =
+                rig.images.resolve(&format!("oci:{}:{missing}", rig.layout().display())).await.expect_err("not there");
             assert!(error.to_string().contains("Provide a valid source image"), "{error}");
         }
     });
@@ -73,7 +88,9 @@ pub fn what_is_here_is_not_pulled_again() {
 pub fn rights_are_taken_away() {
     let rig = Rig::new();
     let entries = [
-        Entry::File("su", b"x", 0o4755), Entry::File("sg", b"x", 0o2755), Entry::File("plain", b"x", 0o755),
+        Entry::File("su", b"x", 0o4755),
+        Entry::File("sg", b"x", 0o2755),
+        Entry::File("plain", b"x", 0o755),
         Entry::File("shut", b"x", 0o600),
     ];
     let (root, _) = rig.unpacked(&[&entries]).expect("unpacks");

@@ -44,7 +44,8 @@ pub fn run(plan: &Plan<'_>, runtime: &Runtime, furniture: Furniture<'_>) -> Step
     }
     root::attach(&built, Path::new(ROOT)).map_err(step("attach the root"))?;
     see_itself().map_err(step("show the sandbox to the runtime"))?;
-    let config = serde_json::to_vec(&config(plan, runtime)).map_err(io::Error::from).map_err(step("make the bundle"))?;
+    let config =
+        serde_json::to_vec(&config(plan, runtime)).map_err(io::Error::from).map_err(step("make the bundle"))?;
     fs::write(Path::new(BUNDLE).join("config.json"), config).map_err(step("make the bundle"))?;
     inside::be_alone()?;
     start(plan, runtime)
@@ -114,7 +115,8 @@ fn config(plan: &Plan<'_>, runtime: &Runtime) -> Value {
     let env: Vec<String> = env.map(|(name, value)| format!("{name}={value}")).collect();
     let rlimits: Vec<Value> =
         limits::by_name(plan).map(|(name, to)| json!({"type": name, "soft": to, "hard": to})).collect();
-    let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "mount"}), json!({"type": "ipc"}), json!({"type": "uts"})];
+    let mut namespaces =
+        vec![json!({"type": "pid"}), json!({"type": "mount"}), json!({"type": "ipc"}), json!({"type": "uts"})];
     let mut linux = json!({ "maskedPaths": root::masked() });
     if runtime.shares_kernel {
         namespaces.push(json!({"type": "user"}));

@@ -105,7 +105,9 @@ fn kind_of(input: &s::CreateFunctionRequest) -> Result<Kind> {
         Kind::Zip if code.image_uri.is_some() => Err(misplaced_error("ImageUri", kind)),
         Kind::Image if zip => Err(misplaced_error("ZipFile, S3Bucket or S3Key", kind)),
         Kind::Image if layers => Err(misplaced_error("Layers", kind)),
-        Kind::Image if code.image_uri.is_none() => Err(Error::Invalid("Please provide ImageUri when creating a function with packageType Image.".into())),
+        Kind::Image if code.image_uri.is_none() => {
+            Err(Error::Invalid("Please provide ImageUri when creating a function with packageType Image.".into()))
+        }
         _ => Ok(kind),
     }
 }

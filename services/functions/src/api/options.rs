@@ -3,8 +3,8 @@
 use super::shapes as s;
 use crate::error::{Error, Result};
 use crate::model::settings::Change;
-use engine::ImageConfig;
 use crate::sealing::Environment;
+use engine::ImageConfig;
 
 /// The members that CreateFunction and UpdateFunctionConfiguration share.
 #[derive(Default)]
@@ -166,7 +166,14 @@ pub fn check_image_config(given: Option<&s::ImageConfig>) -> Result<()> {
     }
     match given.working_directory.as_deref() {
         None | Some("") => Ok(()),
-        Some(dir) if dir.starts_with('/') && dir.len() <= 1000 && !dir.contains('\0') && !dir.split('/').any(|part| part == "..") => Ok(()),
+        Some(dir)
+            if dir.starts_with('/')
+                && dir.len() <= 1000
+                && !dir.contains('\0')
+                && !dir.split('/').any(|part| part == "..") =>
+        {
+            Ok(())
+        }
         Some(_) => Err(Error::Invalid("WorkingDirectory must be an absolute path of at most 1000 characters.".into())),
     }
 }

@@ -3,8 +3,8 @@
 use super::shapes as s;
 use super::update::{Fresh, begin};
 use crate::Functions;
-use crate::error::{Error, Result};
 use crate::change::{check_may_change, wait_for};
+use crate::error::{Error, Result};
 use crate::model::{LATEST, TAGS_MAX, name};
 use crate::records::Function;
 use crate::store::{At, function};

@@ -1,6 +1,7 @@
 //! Tests of the room, through its operation table, with a fake runner and a clock that stands still.
 
 mod events;
+mod images;
 mod invoke;
 mod layers;
 mod life;
