@@ -5,19 +5,22 @@ import contextlib
 import io
 import os
 import pathlib
+import shutil
 import socket
 import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import warnings
 import zipfile
 
 import boto3
+import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from cases import ENDED, TIMED_OUT, Case, case
-from world import ATTACKER, ROOT, blackbox, named
+from world import ATTACKER, ROOT, blackbox, images, named
 
 DEEDS = []
 
@@ -96,6 +99,117 @@ mode = os.stat('/var/task/id').st_mode
 return ['GOT setuid' if mode & 0o6000 else 'no setuid', subprocess.run(['/var/task/id', '-u'], capture_output=True, text=True).stdout.strip()]""")
     finally:
         world.lam.delete_function(FunctionName="setuid")
+
+
+# --- container images --------------------------------------------------------------------------------------------------
+
+REFUSED_IMAGE = "InvalidImage"
+
+
+def imaged(world, *layers, command=None, tamper=None):
+    """What becomes of an image of these layers above a busybox: the reason's code, else what it answers; and what it wrote
+    outside of the node's store."""
+    made = images.need_none()
+    if made:
+        pytest.skip(f"no {made}")
+    where = world.node.data_dir.parent / "hostile-image"
+    images.layout(where, [images.base(), *layers], {"Cmd": [command]} if command else None)
+    if tamper:
+        tamper(where)
+    before = outside(world)
+    try:
+        world.lam.create_function(FunctionName="hostile", PackageType="Image", Role=blackbox.ROLE, Code={"ImageUri": f"oci:{where}"}, Timeout=20, MemorySize=256)
+        state = blackbox.eventually(lambda: (c := world.lam.get_function_configuration(FunctionName="hostile"))["State"] != "Pending" and c, seconds=120)
+        said = [state["StateReasonCode"]] if state["State"] == "Failed" else [str(blackbox.invoke(world.lam, "hostile")[0])]
+    except ClientError as e:
+        said = [e.response["Error"]["Code"]]
+    finally:
+        try:
+            world.lam.delete_function(FunctionName="hostile")
+        except ClientError:
+            pass
+        shutil.rmtree(where)
+    found = {p for p in outside(world) - before if not p.startswith((f"{world.node.data_dir}/cache/", f"{world.node.data_dir}/blobs/"))}
+    return said + [f"GOT {path}" for path in found]
+
+
+def entry(name, kind, to="", mode=0o644):
+    """A layer of one entry that no tool would write."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname, info.mode, info.devmajor, info.devminor = kind, to, mode, 1, 3
+        tar.addfile(info)
+    return buffer.getvalue()
+
+
+@deed("image-parents", "images", REFUSED_IMAGE)
+def image_parents(world):
+    return imaged(world, images.layer({"../../../evil-image": "x"}))
+
+
+@deed("image-absolute", "images", "inside")
+def image_absolute(world):
+    return imaged(world, images.layer({"/tmp-evil-image": "inside"}), command="echo \\\"$(cat /tmp-evil-image)\\\"")
+
+
+def joined(*tars):
+    """One layer of several: each without the end of the one before it."""
+    return b"".join(tar.rstrip(b"\0") + bytes(-len(tar.rstrip(b"\0")) % 512) for tar in tars) + bytes(1024)
+
+
+@deed("image-link-out", "images", REFUSED_IMAGE)
+def image_link_out(world):
+    out = entry("l", tarfile.SYMTYPE, str(world.node.data_dir.parent))
+    return imaged(world, joined(out, images.layer({"l/evil-image": "x"})))
+
+
+@deed("image-hard-link-out", "images", REFUSED_IMAGE)
+def image_hard_link_out(world):
+    return imaged(world, entry("h", tarfile.LNKTYPE, "../../../../etc/shadow"))
+
+
+@deed("image-link-at-tmp", "images", REFUSED_IMAGE)
+def image_link_at_tmp(world):
+    return imaged(world, entry("tmp", tarfile.SYMTYPE, "/etc")) + imaged(world, entry("proc", tarfile.SYMTYPE, "/")) + \
+        imaged(world, entry("dev", tarfile.SYMTYPE, "tmp"))
+
+
+@deed("image-devices", "images", REFUSED_IMAGE)
+def image_devices(world):
+    return imaged(world, entry("null", tarfile.CHRTYPE)) + imaged(world, entry("disk", tarfile.BLKTYPE)) + imaged(world, entry("pipe", tarfile.FIFOTYPE))
+
+
+@deed("image-whiteout-out", "images", "hello", REFUSED_IMAGE)
+def image_whiteout_out(world):
+    kept = world.node.data_dir.parent / "host-secret"
+    said = imaged(world, images.layer({f"../../../..{kept.parent}/.wh.host-secret": ""})) + imaged(world, images.layer({".wh...": ""}))
+    return said + ([] if kept.exists() else ["GOT removed"])
+
+
+@deed("image-setuid", "images", "no setuid")
+def image_setuid(world):
+    program = images.layer({"bin/su": open(images.BUSYBOX, "rb").read()}, modes={"bin/su": 0o6755})
+    return imaged(world, program, command="[ -u /bin/su ] || [ -g /bin/su ] && echo '\"GOT setuid\"' || echo '\"no setuid\"'")
+
+
+@deed("image-written", "images", "read-only")
+def image_written(world):
+    return imaged(world, command="(echo x > /evil-image) 2>/dev/null && echo '\"GOT written\"' || echo '\"read-only\"'")
+
+
+@deed("image-another-layer", "images", REFUSED_IMAGE)
+def image_another_layer(world):
+    def tamper(where):
+        largest = max((where / "blobs/sha256").iterdir(), key=lambda blob: blob.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[:-1] + b"x")
+    return imaged(world, tamper=tamper)
+
+
+@deed("image-bomb", "images", REFUSED_IMAGE)
+def image_bomb(world):
+    names = b"".join(entry(f"d{n}", tarfile.DIRTYPE)[:512] for n in range(510_000))
+    return imaged(world, names + bytes(1024))
 
 
 @deed("layers-through-links", "packages", "inside", REFUSED)

@@ -17,6 +17,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 _found = importlib.util.spec_from_file_location("blackbox", ROOT / "tests/blackbox/conftest.py")
 blackbox = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(blackbox)
+_found = importlib.util.spec_from_file_location("images", ROOT / "tests/blackbox/images.py")
+images = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(images)
 MARK = "WADI_ATTACKS_GUARD"
 
 # A neighbour is slow only beyond this, whatever its usual time is: machines are shared.

@@ -61,6 +61,8 @@ class Node:
         self.settings = settings
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
         self.process = None
+        # More for its wadi.toml.
+        self.settings = ""
         # Of nodes that were killed before; a process of this one may have the number that they were named by.
         self.foreign_groups = set(groups_of_nodes())
 

@@ -134,6 +134,8 @@ fn spec(id: &str, interpreter: &Interpreter) -> Spec {
         },
         network: Network::Own,
         listen: Vec::new(),
+        image: None,
+        runtime: None,
     }
 }
 

@@ -27,7 +27,9 @@ pub(crate) fn provisioned(version: &Version) -> Version {
 }
 
 /// The user's own variables lie on top; which names are reserved is checked when a function is configured.
-pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMap<String, String> {
+///
+/// `own` is what an image says (`NAME=value`): over what is assumed, under what is AWS's.
+pub(crate) fn environment(version: &Version, own: &[String], instance: &Instance<'_>) -> BTreeMap<String, String> {
     let region = version.scope.region.as_str();
     let keys = instance.keys;
     let memory = version.memory_mb.to_string();
@@ -64,7 +66,7 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
     if let Some(port) = instance.platform_port {
         env.insert("AWS_ENDPOINT_URL".into(), format!("http://127.0.0.1:{port}"));
     }
-    match version.runtime {
+    match &version.runtime {
         Runtime::Python { minor } => {
             env.insert("AWS_EXECUTION_ENV".into(), format!("AWS_Lambda_python3.{minor}"));
             env.insert("PYTHONPATH".into(), "/var/runtime".into());
@@ -75,7 +77,14 @@ pub(crate) fn environment(version: &Version, instance: &Instance<'_>) -> BTreeMa
             env.insert("NODE_PATH".into(), format!("{layers}:/var/runtime/node_modules:/var/runtime:/var/task"));
         }
         Runtime::Provided(_) => {}
+        Runtime::Image(_) => {
+            // The entry point knows its handler; the base images of AWS take it from their arguments.
+            env.remove("_HANDLER");
+        }
     }
+    let reserved = |name: &str| name.starts_with("AWS_") || name.starts_with('_');
+    let own = own.iter().filter_map(|pair| pair.split_once('=')).filter(|(name, _)| !reserved(name));
+    env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
     env.extend(version.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
     env
 }
@@ -94,7 +103,7 @@ pub(crate) fn of_cell(version: &Version, instance: &Instance<'_>) -> BTreeMap<St
         "_LAMBDA_TELEMETRY_LOG_FD",
     ];
     let bare = Version { environment: BTreeMap::new(), ..version.clone() };
-    let mut env = environment(&bare, instance);
+    let mut env = environment(&bare, &[], instance);
     env.retain(|name, _| STARTED_WITH.contains(&name.as_str()));
     env.insert("_WADI_CELL".into(), "1".into());
     env

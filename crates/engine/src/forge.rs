@@ -229,6 +229,8 @@ impl Forge {
             limits: limits(version),
             network: way.network.clone(),
             listen: way.ports(),
+            image: None,
+            runtime: None,
         })
     }
 
@@ -324,7 +326,8 @@ impl Forge {
             platform_port,
             interpreter_bin: template.interpreter.as_ref().and_then(|i| i.program.parent()),
         };
-        Ok(environment(version, &instance))
+        let own = template.image.as_ref().map_or(&[][..], |image| &image.env);
+        Ok(environment(version, own, &instance))
     }
 
     fn spec(
@@ -345,13 +348,15 @@ impl Forge {
         Ok(Spec {
             id: id.to_owned(),
             env: self.environment(version, template, writer, (way, own))?,
-            cwd: CWD.into(),
+            cwd: template.image.as_ref().map_or_else(|| CWD.to_owned(), |image| image.directory.clone()),
             mounts,
             role,
             program,
             limits: limits(version),
             network: way.network.clone(),
             listen: way.ports(),
+            image: template.image.as_ref().map(|image| image.path.clone()),
+            runtime: template.runtime.clone(),
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::run::Run;
 use crate::runner::Entrance;
 use crate::stats::Stats;
 use crate::template::Templates;
+use crate::tiers::Tiers;
 use crate::wasm::{Wasm, entrance};
 use crate::way;
 use crate::{Catalog, PrepareError, Provisioned, Routed, Runner, RuntimeReport, Version};
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use base::network::Networks;
 use base::port::{Activity, Clock, Entropy, Headroom, Identity, LogSink, Meter};
 use base::{Arn, FunctionActivity, FunctionRef, Invocation, InvokeError, Outcome, Scope, Streamed};
+use images::Images;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +41,7 @@ pub struct Parts {
     /// Runs WebAssembly; without it a package needs a `bootstrap`.
     pub components: Option<Arc<dyn sandbox::Components>>,
     pub blobs: Blobs,
+    pub images: Arc<Images>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub meter: Arc<dyn Meter>,
@@ -76,6 +79,8 @@ pub struct Config {
     /// Instances are copied from an initialised process of their version where SnapStart does not say; off, they start
     /// each by itself.
     pub copies: bool,
+    /// The walls that instances may have.
+    pub tiers: Tiers,
     /// Unpacked code kept on disk, beyond what is in use.
     pub cache_bytes_max: u64,
     /// The largest streamed response. AWS: 200 MB.
@@ -97,6 +102,7 @@ impl Config {
             nodes: BTreeMap::new(),
             runtime_fallback_nearest: false,
             copies: true,
+            tiers: Tiers::default(),
             cache_bytes_max: 10 << 30,
             stream_bytes_max: 200 << 20,
         }
@@ -119,6 +125,7 @@ pub struct Engine {
     stream_bytes_max: u64,
     stats: Stats,
     wasm: Option<Arc<Wasm>>,
+    images: Arc<Images>,
     /// Calls in flight: each is a task, so that it ends as it should when its caller goes away.
     runs: TaskTracker,
     reaper: tokio::task::AbortHandle,
@@ -131,8 +138,20 @@ impl Engine {
     /// # Errors
     /// The data directory cannot be written.
     pub fn new(parts: Parts) -> std::io::Result<Arc<Self>> {
-        let Parts { catalog, driver, components, blobs, clock, entropy, meter, logs, identity, headroom, config } =
-            parts;
+        let Parts {
+            catalog,
+            driver,
+            components,
+            blobs,
+            images,
+            clock,
+            entropy,
+            meter,
+            logs,
+            identity,
+            headroom,
+            config,
+        } = parts;
         std::fs::create_dir_all(&config.data_dir)?;
         let data_dir = config.data_dir.canonicalize()?;
         let cache = Cache::open(&data_dir.join("cache"), config.cache_bytes_max)?;
@@ -144,7 +163,7 @@ impl Engine {
         }
         let forge = Arc::new(Forge {
             driver: driver.clone(),
-            templates: Templates::new(blobs, cache, pythons, nodejs),
+            templates: Templates::new(blobs, images.clone(), config.tiers, cache, pythons, nodejs),
             bases: Bases::new(driver.clone(), entropy.as_ref()),
             cells: Cells::new(driver.clone(), entropy.as_ref()),
             copies: config.copies,
@@ -178,6 +197,7 @@ impl Engine {
                 stream_bytes_max,
                 stats,
                 wasm,
+                images,
                 runs,
                 reaper,
                 this,
@@ -306,6 +326,10 @@ impl Runner for Engine {
             // It answered whole, or failed before it answered.
             ran = &mut run => ended(ran).map(Streamed::whole),
         }
+    }
+
+    async fn resolve(&self, uri: &str) -> Result<images::Image, images::Error> {
+        self.images.resolve(uri).await
     }
 
     async fn entrance(&self, function: &FunctionRef) -> Result<Option<Box<dyn Entrance>>, InvokeError> {

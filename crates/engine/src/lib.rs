@@ -41,12 +41,15 @@ mod template;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tiers;
 pub mod version;
 mod wasm;
 mod way;
 mod zygote;
 
 pub use heart::{Config, Engine, Parts};
+pub use images::{Error as ImageError, Image, SPACE as IMAGE_SPACE};
 pub use runner::{Entrance, PrepareError, Provisioned, Runner, RuntimeReport, Served};
 pub use sandbox::HttpBody;
-pub use version::{Catalog, Package, Routed, Runtime, Version};
+pub use tiers::Tiers;
+pub use version::{Catalog, Code, ImageConfig, Isolation, Package, Routed, Runtime, Version};

@@ -24,6 +24,9 @@ pub trait Runner: Send + Sync {
         Ok(None)
     }
 
+    /// What the reference of a container image means now, checked; its layers are pulled by [`Runner::prepare`].
+    async fn resolve(&self, uri: &str) -> Result<images::Image, images::Error>;
+
     /// Makes a version ready: its code unpacked, its runtime present. Called while the function is `Pending`, and safe
     /// to call again; a version that was never prepared is prepared by its first cold start.
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError>;
@@ -73,7 +76,7 @@ pub struct Provisioned {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PrepareError {
-    /// AWS's `StateReasonCode`: `InvalidRuntime`, `InvalidZipFileException`, `InvalidConfiguration`, `InternalError`.
+    /// AWS's `StateReasonCode`: `InvalidRuntime`, `InvalidZipFileException`, `InvalidImage`, `InvalidConfiguration`, `InternalError`.
     pub code: &'static str,
     /// AWS's `StateReason`: what is wrong and what to do.
     pub message: String,

@@ -9,10 +9,12 @@ use crate::nodejs::{self, Nodejs};
 use crate::package::{self, PackageError};
 use crate::pool::Key;
 use crate::python::{self, Pythons};
+use crate::tiers::{self, Tiers};
 use crate::zygote::Zygote;
-use crate::{Package, PrepareError, Runtime, RuntimeReport, Version};
+use crate::{Code, Package, PrepareError, Runtime, RuntimeReport, Version};
 use base::{Arn, Scope};
 use bytes::Bytes;
+use images::{Image, Images};
 use parking_lot::Mutex;
 use sandbox::Mount;
 use sha2::{Digest, Sha256};
@@ -34,6 +36,10 @@ pub(crate) struct Template {
     pub argv: Vec<String>,
     /// Beyond the interpreter's own: the SDK, the code, the layers.
     pub mounts: Vec<Mount>,
+    /// The root, where it is an image's.
+    pub image: Option<ImageRoot>,
+    /// What runs it, where that is not our own init.
+    pub runtime: Option<sandbox::Runtime>,
     pub interpreter: Option<Arc<Interpreter>>,
     /// What AWS's INIT_START line calls the runtime's version.
     pub runtime_version: String,
@@ -57,6 +63,14 @@ pub(crate) struct Template {
     pub class: Result<Class, Option<String>>,
     /// Keeps the unpacked code in the cache.
     _code: Vec<Arc<Unpacked>>,
+}
+
+/// An unpacked image, and what its own configuration says.
+pub(crate) struct ImageRoot {
+    pub path: PathBuf,
+    /// `NAME=value`
+    pub env: Vec<String>,
+    pub directory: String,
 }
 
 impl Template {
@@ -91,6 +105,8 @@ impl Template {
 
 pub(crate) struct Templates {
     blobs: Blobs,
+    images: Arc<Images>,
+    pub tiers: Tiers,
     cache: Cache,
     pythons: Pythons,
     nodejs: Nodejs,
@@ -98,8 +114,15 @@ pub(crate) struct Templates {
 }
 
 impl Templates {
-    pub(crate) fn new(blobs: Blobs, cache: Cache, pythons: Pythons, nodejs: Nodejs) -> Self {
-        Self { blobs, cache, pythons, nodejs, made: Mutex::default() }
+    pub(crate) fn new(
+        blobs: Blobs,
+        images: Arc<Images>,
+        tiers: Tiers,
+        cache: Cache,
+        pythons: Pythons,
+        nodejs: Nodejs,
+    ) -> Self {
+        Self { blobs, images, tiers, cache, pythons, nodejs, made: Mutex::default() }
     }
 
     /// The runtimes with an interpreter.
@@ -164,7 +187,12 @@ impl Templates {
     }
 
     async fn make(&self, version: &Version) -> Result<Template, PrepareError> {
-        let task = self.unpack(std::slice::from_ref(&version.code)).await?;
+        let runtime = self.tiers.runtime(version)?;
+        let package = match &version.code {
+            Code::Image(image) => return self.image(version, image, runtime).await,
+            Code::Zip(package) => package,
+        };
+        let task = self.unpack(std::slice::from_ref(package)).await?;
         let opt = match version.layers.as_slice() {
             [] => None,
             layers => Some(self.unpack(layers).await?),
@@ -175,12 +203,53 @@ impl Templates {
             Runtime::Python { minor } => self.python(version, *minor, &task.path, opt_path).await?,
             Runtime::Node { major } => self.node(version, *major, &task.path, opt_path).await?,
             Runtime::Provided(name) => provided(name, &task.path, opt_path),
+            Runtime::Image(_) => return Err(PrepareError::internal("a package has no runtime")),
         };
+        if runtime.is_some() {
+            // Copies and cells are made in our own sandbox only.
+            template.base = None;
+            template.class = Err(None);
+        }
+        template.runtime = runtime;
         template.mounts.push(read_only(&task.path, "/var/task"));
         template.mounts.extend(opt_path.map(|path| read_only(path, "/opt")));
         template.copies = version.copies;
         template._code = std::iter::once(task).chain(opt).collect();
         Ok(template)
+    }
+
+    async fn image(
+        &self,
+        version: &Version,
+        image: &Image,
+        runtime: Option<sandbox::Runtime>,
+    ) -> Result<Template, PrepareError> {
+        let fill = |into: PathBuf| async move {
+            self.images.pull(image).await.map_err(not_had)?;
+            self.images.unpack(image, &into).await.map_err(not_had)
+        };
+        let root = self.cache.get(&format!("image-{}", image.sha256), fill).await?;
+        let (argv, directory) = tiers::program(version, image);
+        let env = image.process.env.clone();
+        let broken = argv.is_empty().then(|| "the image has no ENTRYPOINT and no CMD".to_owned());
+        Ok(Template {
+            argv,
+            mounts: Vec::new(),
+            image: Some(ImageRoot { path: root.path.clone(), env, directory }),
+            runtime,
+            interpreter: None,
+            runtime_version: format!("image:sha256:{}", &image.sha256[..image.sha256.len().min(12)]),
+            note: None,
+            broken,
+            base: None,
+            zygote: Turn::default(),
+            copies: None,
+            compiled: OnceCell::new(),
+            compiling: AtomicBool::new(false),
+            initialised_bytes: AtomicU64::new(0),
+            class: Err(None),
+            _code: vec![root],
+        })
     }
 
     async fn python(
@@ -201,6 +270,8 @@ impl Templates {
         Ok(Template {
             argv: python::command(&interpreter, false),
             mounts: Vec::new(),
+            image: None,
+            runtime: None,
             runtime_version: format!("python:{}", interpreter.version),
             note: self.pythons.here.stand_in_note(minor, &interpreter),
             base: (!python::needs_own_start(&version.environment)).then_some(Kind { minor: chosen, boto3 }),
@@ -249,6 +320,8 @@ impl Templates {
                 .chain(["/var/runtime/index.mjs".into()])
                 .collect(),
             mounts,
+            image: None,
+            runtime: None,
             runtime_version: format!("nodejs:{}", interpreter.version),
             note: self.nodejs.here.stand_in_note(major, &interpreter),
             interpreter: Some(interpreter),
@@ -331,6 +404,8 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
     Template {
         argv: vec![program.to_owned()],
         mounts: Vec::new(),
+        image: None,
+        runtime: None,
         interpreter: None,
         runtime_version: name.replacen('.', ":", 1),
         note: None,
@@ -358,6 +433,13 @@ fn refuse_extensions(opt: Option<&Path>) -> Result<(), PrepareError> {
             Err(PrepareError { code: "InvalidConfiguration", message })
         }
         None => Ok(()),
+    }
+}
+
+fn not_had(error: images::Error) -> PrepareError {
+    match error {
+        images::Error::Refused(message) => PrepareError { code: "InvalidImage", message },
+        images::Error::Unavailable(message) => PrepareError::internal(message),
     }
 }
 

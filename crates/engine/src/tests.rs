@@ -17,7 +17,7 @@ async fn world() -> (World, Arc<FakeDriver>) {
 }
 
 async fn function(world: &World, name: &str, handler: &str) -> Version {
-    let code = world.package(&[("bootstrap", "#!/bin/true")]).await;
+    let code = world.code(&[("bootstrap", "#!/bin/true")]).await;
     let timeout_s = if handler.starts_with("slow") { 1 } else { 60 };
     let version = Version { handler: handler.into(), code, timeout_s, ..version(name) };
     world.shelf.put(version.clone(), None);
@@ -266,7 +266,7 @@ async fn the_runtime_api_refuses_what_is_out_of_turn() {
 #[tokio::test]
 async fn what_cannot_be_executed_says_so() {
     let (world, driver) = world().await;
-    let code = world.package(&[("app.py", "")]).await;
+    let code = world.code(&[("app.py", "")]).await;
     world.shelf.put(Version { code, ..version("f") }, None);
     let (error_type, message) = fails(&world, "f").await;
     assert_eq!(error_type, "Runtime.InvalidEntrypoint");

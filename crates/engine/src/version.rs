@@ -25,7 +25,7 @@ pub struct Version {
     pub timeout_s: u32,
     pub ephemeral_mb: u32,
     pub environment: BTreeMap<String, String>,
-    pub code: Package,
+    pub code: Code,
     /// In the order they are laid over each other in /opt.
     pub layers: Vec<Package>,
     /// Whether instances may be copied from an initialised one, as SnapStart's `ApplyOn` says; `None` leaves it to the node.
@@ -36,6 +36,84 @@ pub struct Version {
     pub network: Option<String>,
     /// `/aws/lambda/<name>` unless LoggingConfig says otherwise.
     pub log_group: String,
+    /// How strong a wall its instances have; `None` leaves it to the node.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
+}
+
+/// What a version runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Code {
+    Zip(Package),
+    Image(images::Image),
+}
+
+impl Code {
+    /// The package, where it is one.
+    pub fn zip(&self) -> Option<&Package> {
+        match self {
+            Self::Zip(package) => Some(package),
+            Self::Image(_) => None,
+        }
+    }
+
+    /// The image, where it is one.
+    pub fn image(&self) -> Option<&images::Image> {
+        match self {
+            Self::Zip(_) => None,
+            Self::Image(image) => Some(image),
+        }
+    }
+
+    /// Bytes of the zip that this node keeps; none of an image.
+    pub fn zip_bytes(&self) -> u64 {
+        self.zip().map_or(0, |package| package.zip_bytes)
+    }
+
+    pub fn unpacked_bytes(&self) -> u64 {
+        self.zip().map_or(0, |package| package.unpacked_bytes)
+    }
+
+    /// What it is made of in the blob store.
+    pub fn blobs(&self) -> Vec<BlobId> {
+        match self {
+            Self::Zip(package) => vec![package.blob.clone()],
+            Self::Image(image) => image.blobs(),
+        }
+    }
+
+    /// Of the zip or of the image's manifest, lower-case hex.
+    pub fn sha256(&self) -> &str {
+        match self {
+            Self::Zip(package) => &package.sha256,
+            Self::Image(image) => &image.sha256,
+        }
+    }
+}
+
+/// The wall between an instance and everybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Our own sandbox.
+    Process,
+    /// An OCI runtime's container, within our own sandbox.
+    Container,
+    /// A kernel of its own (gVisor), within our own sandbox.
+    Gvisor,
+}
+
+impl Isolation {
+    pub const ALL: [Self; 3] = [Self::Process, Self::Container, Self::Gvisor];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Container => "container",
+            Self::Gvisor => "gvisor",
+        }
+    }
 }
 
 /// A zip in the blob store.
@@ -57,6 +135,16 @@ pub enum Runtime {
     Node { major: u8 },
     /// `provided.al2`, `provided.al2023`: the package's `bootstrap` speaks the Runtime API. Holds the runtime's name.
     Provided(String),
+    /// An image's own program, as the function's ImageConfig says, which speaks the Runtime API.
+    Image(ImageConfig),
+}
+
+/// What of an image's own a function replaces. Empty leaves the image's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ImageConfig {
+    pub entrypoint: Vec<String>,
+    pub command: Vec<String>,
+    pub directory: Option<String>,
 }
 
 /// A version to run now and the limits that go with it.

@@ -146,6 +146,7 @@ impl Wasm {
         let way = self.forge.way(version)?;
         let template = self.forge.templates.get(version).await?;
         let Some(task) = task_of(&template) else { return Ok(Kind::Process) };
+        self.forge.templates.tiers.check_component(version)?;
         if !version.layers.is_empty() {
             let message =
                 "a WebAssembly function has no /opt: put what it needs beside bootstrap.wasm, and remove the layers";

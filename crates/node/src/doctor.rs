@@ -2,13 +2,13 @@
 
 use crate::machine::{self, Machine};
 use crate::settings::{Credentials, Settings};
-use crate::{Fallback, networks, nodejs, pythons};
+use crate::{Fallback, keyring, networks, nodejs, pythons, tiers};
 use async_trait::async_trait;
 use base::network::Ceiling;
 use base::port::Activity;
 use base::{FunctionActivity, Scope};
 use delivery::Delivery;
-use engine::{Engine, Runner};
+use engine::{Engine, Isolation, Runner};
 use sandbox::{Driver, Kept, Promise};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -63,7 +63,29 @@ pub fn doctor(settings: &Settings) -> Vec<Check> {
         }
     }
     let _ = std::fs::remove_dir_all(state_dir);
+    checks.extend(of_tiers(settings));
     checks
+}
+
+/// The walls beyond our own sandbox.
+fn of_tiers(settings: &Settings) -> Vec<Check> {
+    let tiers = tiers::of_machine(settings);
+    let row = |isolation: Isolation, install: &str| {
+        let name = format!("isolation: {}", isolation.name());
+        let default = if settings.isolation == isolation { " (the default)" } else { "" };
+        match tiers.runtimes.get(&isolation) {
+            Some(_) if !rustix::process::geteuid().is_root() => {
+                weaker(&name, format!("containers are made by root alone{default}"), "run the node as root")
+            }
+            Some(runtime) => ok(&name, format!("{}{default}", runtime.program.display())),
+            None if settings.isolation == isolation => missing(&name, "no OCI runtime, and it is the default", install),
+            None => check(&name, "ok", "not here: functions that ask for it are refused", Some(install)),
+        }
+    };
+    vec![
+        row(Isolation::Container, "install crun or runc, or name one: [oci] container in wadi.toml"),
+        row(Isolation::Gvisor, "install runsc, or name it: [oci] gvisor in wadi.toml"),
+    ]
 }
 
 fn of_promise(promise: Promise) -> Check {
@@ -96,6 +118,13 @@ fn of_settings(settings: &Settings) -> Vec<Check> {
             ok("credentials", format!("root key in {}", settings.data_dir.join("root-key.json").display()))
         }
     });
+    checks.push(ok(
+        "secrets",
+        match &settings.secrets.key_command {
+            Some(_) => "sealed with the master key that the key command prints".to_owned(),
+            None => format!("sealed with the master key in {}", keyring::file(settings).display()),
+        },
+    ));
     if settings.runtime_fallback == Fallback::Nearest {
         checks.push(weaker(
             "runtime fallback",
@@ -203,6 +232,7 @@ impl Doctor for Report {
             });
         }
         checks.extend(self.driver.promises().into_iter().map(of_promise));
+        checks.extend(of_tiers(&self.settings));
         Examination {
             checks,
             version: env!("CARGO_PKG_VERSION").into(),

@@ -1,6 +1,7 @@
 //! The only wiring: one struct, one field per part, and the order in which they start and stop.
 
 mod doctor;
+mod keyring;
 mod machine;
 mod networks;
 pub mod nodejs;
@@ -8,11 +9,13 @@ pub mod pythons;
 mod settings;
 mod system;
 mod targets;
+pub mod tiers;
 
 pub use base::network::Ceiling;
 pub use doctor::doctor;
+pub use images::{UNPACKER_ARG, unpacker_main};
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts};
+pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts, Wall};
 pub use usage::Check;
 
 use anyhow::{Context, Result, bail};
@@ -35,7 +38,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::sqlite::Sqlite;
-use store::{Blobs, Store};
+use store::{Blobs, Seal, Store};
 use system::{SystemClock, SystemEntropy};
 use targets::Wired;
 use tokio::net::TcpListener;
@@ -86,6 +89,7 @@ impl Node {
 
         let store =
             Store::new(Arc::new(Sqlite::open(&settings.data_dir.join("wadi.db")).context("cannot open the store")?));
+        let seal = seal(&settings, &store, entropy.clone()).await?;
         let blobs = Blobs::directory(&settings.data_dir.join("blobs")).context("cannot open the blobs")?;
         let driver = sandbox::Process::start(sandbox::ProcessConfig {
             program: std::env::current_exe().context("cannot find this program")?,
@@ -122,12 +126,13 @@ impl Node {
             config: usage::Config::default(),
         });
         let engine = Engine::new(engine::Parts {
-            catalog: Arc::new(functions::Catalog::new(store.clone())),
+            catalog: Arc::new(functions::Catalog::new(store.clone(), seal.clone())),
             driver: driver.clone(),
             components: Some(Arc::new(sandbox_wasm::Wasm::new(sandbox_wasm::Config::new(
                 settings.data_dir.join("components"),
             )))),
             blobs: blobs.clone(),
+            images: Arc::new(images::Images::new(images_config(&settings)?, blobs.clone())),
             clock: clock.clone(),
             entropy: entropy.clone(),
             meter: usage.clone(),
@@ -145,6 +150,7 @@ impl Node {
         });
         let functions = Functions::open(functions::Parts {
             store: store.clone(),
+            seal: seal.clone(),
             blobs: blobs.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -295,6 +301,14 @@ async fn joined(what: &str, task: JoinHandle<()>, within: Duration) {
     }
 }
 
+fn images_config(settings: &Settings) -> Result<images::Config> {
+    let unpacker = std::env::current_exe().context("cannot find this program")?;
+    let docker = std::env::var_os("DOCKER_CONFIG").map(std::path::PathBuf::from);
+    let credentials = docker.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    let credentials = credentials.map(|dir| dir.join("config.json"));
+    Ok(images::Config { allowed: settings.images_allowed(), credentials, unpacker })
+}
+
 fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr, networks: Networks) -> engine::Config {
     let mut config = engine::Config::new(&settings.data_dir);
     config.platform = Some(gate);
@@ -311,8 +325,22 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr, netwo
     };
     config.pythons = pythons::of_machine(&settings.runtimes);
     config.nodes = nodejs::of_machine(&settings.runtimes);
+    config.tiers = tiers::of_machine(settings);
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
     config
+}
+
+/// The seal of secrets at rest, which opens what this store holds.
+async fn seal(settings: &Settings, store: &Store, entropy: Arc<SystemEntropy>) -> Result<Arc<Seal>> {
+    let sealed = functions::sealing::is_sealed(store).await.map_err(anyhow::Error::msg)?;
+    let keys = keyring::load(settings, sealed, &*entropy).await?;
+    let seal = Seal::new(&keys, entropy);
+    let checked = functions::sealing::check(store, &seal).await;
+    checked.map_err(anyhow::Error::msg).context(
+        "the master key is not this data directory's. Put the right one back, or, where you have changed it, give the \
+         old one in a line below the new one for one start",
+    )?;
+    Ok(Arc::new(seal))
 }
 
 /// Makes the data directory and takes its lock.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use base::network::{Ceiling, Listed, Networks, Policy};
+use engine::Isolation;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -73,6 +74,37 @@ pub enum Starts {
     Plain,
 }
 
+/// How secrets are kept: `[secrets]` in wadi.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// For `sh -c`: prints the master keys, 64 hexadecimal digits a line, the current one first. Without, they are in the
+    /// file `master-key` in the data directory.
+    #[serde(alias = "key-command")]
+    pub key_command: Option<String>,
+}
+
+/// Where container images may come from: `[images]` in wadi.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// Registries (`registry.example:5000`), or `*` for any. Any, where only this machine reaches the node; else none.
+    pub registries: Option<Vec<String>>,
+    /// Directories in which OCI layouts and their archives may lie. Anywhere, where only this machine reaches the node; else
+    /// nowhere.
+    pub layouts: Option<Vec<PathBuf>>,
+}
+
+/// OCI runtimes by path: `[oci]` in wadi.toml. Without, crun, runc and runsc are looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oci {
+    /// For the isolation `container`.
+    pub container: Option<PathBuf>,
+    /// For the isolation `gvisor`.
+    pub gvisor: Option<PathBuf>,
+}
+
 /// The settings of a node, complete.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -97,6 +129,11 @@ pub struct Settings {
     pub drain_seconds: u64,
     /// Interpreters by name (`python3.12`, `nodejs22.x`), before those found on PATH and where version managers keep them.
     pub runtimes: BTreeMap<String, PathBuf>,
+    pub secrets: Secrets,
+    pub images: Images,
+    /// The wall of functions whose tag `wadi:isolation` does not say.
+    pub isolation: Isolation,
+    pub oci: Oci,
 }
 
 /// One source of settings: everything is optional. `wadi.toml` has the same names.
@@ -121,6 +158,10 @@ pub struct Flags {
     pub drain_seconds: Option<u64>,
     #[serde(default)]
     pub runtimes: BTreeMap<String, PathBuf>,
+    pub secrets: Option<Secrets>,
+    pub images: Option<Images>,
+    pub isolation: Option<Isolation>,
+    pub oci: Option<Oci>,
 }
 
 macro_rules! from_words {
@@ -141,7 +182,33 @@ from_words!(Starts, "template" => Starts::Template, "plain" => Starts::Plain);
 from_words!(KeepAlive, "fixed" => KeepAlive::Fixed, "hybrid" => KeepAlive::Hybrid, "cost" => KeepAlive::Cost);
 from_words!(Fallback, "none" => Fallback::None, "nearest" => Fallback::Nearest);
 
+/// An isolation as flags and variables give it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wall(pub Isolation);
+
+impl FromStr for Wall {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Isolation::ALL.into_iter().find(|isolation| isolation.name() == text);
+        found
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not one of: {}", Isolation::ALL.map(Isolation::name).join(", ")))
+    }
+}
+
 impl Settings {
+    /// What functions may name as their image.
+    pub fn images_allowed(&self) -> images::Allowed {
+        let alone = self.listen.ip().is_loopback();
+        let registries = self.images.registries.clone().or((!alone).then(Vec::new));
+        let layouts = self.images.layouts.clone().or((!alone).then(Vec::new));
+        let canonical = |dir: &PathBuf| std::fs::canonicalize(dir).ok();
+        images::Allowed {
+            registries: registries.filter(|all| !all.iter().any(|one| one == "*")),
+            layouts: layouts.map(|dirs| dirs.iter().filter_map(canonical).collect()),
+        }
+    }
+
     /// Flags over `WADI_*` variables over the settings file over defaults.
     pub fn load(flags: Flags) -> Result<Self> {
         Self::load_with(flags, |name| std::env::var(name).ok())
@@ -177,6 +244,10 @@ impl Settings {
             idle_seconds: pick!(idle_seconds).unwrap_or(600),
             drain_seconds: pick!(drain_seconds).unwrap_or(20),
             runtimes: layers.iter().rev().flat_map(|l| l.runtimes.clone()).collect(),
+            secrets: pick!(secrets).unwrap_or_default(),
+            images: pick!(images).unwrap_or_default(),
+            isolation: pick!(isolation).unwrap_or(Isolation::Process),
+            oci: pick!(oci).unwrap_or_default(),
         };
         settings.check()?;
         Ok(settings)
@@ -244,6 +315,10 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         idle_seconds: parse(env, "WADI_IDLE_SECONDS")?,
         drain_seconds: parse(env, "WADI_DRAIN_SECONDS")?,
         runtimes: BTreeMap::new(),
+        secrets: None,
+        images: None,
+        isolation: parse::<Wall>(env, "WADI_ISOLATION")?.map(|wall| wall.0),
+        oci: None,
     })
 }
 
@@ -323,6 +398,27 @@ mod tests {
             let said = load(text, "127.0.0.1:1").expect_err(text);
             assert!(said.contains(wrong), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn images_come_from_anywhere_only_where_nobody_else_reaches_the_node() {
+        let load = |listen: [u8; 4], images: Option<Images>| {
+            let flags = Flags {
+                listen: Some((listen, 1).into()),
+                credentials: Some(Credentials::Root),
+                images,
+                ..Flags::default()
+            };
+            Settings::load_with(flags, env).expect("settings").images_allowed()
+        };
+        assert_eq!(load([127, 0, 0, 1], None), images::Allowed::default());
+        let none = images::Allowed { registries: Some(Vec::new()), layouts: Some(Vec::new()) };
+        assert_eq!(load([0, 0, 0, 0], None), none);
+        let any = Images { registries: Some(vec!["*".into()]), layouts: None };
+        assert_eq!(load([0, 0, 0, 0], Some(any)), images::Allowed { registries: None, ..none });
+        let one = Images { registries: Some(vec!["r.example".into()]), layouts: Some(vec!["/".into()]) };
+        let one = load([127, 0, 0, 1], Some(one));
+        assert_eq!((one.registries, one.layouts), (Some(vec!["r.example".into()]), Some(vec!["/".into()])));
     }
 
     #[test]

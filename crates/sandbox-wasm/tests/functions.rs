@@ -45,7 +45,7 @@ fn world() -> World {
 }
 
 async fn function(world: &World, name: &str, component: &str, adjust: impl FnOnce(&mut Version)) -> Version {
-    let code = world.package(&[("bootstrap.wasm", built(component))]).await;
+    let code = world.code(&[("bootstrap.wasm", built(component))]).await;
     let mut version = Version { code, handler: "bootstrap.wasm".into(), ..version(name) };
     adjust(&mut version);
     world.shelf.put(version.clone(), None);
@@ -233,7 +233,7 @@ async fn a_request_that_fails_or_is_given_up_is_metered_all_the_same() {
 async fn what_cannot_run_is_refused_when_it_is_made_ready() {
     let world = world();
     let refused = async |name: &str, component: Vec<u8>, memory_mb| {
-        let code = world.package(&[("bootstrap.wasm", component)]).await;
+        let code = world.code(&[("bootstrap.wasm", component)]).await;
         let version = Version { code, memory_mb, ..version(name) };
         world.engine.prepare(&version).await.expect_err("refused")
     };
@@ -245,7 +245,7 @@ async fn what_cannot_run_is_refused_when_it_is_made_ready() {
     assert!(large.message.contains("does not start within 1 MB of memory: set MemorySize higher"), "{large}");
 
     // An executable bootstrap wins, and is no component.
-    let code = world.package(&[("bootstrap.wasm", "no matter what"), ("bootstrap", "#!/bin/true")]).await;
+    let code = world.code(&[("bootstrap.wasm", "no matter what"), ("bootstrap", "#!/bin/true")]).await;
     world.engine.prepare(&Version { code, ..version("both") }).await.expect("is ready");
     let good = function(&world, "g", "http", |_| {}).await;
     world.engine.prepare(&good).await.expect("is ready");

@@ -14,6 +14,7 @@ mod error;
 mod launcher;
 mod process;
 mod protocol;
+mod runtime;
 mod spec;
 
 pub use component::{
@@ -23,7 +24,8 @@ pub use driver::{Control, Driver, Handle, Kept, Promise, Raised};
 pub use error::Error;
 pub use launcher::launcher_main;
 pub use process::{Egress, Process, ProcessConfig};
-pub use spec::{Exit, Limits, Mount, Network, Program, Role, Spec, Status};
+pub use runtime::Runtime;
+pub use spec::{Exit, IMAGE_DIRECTORIES, Limits, Mount, Network, Program, Role, Spec, Status};
 
 /// The first argument that makes our binary the launcher instead of anything else.
 pub const LAUNCHER_ARG: &str = "sandbox-launcher";

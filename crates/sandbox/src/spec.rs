@@ -1,6 +1,6 @@
 //! What to isolate and how it ended.
 
-use crate::Error;
+use crate::{Error, Runtime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -30,7 +30,17 @@ pub struct Spec {
     /// Ports on 127.0.0.1 inside the sandbox's network on which the *node* listens, in this order in the reply. With
     /// [`Network::Host`] the ports are ephemeral and only the order counts.
     pub listen: Vec<u16>,
+    /// An unpacked image to be seen as the root, read-only, in place of the host's programs and libraries. It has the
+    /// directories [`IMAGE_DIRECTORIES`].
+    #[serde(default)]
+    pub image: Option<PathBuf>,
+    /// The OCI runtime through which the program is run; `None`: our own init runs it.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
 }
+
+/// Where something is mounted in every image.
+pub const IMAGE_DIRECTORIES: [&str; 3] = ["dev", "proc", "tmp"];
 
 /// What a sandbox is for, and so what the processes in it may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +139,10 @@ impl Spec {
         }
         let argv = match &self.program {
             Program::Exec(argv) if argv.first().is_some_and(|program| Path::new(program).is_absolute()) => &argv[..],
+            // Found on the image's own PATH, as images mean it.
+            Program::Exec(argv) if self.image.is_some() && argv.first().is_some_and(|program| !program.is_empty()) => {
+                &argv[..]
+            }
             Program::Exec(_) => return invalid("program: not an absolute path".into()),
             Program::Copy { .. } if matches!(self.role, Role::Base | Role::Cell) => {
                 return invalid("program: a base or a cell is executed".into());
@@ -137,6 +151,15 @@ impl Spec {
         };
         if self.role == Role::Template && !argv.is_empty() {
             return invalid("program: a template is a copy of a base".into());
+        }
+        if (self.runtime.is_some() || self.image.is_some()) && (self.role != Role::Instance || argv.is_empty()) {
+            return invalid("image or runtime: only a program of an instance has one".into());
+        }
+        if self.image.as_ref().is_some_and(|image| !image.is_absolute()) {
+            return invalid("image: not an absolute path".into());
+        }
+        if self.runtime.as_ref().is_some_and(|runtime| !runtime.program.is_absolute()) {
+            return invalid("runtime: not an absolute path".into());
         }
         if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
             return invalid("env: a name is empty or has an equals sign".into());
@@ -201,6 +224,8 @@ mod tests {
             limits: Limits { memory_bytes: 64 << 20, pids: 8, open_files: 64, file_bytes: 1 << 20, cpu_weight: 1024 },
             network: Network::Own,
             listen: vec![9001],
+            image: None,
+            runtime: None,
         }
     }
 
@@ -210,7 +235,7 @@ mod tests {
         type Break<'a> = &'a dyn Fn(&mut Spec);
         let exec = |argv: &[&str]| Program::Exec(argv.iter().map(|arg| (*arg).to_owned()).collect());
         let long = "x".repeat(70_000);
-        let broken: [(&str, Break<'_>); 15] = [
+        let broken: [(&str, Break<'_>); 19] = [
             ("id", &|s| s.id = "../x".into()),
             ("id", &|s| s.id = String::new()),
             ("program", &|s| s.program = exec(&["true"])),
@@ -226,6 +251,12 @@ mod tests {
             ("mounts", &|s| s.mounts.push(Mount { source: "a".into(), target: "/a".into(), writable: false })),
             ("limits", &|s| s.limits.memory_bytes = 1),
             ("listen", &|s| s.listen = vec![0]),
+            ("image:", &|s| s.image = Some("rootfs".into())),
+            ("runtime:", &|s| s.runtime = Some(Runtime::at("runc".into()))),
+            ("image or", &|s| (s.role, s.image) = (Role::Cell, Some("/i".into()))),
+            ("image or", &|s| {
+                (s.program, s.runtime) = (Program::Copy { of: "b".into() }, Some(Runtime::at("/r".into())))
+            }),
         ];
         for (field, break_it) in broken {
             let mut spec = spec();

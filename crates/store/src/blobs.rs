@@ -116,6 +116,15 @@ impl Blobs {
         }
     }
 
+    /// How many bytes a blob has; `None` when it is not there.
+    pub async fn size(&self, id: &BlobId) -> Result<Option<u64>> {
+        match self.store.head(&id.location()?).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(failed(id.as_str(), &e)),
+        }
+    }
+
     /// The file a blob is in, where blobs live in a directory of this machine. Read it, never write it.
     pub fn local_path(&self, id: &BlobId) -> Option<PathBuf> {
         self.directory.as_ref()?.files.path_to_filesystem(&id.location().ok()?).ok()

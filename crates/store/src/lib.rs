@@ -15,6 +15,7 @@ mod key;
 pub mod memory;
 pub mod outbox;
 pub mod record;
+pub mod seal;
 pub mod sqlite;
 pub mod sweep;
 pub mod trail;
@@ -23,6 +24,7 @@ mod tx;
 pub use blobs::{BlobId, BlobInfo, BlobStream, BlobWriter, Blobs};
 pub use error::Error;
 pub use key::{Key, KeyReader};
+pub use seal::{Seal, Sealed};
 pub use tx::{Store, Tx, Watch};
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -5,23 +5,24 @@ use crate::model::name::{self, Qualifier};
 use crate::model::{LATEST, alias, runtime};
 use crate::records::{Alias, Function, Published, Snapshot, State};
 use crate::store::At;
-use ::store::Store;
+use ::store::{Seal, Store, seal::Unreadable};
 use async_trait::async_trait;
 use base::{FunctionRef, InvokeError, Scope};
-use engine::{Routed, Version};
+use engine::{Code, Routed, Runtime, Version};
 use std::sync::Arc;
 
 /// The engine's view of this room's records. Needs nothing but the store, so it is made before the engine.
 pub struct Catalog {
     store: Store,
+    seal: Arc<Seal>,
     /// Routes that no draw decides.
     routes: Kept<FunctionRef, Routed>,
 }
 
 impl Catalog {
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, seal: Arc<Seal>) -> Self {
         let routes = Kept::new(&store);
-        Self { store, routes }
+        Self { store, seal, routes }
     }
 }
 
@@ -60,11 +61,11 @@ impl Catalog {
             }
         };
         let version = match number {
-            None => runnable(scope, name, LATEST, found.running())?,
+            None => runnable(&self.seal, scope, name, LATEST, found.running())?,
             Some(number) => {
                 let key = At::Version(scope, name, number).key();
                 let published: Published = self.store.get(&key).await.map_err(failed)?.ok_or_else(missing)?;
-                runnable(scope, name, &number.to_string(), &published.snapshot)?
+                runnable(&self.seal, scope, name, &number.to_string(), &published.snapshot)?
             }
         };
         let invoked_arn = name::arn_of(function).to_string();
@@ -84,29 +85,51 @@ pub fn not_invocable(state: &State) -> Option<String> {
     ))
 }
 
-fn runnable(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot) -> Result<Version, InvokeError> {
-    match not_invocable(&snapshot.state) {
-        Some(message) => Err(InvokeError::NotReady(message)),
-        None => Ok(version_of(scope, name, version, snapshot)),
+fn runnable(
+    seal: &Seal,
+    scope: &Scope,
+    name: &str,
+    version: &str,
+    snapshot: &Snapshot,
+) -> Result<Version, InvokeError> {
+    if let Some(message) = not_invocable(&snapshot.state) {
+        return Err(InvokeError::NotReady(message));
     }
+    version_of(seal, scope, name, version, snapshot).map_err(|why| InvokeError::Unavailable(unreadable(&why)))
+}
+
+/// What is said where a version cannot run because its environment cannot be opened.
+pub fn unreadable(why: &Unreadable) -> String {
+    format!("Lambda was unable to decrypt the environment variables: {why}.")
 }
 
 /// A snapshot in the engine's words.
-pub fn version_of(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot) -> Version {
+pub fn version_of(
+    seal: &Seal,
+    scope: &Scope,
+    name: &str,
+    version: &str,
+    snapshot: &Snapshot,
+) -> Result<Version, Unreadable> {
     let settings = &snapshot.settings;
-    Version {
+    let environment = settings.environment.as_ref().map(|held| held.open(seal, scope, name)).transpose()?;
+    Ok(Version {
         scope: scope.clone(),
         name: name.to_owned(),
         version: version.to_owned(),
         revision: snapshot.revision.clone(),
         arn: name::arn(scope, name),
         role: settings.role.clone(),
-        runtime: runtime::of(&settings.runtime),
+        runtime: match &snapshot.code {
+            Code::Zip(_) => runtime::of(&settings.runtime),
+            Code::Image(_) => Runtime::Image(settings.image.clone()),
+        },
+        isolation: settings.isolation,
         handler: settings.handler.clone(),
         memory_mb: settings.memory_mb,
         timeout_s: settings.timeout_s,
         ephemeral_mb: settings.ephemeral_mb,
-        environment: settings.environment.clone().unwrap_or_default(),
+        environment: environment.unwrap_or_default(),
         code: snapshot.code.clone(),
         layers: snapshot.layers.iter().map(|l| l.package.clone()).collect(),
         copies: match settings.snap_start {
@@ -116,5 +139,5 @@ pub fn version_of(scope: &Scope, name: &str, version: &str, snapshot: &Snapshot)
         },
         network: settings.network.clone(),
         log_group: settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{name}")),
-    }
+    })
 }

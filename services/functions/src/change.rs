@@ -102,7 +102,7 @@ pub async fn publish(
         snapshot.state = State::Pending;
         snapshot.update = Update::None;
     }
-    charge(room, tx, scope, 0, snapshot.code.zip_bytes).await?;
+    charge(room, tx, scope, 0, snapshot.code.zip_bytes()).await?;
     wait_for(tx, scope, &record.name, &number.to_string(), &snapshot)?;
     record.next_version += 1;
     record.published = Some((number, snapshot.revision.clone()));

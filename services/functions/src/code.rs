@@ -10,8 +10,8 @@ use base::{AccountId, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use engine::Package;
 use engine::package::{Inspection, Limits, PackageError, inspect};
+use engine::{Code, ImageError, Package};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -54,6 +54,15 @@ impl Functions {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| Error::Service("The package could not be read. Try again.".into()))?
+    }
+
+    /// Finds the image that a reference names.
+    pub(crate) async fn find_image(&self, uri: &str) -> Result<Code> {
+        match self.runner.resolve(uri).await {
+            Ok(image) => Ok(Code::Image(image)),
+            Err(ImageError::Refused(why)) => Err(Error::Invalid(why)),
+            Err(ImageError::Unavailable(why)) => Err(Error::Service(why)),
+        }
     }
 
     async fn fetch(&self, account: &AccountId, source: Source<'_>) -> Result<Bytes> {
@@ -163,7 +172,15 @@ fn from_bucket(error: ReadError) -> Error {
     Error::Invalid(format!("Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"))
 }
 
-/// `CodeSha256`: the digest in base64.
+/// `CodeSha256`: of a package in base64, of an image as its digest has it.
+pub fn code_sha256(code: &Code) -> String {
+    match code {
+        Code::Zip(package) => sha256_base64(package),
+        Code::Image(image) => image.sha256.clone(),
+    }
+}
+
+/// The digest in base64.
 pub fn sha256_base64(package: &Package) -> String {
     hex::decode(&package.sha256).map_or_else(|_| String::new(), |digest| STANDARD.encode(digest))
 }

@@ -18,6 +18,7 @@ pub mod model;
 mod prelude;
 mod provision;
 mod records;
+pub mod sealing;
 mod store;
 mod url;
 mod work;
@@ -30,7 +31,7 @@ pub use catalog::Catalog;
 pub use error::Error;
 pub use url::UrlDoor;
 
-use ::store::{Blobs, Store};
+use ::store::{Blobs, Seal, Store};
 use base::port::{Clock, Entropy, Identity, ObjectReader, QueueReader};
 use engine::Runner;
 use std::sync::{Arc, OnceLock};
@@ -57,6 +58,7 @@ impl Default for Config {
 /// What the room is made of.
 pub struct Parts {
     pub store: Store,
+    pub seal: Arc<Seal>,
     pub blobs: Blobs,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -70,6 +72,7 @@ pub struct Parts {
 /// The room. Its operations are in [`api`], its background work in [`Functions::work`].
 pub struct Functions {
     store: Store,
+    seal: Arc<Seal>,
     blobs: Blobs,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -88,9 +91,10 @@ pub struct Functions {
 
 impl Functions {
     pub fn open(parts: Parts) -> Arc<Self> {
-        let Parts { store, blobs, clock, entropy, runner, objects, queues, identity, config } = parts;
+        let Parts { store, seal, blobs, clock, entropy, runner, objects, queues, identity, config } = parts;
         Arc::new(Self {
             store,
+            seal,
             blobs,
             clock,
             entropy,

@@ -10,7 +10,7 @@ use crate::records::{Account, Alias, Function, Provisioned, Published, State};
 use crate::store::{At, Below, place_of};
 use base::{FunctionRef, Scope};
 use std::collections::{BTreeMap, BTreeSet};
-use store::{KeyReader, Tx};
+use store::{KeyReader, Seal, Tx};
 
 /// Records read in one scan.
 const PAGE: usize = 256;
@@ -78,7 +78,7 @@ impl Functions {
     }
 
     async fn try_tell(&self, scope: &Scope, name: &str) -> Result<()> {
-        let wanted = self.store.transact(|tx| async move { per_version(&tx, scope, name).await }).await?;
+        let wanted = self.store.transact(|tx| async move { per_version(&self.seal, &tx, scope, name).await }).await?;
         self.runner.provision(scope, name, wanted).await;
         self.tell_limit(scope).await
     }
@@ -109,7 +109,7 @@ impl Functions {
 }
 
 /// The versions of a function that are to be ready, as far as they can run.
-async fn per_version(tx: &Tx, scope: &Scope, name: &str) -> Result<Vec<(engine::Version, u32)>> {
+async fn per_version(seal: &Seal, tx: &Tx, scope: &Scope, name: &str) -> Result<Vec<(engine::Version, u32)>> {
     let mut wanted = BTreeMap::<String, u32>::new();
     for (qualifier, config) in configured(tx, scope, name).await? {
         for (version, share) in versions(tx, scope, name, &qualifier, config.wanted).await? {
@@ -121,7 +121,10 @@ async fn per_version(tx: &Tx, scope: &Scope, name: &str) -> Result<Vec<(engine::
         let Ok(number) = version.parse() else { continue };
         let published: Option<Published> = tx.get(&At::Version(scope, name, number).key()).await?;
         if let Some(published) = published.filter(|p| p.snapshot.state == State::Active) {
-            found.push((version_of(scope, name, &version, &published.snapshot), count));
+            match version_of(seal, scope, name, &version, &published.snapshot) {
+                Ok(version) => found.push((version, count)),
+                Err(why) => tracing::error!(function = %name, %version, %why, "not kept ready"),
+            }
         }
     }
     Ok(found)

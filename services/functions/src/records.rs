@@ -2,11 +2,11 @@
 
 use crate::model::settings::Settings;
 use base::{Arn, FunctionRef, Scope, Timestamp};
-use engine::Package;
+use engine::{Code, Package};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use store::record::Record;
+use store::{Sealed, record::Record};
 
 macro_rules! versioned {
     ($($record:ty),*) => { $(impl Record for $record { const VERSION: u8 = 1; })* };
@@ -27,7 +27,8 @@ versioned!(
     Provisioned,
     Mapping,
     Retry,
-    Secret
+    Secret,
+    Witness
 );
 
 /// A function and its `$LATEST`.
@@ -57,7 +58,7 @@ impl Function {
 pub struct Snapshot {
     pub settings: Settings,
     pub layers: Vec<LayerUse>,
-    pub code: Package,
+    pub code: Code,
     /// Changes with code or configuration only: the engine's revision.
     pub revision: String,
     /// The `RevisionId` that clients see: changes with the state too.
@@ -261,3 +262,7 @@ pub struct Retry {
 pub struct Secret {
     pub key: String,
 }
+
+/// Something that opens with the master key that this room's records need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness(pub Sealed);

@@ -41,6 +41,8 @@ pub enum At<'a> {
     Retry(&'a str),
     /// `functions/secret` → [`crate::records::Secret`]: signs the links to code.
     Secret,
+    /// `functions/witness` → [`crate::records::Witness`]: the oldest master key that is still needed.
+    Witness,
 }
 
 /// Kinds of keys that lie below one function or one place.
@@ -112,6 +114,7 @@ impl At<'_> {
             At::Pending(scope, name, version) => Below::Pending.of(scope, name).text(version),
             At::Retry(event) => Key::of("functions/retry").text(event),
             At::Secret => Key::of("functions/secret"),
+            At::Witness => Key::of("functions/witness"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Background work, in bounded steps: versions are made ready, code that nothing names any more is removed.
 
 use crate::Functions;
-use crate::catalog::version_of;
+use crate::catalog::{unreadable, version_of};
 use crate::code;
 use crate::error::{Error, Result};
 use crate::model::LATEST;
@@ -40,11 +40,34 @@ impl Functions {
     /// Runs until `stop`. What was pending when the node went down is taken up again.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         tokio::join!(
+            self.keep_sealed(&stop),
             self.keep_told(&stop),
             self.keep_preparing(&stop),
             self.keep_sweeping(&stop),
             self.keep_mapping(&stop)
         );
+    }
+
+    /// Once: nothing that is written later is plain, or sealed with an older key.
+    async fn keep_sealed(&self, stop: &CancellationToken) {
+        loop {
+            match self.reseal().await {
+                Ok(0) => return,
+                Ok(count) => {
+                    tracing::info!(
+                        count,
+                        key = self.seal.key_name(),
+                        "environments are sealed with this master key now"
+                    );
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, "environments could not be sealed; trying again"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.clock.sleep(PAUSE) => {}
+            }
+        }
     }
 
     /// Tells the engine, which has forgotten it, what it is to keep ready.
@@ -125,7 +148,10 @@ impl Functions {
             }
         };
         let outcome = match snapshot.filter(|s| s.revision == *revision) {
-            Some(snapshot) => self.runner.prepare(&version_of(scope, name, version, &snapshot)).await,
+            Some(snapshot) => match version_of(&self.seal, scope, name, version, &snapshot) {
+                Ok(version) => self.runner.prepare(&version).await,
+                Err(why) => Err(PrepareError { code: "InvalidConfiguration", message: unreadable(&why) }),
+            },
             None => Ok(()),
         };
         if let Err(error) = &outcome {
@@ -188,7 +214,8 @@ impl Functions {
         self.each(Below::Versions, |p: Published| live.extend(blobs_of(&p.snapshot))).await?;
         let live = &live;
         let is_live = |id: BlobId| async move { Ok(live.contains(&id)) };
-        Ok(self.blobs.sweep(code::SPACE, ORPHAN_AGE, now, is_live).await?)
+        let packages = self.blobs.sweep(code::SPACE, ORPHAN_AGE, now, is_live).await?;
+        Ok(packages + self.blobs.sweep(engine::IMAGE_SPACE, ORPHAN_AGE, now, is_live).await?)
     }
 
     async fn each<R: Record>(&self, kind: Below, mut see: impl FnMut(R)) -> Result<()> {
@@ -210,7 +237,7 @@ impl Functions {
 
 fn blobs_of(snapshot: &Snapshot) -> Vec<BlobId> {
     let layers = snapshot.layers.iter().map(|l| l.package.blob.clone());
-    layers.chain([snapshot.code.blob.clone()]).collect()
+    layers.chain(snapshot.code.blobs()).collect()
 }
 
 fn settle_state(snapshot: &mut Snapshot, outcome: &Result<(), PrepareError>, revision_id: &str) {

@@ -102,7 +102,7 @@ impl Loaded {
             platform_port,
             interpreter_bin: None,
         };
-        let mut env = environment(version, &instance);
+        let mut env = environment(version, &[], &instance);
         env.retain(|name, _| !OF_PROCESSES.contains(&name.as_str()) || version.environment.contains_key(name));
         Face { id, writer, env: env.into_iter().collect(), born }
     }

@@ -17,7 +17,7 @@ pub fn python(tokio: &tokio::runtime::Runtime) {
 pub fn speed(tokio: &tokio::runtime::Runtime, runtime: Runtime, files: &[(&str, &str)]) {
     tokio.block_on(async {
         let world = std::sync::Arc::new(crate::world());
-        let code = world.package(files).await;
+        let code = world.code(files).await;
         let version = Version { runtime, code, memory_mb: 256, ..version("f") };
         world.shelf.put(version.clone(), None);
         world.engine.prepare(&version).await.expect("prepares");

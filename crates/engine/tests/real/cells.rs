@@ -256,7 +256,7 @@ async fn speed() {
         }
         for (how, start) in [("plain", Start::Cold), ("of a cell", Start::Cold), ("parked", Start::Parked)] {
             let world = world_with(|config| config.copies = how != "plain");
-            let code = world.package(&files.iter().map(|(name, text)| (name.as_str(), text)).collect::<Vec<_>>()).await;
+            let code = world.code(&files.iter().map(|(name, text)| (name.as_str(), text)).collect::<Vec<_>>()).await;
             let (major, _) = nodejs().expect("checked before");
             let version =
                 Version { runtime: Runtime::Node { major }, code, memory_mb: 512, timeout_s: 30, ..version("f") };

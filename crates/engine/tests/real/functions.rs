@@ -38,9 +38,9 @@ async fn python(world: &World, source: &str) -> Version {
 
 pub async fn python_files(world: &World, files: &[(&str, &str)], handler: &str) -> Version {
     let (minor, _) = crate::python().expect("checked before");
-    let code = world.package(files).await;
+    let code = world.code(files).await;
     let runtime = Runtime::Python { minor };
-    let revision = code.sha256.clone();
+    let revision = code.sha256().to_owned();
     let version =
         Version { runtime, code, revision, handler: handler.into(), timeout_s: 30, memory_mb: 256, ..version("f") };
     world.shelf.put(version.clone(), None);
@@ -393,7 +393,7 @@ done
 
 async fn a_shell_script_is_a_runtime() {
     let world = world();
-    let code = world.package(&[("bootstrap", SHELL_RUNTIME)]).await;
+    let code = world.code(&[("bootstrap", SHELL_RUNTIME)]).await;
     world.shelf.put(Version { code, timeout_s: 10, ..version("f") }, None);
     for start in [Start::Cold, Start::Warm] {
         let outcome = invoke(&world, "{}").await;
@@ -407,7 +407,7 @@ async fn a_shell_script_is_a_runtime() {
 
 async fn a_bootstrap_that_cannot_run() {
     let world = world();
-    let code = world.package(&[("bootstrap", "#!/no/such/interpreter\n")]).await;
+    let code = world.code(&[("bootstrap", "#!/no/such/interpreter\n")]).await;
     world.shelf.put(Version { code, ..version("f") }, None);
     let body = failure(&world, "{}").await;
     assert_eq!(body["errorType"], "Runtime.InvalidEntrypoint");

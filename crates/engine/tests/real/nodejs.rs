@@ -29,8 +29,8 @@ pub const TESTS: &[(&str, Test)] = &[
 /// Puts a Node.js function `f` there.
 pub async fn node(world: &World, files: &[(&str, &str)], handler: &str) -> Version {
     let (major, _) = crate::nodejs().expect("checked before");
-    let code = world.package(files).await;
-    let (runtime, revision) = (Runtime::Node { major }, format!("{handler}{}", code.sha256));
+    let code = world.code(files).await;
+    let (runtime, revision) = (Runtime::Node { major }, format!("{handler}{}", code.sha256()));
     let version =
         Version { runtime, code, revision, handler: handler.into(), timeout_s: 30, memory_mb: 256, ..version("f") };
     world.shelf.put(version.clone(), None);

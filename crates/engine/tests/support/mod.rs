@@ -7,7 +7,7 @@ use base::log::LogBatch;
 use base::port::{LogSink, Meter};
 use base::{Arn, FunctionRef, Invocation, InvokeError, Mode, UsageRecord};
 use bytes::Bytes;
-use engine::{Catalog, Config, Engine, Package, Parts, Routed, Runtime, Version};
+use engine::{Catalog, Code, Config, Engine, Package, Parts, Routed, Runtime, Version};
 use kit::{Free, Keys, RunningClock, Seeded, scope};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -33,16 +33,17 @@ pub fn version(name: &str) -> Version {
         timeout_s: 3,
         ephemeral_mb: 512,
         environment: BTreeMap::new(),
-        code: Package {
+        code: Code::Zip(Package {
             blob: BlobId::new("code", "00000000-0000-4000-8000-000000000000"),
             sha256: "0".repeat(64),
             zip_bytes: 0,
             unpacked_bytes: 0,
-        },
+        }),
         layers: Vec::new(),
         copies: None,
         network: None,
         log_group: format!("/aws/lambda/{name}"),
+        isolation: None,
     }
 }
 
@@ -149,6 +150,7 @@ impl World {
             driver,
             components,
             blobs: blobs.clone(),
+            images: Arc::new(images::Images::new(images::Config::default(), blobs.clone())),
             clock: RunningClock::scaled(scale),
             entropy: Arc::new(Seeded::new(SEEDS.fetch_add(1, Ordering::Relaxed))),
             meter: memory.clone(),
@@ -159,6 +161,11 @@ impl World {
         };
         let engine = Engine::new(parts).expect("an engine");
         Self { engine, shelf, memory, blobs, dir, ids: AtomicU64::new(1) }
+    }
+
+    /// A package of files, as a version's code.
+    pub async fn code(&self, files: &[(&str, impl AsRef<[u8]>)]) -> Code {
+        Code::Zip(self.package(files).await)
     }
 
     /// Puts files into a package and gives it to the version.

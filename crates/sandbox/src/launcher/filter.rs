@@ -82,7 +82,7 @@ const DENIED_HERE: &[libc::c_long] =
 const DENIED_HERE: &[libc::c_long] = &[];
 
 /// `clone` that asks for a namespace. (`CLONE_NEWTIME` shares its bit with the exit signal and cannot be asked so.)
-const NAMESPACES: [libc::c_int; 7] = [
+pub const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNS,
     libc::CLONE_NEWCGROUP,
     libc::CLONE_NEWUTS,
@@ -92,7 +92,7 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNET,
 ];
 /// Sockets that no namespace confines (a VM's host, kernel crypto, …) or that only an administrator needs.
-const FAMILIES: [libc::c_int; 8] = [
+pub const FAMILIES: [libc::c_int; 8] = [
     libc::AF_VSOCK,
     libc::AF_ALG,
     libc::AF_PACKET,

@@ -8,7 +8,7 @@
 use super::enter::{self, Copied, Namespaces};
 use super::filter::Filters;
 use super::root::Resolver;
-use super::{cell, cgroup::Group, clock, landlock, limits, nest, network, root, sys};
+use super::{bundle, cell, cgroup::Group, clock, landlock, limits, nest, network, root, sys};
 use crate::protocol;
 use crate::{Network, Role, Spec};
 use rustix::io::Errno;
@@ -16,6 +16,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -66,8 +67,9 @@ pub struct Plan<'a> {
     pub root_at: &'a Path,
     /// The host's side of /tmp.
     pub tmp: &'a Path,
-    /// Whether the launcher is root.
+    /// Whether the launcher is root, and then the user of the host that the sandbox has.
     pub root: bool,
+    pub user: u32,
     /// The socket to the launcher, and the write ends of the pipes.
     pub launcher: BorrowedFd<'a>,
     pub output: BorrowedFd<'a>,
@@ -169,7 +171,15 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
         Some(_) => plan.group.map_or(Ok(Vec::new()), Group::doors).map_err(step("open the cgroups"))?,
         None => Vec::new(),
     };
-    let furniture = root::Furniture { resolver: resolver(plan), whole_proc: spec.role == Role::Template };
+    let furniture = root::Furniture {
+        image: spec.image.as_deref(),
+        resolver: resolver(plan),
+        whole_proc: spec.role == Role::Template,
+    };
+    if let Some(runtime) = &spec.runtime {
+        let pid = bundle::run(plan, runtime, furniture)?;
+        return Ok((listeners, Program::Child(pid)));
+    }
     root::enter(plan.root_at, plan.tmp, &spec.mounts, furniture)?;
     if plan.root && spec.role != Role::Base {
         sys::unshare(libc::CLONE_NEWUSER).map_err(step("make a user namespace"))?;
@@ -265,7 +275,7 @@ fn be_the_user(plan: &Plan<'_>) -> Step<()> {
 
 /// After the change of user, which clears both. This process is a copy of the launcher: the program, of the same user,
 /// must not look into it. And it ends with whoever made it.
-fn be_alone() -> Step<()> {
+pub fn be_alone() -> Step<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("become undumpable"))?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("set the death signal"))
 }
@@ -278,6 +288,24 @@ fn keep_little() -> Step<()> {
 
 /// Forks and executes the program; returns its pid inside once exec has succeeded.
 fn start(plan: &Plan<'_>) -> Step<i32> {
+    let argv = match &plan.spec.program {
+        crate::Program::Exec(argv) => argv.as_slice(),
+        crate::Program::Copy { .. } => &[],
+    };
+    execute_forked(plan, &Executed { argv, env: &plan.spec.env, cwd: &plan.spec.cwd, stdin: None })
+}
+
+/// What is executed: the spec's own program, or one that runs it.
+pub struct Executed<'a> {
+    pub argv: &'a [String],
+    pub env: &'a BTreeMap<String, String>,
+    pub cwd: &'a str,
+    /// `None` is /dev/null.
+    pub stdin: Option<BorrowedFd<'a>>,
+}
+
+/// Forks and executes; returns the pid once exec has succeeded.
+pub fn execute_forked(plan: &Plan<'_>, what: &Executed<'_>) -> Step<i32> {
     let (told, low) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
     // Out of the way of the descriptors 0 to 3 that the program gets.
     let tells = rustix::io::fcntl_dupfd_cloexec(&low, 10).map_err(step("move a pipe"))?;
@@ -285,7 +313,7 @@ fn start(plan: &Plan<'_>) -> Step<i32> {
     match sys::fork_plain().map_err(step("fork the program"))? {
         None => {
             let renounced = if plan.spec.role == Role::Cell { renounce(plan) } else { Ok(()) };
-            let error = renounced.map_or_else(|(_, error)| error, |()| execute(plan, &tells));
+            let error = renounced.map_or_else(|(_, error)| error, |()| execute(plan, what, &tells));
             let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
             let _ = rustix::io::write(&tells, &errno.to_ne_bytes());
             sys::end(127)
@@ -297,10 +325,7 @@ fn start(plan: &Plan<'_>) -> Step<i32> {
                 Ok(0) => Ok(pid),
                 Ok(_) => {
                     let error = Errno::from_raw_os_error(i32::from_ne_bytes(errno));
-                    let name = match &plan.spec.program {
-                        crate::Program::Exec(argv) => argv[0].as_str(),
-                        crate::Program::Copy { .. } => "a copy",
-                    };
+                    let name = what.argv.first().map_or("a copy", String::as_str);
                     Err((format!("execute {name}"), error.into()))
                 }
                 Err(error) => Err(("hear of the program".to_owned(), error.into())),
@@ -310,13 +335,16 @@ fn start(plan: &Plan<'_>) -> Step<i32> {
 }
 
 /// Becomes the program, which leaves nothing open but 0 to 3; returns only the reason why not.
-fn execute(plan: &Plan<'_>, tells: &OwnedFd) -> io::Error {
+fn execute(plan: &Plan<'_>, what: &Executed<'_>, tells: &OwnedFd) -> io::Error {
     let become_it = || {
         rustix::process::setsid()?;
         {
             // Out of the way first: any of these may sit where another is to go, and none may be closed there later.
             let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
-            let null = high(std::fs::File::open("/dev/null")?.as_fd())?;
+            let null = match what.stdin {
+                Some(stdin) => high(stdin)?,
+                None => high(std::fs::File::open("/dev/null")?.as_fd())?,
+            };
             let (output, frames) = (high(plan.output)?, high(plan.frames)?);
             let seed = plan.seed.map(high).transpose()?;
             for (fd, target) in [(&null, 0), (&output, 1), (&output, 2), (&frames, 3)] {
@@ -334,10 +362,9 @@ fn execute(plan: &Plan<'_>, tells: &OwnedFd) -> io::Error {
             // It has the host's processes around it, so nothing else ends it with its init.
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         }
-        rustix::process::chdir(&plan.spec.cwd)?;
-        let crate::Program::Exec(argv) = &plan.spec.program else { return Err(Errno::INVAL.into()) };
-        let (program, arguments) = argv.split_first().ok_or(Errno::INVAL)?;
-        Ok(Command::new(program).args(arguments).env_clear().envs(&plan.spec.env).exec())
+        rustix::process::chdir(what.cwd)?;
+        let (program, arguments) = what.argv.split_first().ok_or(Errno::INVAL)?;
+        Ok(Command::new(program).args(arguments).env_clear().envs(what.env).exec())
     };
     become_it().unwrap_or_else(|error| error)
 }

@@ -17,14 +17,9 @@ pub fn set(plan: &Plan<'_>) -> rustix::io::Result<()> {
         let to = rustix::process::getrlimit(resource).maximum.map_or(to, |most| most.min(to));
         rustix::process::setrlimit(resource, Rlimit { current: Some(to), maximum: Some(to) })
     };
-    set(Resource::Core, 0)?;
-    set(Resource::Nofile, limits.open_files)?;
-    set(Resource::Fsize, limits.file_bytes)?;
-    set(Resource::Memlock, LOCKED_BYTES_MAX)?;
-    set(Resource::Msgqueue, QUEUED_BYTES_MAX)?;
-    set(Resource::Sigpending, SIGNALS_MAX)?;
-    set(Resource::Nice, 0)?;
-    set(Resource::Rtprio, 0)?;
+    for (resource, _, to) in of_each(plan) {
+        set(resource, to)?;
+    }
     // Poor substitutes where no cgroup counts. Data, not address space: interpreters reserve far more than they use.
     if plan.group.is_some_and(|group| !group.limits_memory()) {
         set(Resource::Data, limits.memory_bytes)?;
@@ -33,4 +28,24 @@ pub fn set(plan: &Plan<'_>) -> rustix::io::Result<()> {
         set(Resource::Nproc, limits.pids)?;
     }
     Ok(())
+}
+
+/// Those of every process, with the names that OCI runtimes know them by.
+fn of_each(plan: &Plan<'_>) -> [(Resource, &'static str, u64); 8] {
+    let limits = &plan.spec.limits;
+    [
+        (Resource::Core, "RLIMIT_CORE", 0),
+        (Resource::Nofile, "RLIMIT_NOFILE", limits.open_files),
+        (Resource::Fsize, "RLIMIT_FSIZE", limits.file_bytes),
+        (Resource::Memlock, "RLIMIT_MEMLOCK", LOCKED_BYTES_MAX),
+        (Resource::Msgqueue, "RLIMIT_MSGQUEUE", QUEUED_BYTES_MAX),
+        (Resource::Sigpending, "RLIMIT_SIGPENDING", SIGNALS_MAX),
+        (Resource::Nice, "RLIMIT_NICE", 0),
+        (Resource::Rtprio, "RLIMIT_RTPRIO", 0),
+    ]
+}
+
+/// For an OCI runtime to set.
+pub fn by_name(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, u64)> {
+    of_each(plan).into_iter().map(|(_, name, to)| (name, to))
 }

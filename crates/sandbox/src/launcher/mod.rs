@@ -5,6 +5,7 @@
 //! or the thread of the node that started us does, we end with all that we raised.
 
 mod allowed;
+mod bundle;
 mod cell;
 mod census;
 mod cgroup;
@@ -20,6 +21,7 @@ mod nest;
 mod network;
 mod raise;
 mod root;
+mod seccomp;
 mod sweep;
 mod sys;
 
@@ -289,6 +291,9 @@ impl Launcher {
         let groups = self.ground.hierarchy.limits_memory() && self.ground.hierarchy.limits_pids();
         if spec.role != Role::Instance && !(self.ground.root && groups) {
             return Err(Error::NoCopies);
+        }
+        if spec.runtime.is_some() && !self.ground.root {
+            return Err(Error::Invalid("runtime: containers are made by root alone".into()));
         }
         let deadline = now_ms() + RAISE_MS_MAX;
         let is_within = origin.as_ref().is_some_and(|origin| origin.role == Role::Template);

@@ -109,6 +109,7 @@ fn take(filters: &Filters, packet: &[u8], with: Vec<OwnedFd>, ahead: &mut Ahead)
                     root_at: Path::new("/"),
                     tmp: Path::new("/tmp"),
                     root: true,
+                    user: 0,
                     launcher: launcher.as_fd(),
                     output: output.as_fd(),
                     frames: frames.as_fd(),

@@ -162,6 +162,7 @@ impl Sandbox {
                         root_at: &root_at,
                         tmp,
                         root: ground.root,
+                        user: host_user(slot),
                         launcher: launcher.as_fd(),
                         output: output.1.as_fd(),
                         frames: frames.1.as_fd(),

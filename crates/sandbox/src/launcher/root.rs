@@ -1,7 +1,7 @@
 //! What a sandbox sees of the file system: a small root made anew, with the host's programs and libraries read-only.
 
 use super::sys;
-use crate::Mount;
+use crate::{IMAGE_DIRECTORIES, Mount};
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::fs;
@@ -78,7 +78,9 @@ const MASKED: [&str; 20] = [
 
 /// What a root has beyond what all have.
 #[derive(Clone, Copy)]
-pub struct Furniture {
+pub struct Furniture<'a> {
+    /// The unpacked image that is the root, where it is not made of what the host has.
+    pub image: Option<&'a Path>,
     pub resolver: Resolver,
     /// A /proc with nothing masked, where none but the host's root can reach it: the kernel lets a /proc be mounted in a
     /// sandbox nested in this one only where such a one is.
@@ -94,20 +96,31 @@ pub enum Resolver {
     At(Ipv4Addr),
 }
 
+/// What lies over masked directories in an image.
+const EMPTY: &str = "dev/.empty";
 /// The directory of the whole /proc, which only its owner, the host's root, can enter.
 const HIDDEN: &str = "run/wadi";
 
 /// Makes the root on `at` (any empty directory of the host) and moves into it; the host's root is gone afterwards. In
 /// a mount namespace of our own.
-pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture) -> Result<(), Failure> {
+pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture<'_>) -> Result<(), Failure> {
+    build(at, tmp, mounts, furniture)?;
+    Root(at.to_owned()).seal().map_err(|error| ("seal the root".to_owned(), error))
+}
+
+/// Makes the root on `at`, for somebody to move into it.
+pub fn build(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture<'_>) -> Result<(), Failure> {
     let step = |what: &'static str| move |error: rustix::io::Errno| (what.to_owned(), error.into());
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(step("make the mounts private"))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    rustix::mount::mount("tmpfs", at, "tmpfs", flags, c"mode=0755,size=1m,nr_inodes=4k")
-        .map_err(step("mount a root"))?;
     let root = Root(at.to_owned());
-    root.furnish(furniture)?;
+    match furniture.image {
+        Some(image) => root.show(image, furniture)?,
+        None => {
+            small_tmpfs(at).map_err(step("mount a root"))?;
+            root.furnish(furniture)?;
+        }
+    }
     root.bind(tmp, Path::new("tmp"), WRITABLE)?;
     for mount in mounts {
         let target = mount.target.strip_prefix("/").unwrap_or(&mount.target);
@@ -116,7 +129,18 @@ pub fn enter(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture) -> R
         inside.map_err(|error| (format!("mount at /{}: it leads out of the sandbox", target.display()), error))?;
         root.bind(&mount.source, target, if mount.writable { WRITABLE } else { READ_ONLY })?;
     }
-    root.seal().map_err(|error| ("seal the root".to_owned(), error))
+    Ok(())
+}
+
+/// For a few files and many mount points.
+pub fn small_tmpfs(at: &Path) -> rustix::io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("tmpfs", at, "tmpfs", flags, c"mode=0755,size=1m,nr_inodes=4k")
+}
+
+/// What was built at `at`, with all its mounts, once more and nowhere yet.
+pub fn detached_root(at: &Path) -> io::Result<OwnedFd> {
+    clone(at, libc::MOUNT_ATTR_NOSUID)
 }
 
 /// A bind of a sandbox's /tmp, to be attached by its init.
@@ -138,6 +162,11 @@ fn clone(source: &Path, attributes: u64) -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
+/// Where an OCI runtime is to mask, as we do.
+pub fn masked() -> Vec<String> {
+    MASKED.iter().map(|name| format!("/proc/{name}")).collect()
+}
+
 /// Attaches what was detached at a place that is there.
 pub fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {
     Ok(rustix::mount::move_mount(tree, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
@@ -148,13 +177,48 @@ pub fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {
 pub fn nest(tmp: &OwnedFd) -> Result<(), Failure> {
     let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
     attach(tmp, Path::new("/tmp")).map_err(step("mount /tmp"))?;
-    Root("/".into()).proc().map_err(step("mount /proc"))
+    Root("/".into()).proc(Path::new("var/empty")).map_err(step("mount /proc"))
 }
 
 struct Root(PathBuf);
 
 impl Root {
-    fn furnish(&self, furniture: Furniture) -> Result<(), Failure> {
+    /// The image, read-only, with devices and a /proc over its own.
+    fn show(&self, image: &Path, furniture: Furniture<'_>) -> Result<(), Failure> {
+        let tree = clone(image, READ_ONLY).and_then(|tree| attach(&tree, &self.0));
+        tree.map_err(|error| (format!("mount {}", image.display()), error))?;
+        for name in IMAGE_DIRECTORIES {
+            // Of the image's making, like everything in it: what is mounted here must not end up elsewhere.
+            match fs::symlink_metadata(self.0.join(name)) {
+                Ok(found) if found.is_dir() => {}
+                _ => return Err((format!("the image's /{name}"), io::ErrorKind::NotADirectory.into())),
+            }
+        }
+        let dev = self.0.join("dev");
+        small_tmpfs(&dev).map_err(|error| ("mount /dev".to_owned(), error.into()))?;
+        self.devices()?;
+        fs::create_dir(self.0.join(EMPTY)).map_err(|error| (EMPTY.to_owned(), error))?;
+        self.proc(Path::new(EMPTY)).map_err(|error| ("mount /proc".to_owned(), error))?;
+        let resolver = Path::new("etc/resolv.conf");
+        if furniture.resolver && self.holds(resolver).is_ok_and(|holds| holds) && self.0.join(resolver).is_file() {
+            self.bind(Path::new("/etc/resolv.conf"), resolver, READ_ONLY)?;
+        }
+        let sealed = rustix::fs::open(&dev, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, 0.into());
+        let sealed = sealed.map_err(io::Error::from).and_then(|dev| sys::mount_setattr(&dev, READ_ONLY, false));
+        sealed.map_err(|error| ("seal /dev".to_owned(), error))
+    }
+
+    fn devices(&self) -> Result<(), Failure> {
+        for name in DEVICES {
+            self.bind(&Path::new("/dev").join(name), &Path::new("dev").join(name), DEVICE)?;
+        }
+        for (to, link) in LINKS {
+            symlink(to, self.0.join(link)).map_err(|error| (link.to_owned(), error))?;
+        }
+        Ok(())
+    }
+
+    fn furnish(&self, furniture: Furniture<'_>) -> Result<(), Failure> {
         let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
         for dir in MADE_DIRS {
             self.directory(Path::new(dir)).map_err(step(dir))?;
@@ -174,16 +238,11 @@ impl Root {
             }
             Resolver::Hosts | Resolver::None => {}
         }
-        for name in DEVICES {
-            self.bind(&Path::new("/dev").join(name), &Path::new("dev").join(name), DEVICE)?;
-        }
-        for (to, link) in LINKS {
-            symlink(to, self.0.join(link)).map_err(step(link))?;
-        }
+        self.devices()?;
         if furniture.whole_proc {
             self.whole_proc().map_err(step("mount a whole /proc"))?;
         }
-        self.proc().map_err(step("mount /proc"))
+        self.proc(Path::new("var/empty")).map_err(step("mount /proc"))
     }
 
     fn whole_proc(&self) -> io::Result<()> {
@@ -239,13 +298,14 @@ impl Root {
         Ok(fs::canonicalize(there)?.starts_with(&self.0))
     }
 
-    fn proc(&self) -> io::Result<()> {
+    /// `empty` is an empty directory of the root.
+    fn proc(&self, empty: &Path) -> io::Result<()> {
         rustix::mount::mount("proc", self.0.join("proc"), "proc", PROC, None)?;
         for name in MASKED {
             let target = Path::new("proc").join(name);
             let over = match fs::metadata(self.0.join(&target)) {
                 Err(_) => continue,
-                Ok(found) if found.is_dir() => self.0.join("var/empty"),
+                Ok(found) if found.is_dir() => self.0.join(empty),
                 Ok(_) => self.0.join("dev/null"),
             };
             self.bind(&over, &target, DEVICE).map_err(|(_, error)| error)?;

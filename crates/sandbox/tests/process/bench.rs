@@ -86,6 +86,8 @@ pub fn spec(argv: &[&str]) -> Spec {
         limits: Limits { memory_bytes: 128 << 20, pids: 64, open_files: 1024, file_bytes: 512 << 20, cpu_weight: 1024 },
         network: Network::Own,
         listen: vec![9001],
+        image: None,
+        runtime: None,
     }
 }
 

@@ -118,10 +118,10 @@ impl Client {
         self.lambda(OPERATION, Method::POST, FUNCTIONS.into(), Some(input)).await?.json(OPERATION)
     }
 
-    pub async fn update_code(&self, name: &str, zip_base64: &str) -> Result<Configuration> {
+    /// `input` says where the code is, as UpdateFunctionCode does.
+    pub async fn update_code(&self, name: &str, input: &Value) -> Result<Configuration> {
         const OPERATION: &str = "UpdateFunctionCode";
-        let input = json!({ "ZipFile": zip_base64 });
-        self.lambda(OPERATION, Method::PUT, function_path(name, "/code"), Some(&input)).await?.json(OPERATION)
+        self.lambda(OPERATION, Method::PUT, function_path(name, "/code"), Some(input)).await?.json(OPERATION)
     }
 
     pub async fn update_configuration(&self, name: &str, input: &Value) -> Result<Configuration> {

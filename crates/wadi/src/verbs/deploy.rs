@@ -18,6 +18,7 @@ Examples:
   wadi deploy ./worker --no-url --runtime python3.12 --handler worker.run
   wadi deploy ./target/lambda/api         a directory with an executable named `bootstrap`
   wadi deploy ./hello.wasm                a WebAssembly component (wasi:http/proxy or wasi:cli/command)
+  wadi deploy --image 127.0.0.1:5000/api:latest   a container image that speaks the Runtime API
 
 By convention the handler is lambda_handler, handler or main in lambda_function.py, app.py, handler.py, main.py or
 index.py, or what index, app, handler or main (.mjs, .js or .cjs) exports as handler or lambdaHandler; the runtime is
@@ -30,9 +31,12 @@ open to everybody who can reach the node; --no-url makes none.";
 #[command(after_help = EXAMPLES)]
 pub struct Deploy {
     /// The directory with the code, or a WebAssembly component
-    #[arg(value_name = "PATH")]
-    dir: PathBuf,
-    /// The function's name [default: the directory's, or the file's without .wasm]
+    #[arg(value_name = "PATH", required_unless_present = "image")]
+    dir: Option<PathBuf>,
+    /// A container image in the place of a directory: a registry's, or oci:/directory[:tag], oci-archive:/file.tar[:tag]
+    #[arg(long, value_name = "REFERENCE", conflicts_with_all = ["dir", "runtime", "handler"])]
+    image: Option<String>,
+    /// The function's name [default: the directory's, the file's without .wasm, or the image's last part]
     #[arg(long)]
     name: Option<String>,
     /// python3.9 to python3.14, nodejs20.x and newer, or provided.al2023 [default: by convention]
@@ -67,6 +71,14 @@ pub struct Deploy {
     role: Option<String>,
 }
 
+/// What a function is made of.
+#[derive(Debug)]
+pub enum Code {
+    Package(Package),
+    /// A reference.
+    Image(String),
+}
+
 /// A function as it should be.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -94,15 +106,21 @@ pub struct Deployed {
 }
 
 pub async fn run(deploy: Deploy, client: &Client, json: bool) -> Result<()> {
-    let name = match deploy.name {
-        Some(name) => name,
-        None => name_of(&deploy.dir)?,
+    let name = match (deploy.name, &deploy.dir, &deploy.image) {
+        (Some(name), ..) => name,
+        (None, Some(dir), _) => name_of(dir)?,
+        (None, None, image) => fit(name_of_image(image.as_deref().unwrap_or_default()))?,
     };
     let wishes = Wishes { runtime: deploy.runtime, handler: deploy.handler };
     // Before the long work: is there something to deploy, and somebody to deploy it to?
-    package::convention::detect(&deploy.dir, &wishes)?;
+    if let Some(dir) = &deploy.dir {
+        package::convention::detect(dir, &wishes)?;
+    }
     client.function(&name).await?;
-    let package = package::build(&deploy.dir, &wishes).await?;
+    let code = match (deploy.dir, deploy.image) {
+        (Some(dir), _) => Code::Package(package::build(&dir, &wishes).await?),
+        (None, image) => Code::Image(image.unwrap_or_default()),
+    };
     let plan = Plan {
         name,
         memory: deploy.memory,
@@ -113,19 +131,23 @@ pub async fn run(deploy: Deploy, client: &Client, json: bool) -> Result<()> {
         url: !deploy.no_url,
         stream: deploy.stream,
     };
-    let deployed = put(client, &plan, &package).await?;
+    let deployed = put(client, &plan, &code).await?;
     if json {
         return show::json(&deployed);
     }
     let f = &deployed.function;
+    let what = match &code {
+        Code::Image(image) => image.clone(),
+        Code::Package(_) => {
+            let (runtime, handler) = (f.runtime.as_deref().unwrap_or("-"), f.handler.as_deref().unwrap_or("-"));
+            format!("{runtime}, {handler}, {}", size(f.code_size))
+        }
+    };
     show::line(format!(
-        "{} {} ({}, {}, {} MB, {}, version {})",
+        "{} {} ({what}, {} MB, version {})",
         if deployed.created { "created" } else { "updated" },
         f.function_name,
-        f.runtime.as_deref().unwrap_or("-"),
-        f.handler.as_deref().unwrap_or("-"),
         f.memory_size,
-        size(f.code_size),
         f.version,
     ));
     if let Some(url) = &deployed.function_url {
@@ -140,7 +162,17 @@ fn name_of(dir: &Path) -> Result<String> {
         Error::usage(format!("{}: {e}", dir.display()), "`wadi deploy PATH` takes the directory with the code")
     })?;
     let name = if whole.is_file() { whole.file_stem() } else { whole.file_name() };
-    let name = name.and_then(|n| n.to_str()).unwrap_or_default();
+    fit(name.and_then(|n| n.to_str()).unwrap_or_default())
+}
+
+/// The last part of an image's repository, or of its path.
+fn name_of_image(image: &str) -> &str {
+    let last = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    last.split(':').next().unwrap_or_default().trim_end_matches(".tar")
+}
+
+/// The name, if a function may have it.
+fn fit(name: &str) -> Result<String> {
     let fits =
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if fits {
@@ -153,19 +185,18 @@ fn name_of(dir: &Path) -> Result<String> {
 }
 
 /// Creates or updates the function and waits until it can run.
-pub async fn put(client: &Client, plan: &Plan, package: &Package) -> Result<Deployed> {
+pub async fn put(client: &Client, plan: &Plan, code: &Code) -> Result<Deployed> {
     let name = &plan.name;
     let work = Work::start(format!("deploying {name}"));
-    let code = base64::engine::general_purpose::STANDARD.encode(&package.zip);
     let created = client.function(name).await?.is_none();
     if created {
-        client.create_function(&creation(plan, package, &code)).await?;
+        client.create_function(&creation(plan, code)).await?;
     } else {
         client.settled(name).await?;
-        client.update_code(name, &code).await?;
+        client.update_code(name, &source(code)).await?;
         work.now(format!("deploying {name}: waiting for its code"));
         client.settled(name).await?;
-        client.update_configuration(name, &update(plan, package)).await?;
+        client.update_configuration(name, &update(plan, code)).await?;
     }
     work.now(format!("deploying {name}: waiting until it is active"));
     let function = client.settled(name).await?;
@@ -177,11 +208,24 @@ pub async fn put(client: &Client, plan: &Plan, package: &Package) -> Result<Depl
     Ok(Deployed { function, created, function_url })
 }
 
-fn creation(plan: &Plan, package: &Package, code: &str) -> Value {
-    let mut input = update(plan, package);
+/// Where the code is, as requests say it.
+fn source(code: &Code) -> Value {
+    match code {
+        Code::Package(package) => {
+            json!({ "ZipFile": base64::engine::general_purpose::STANDARD.encode(&package.zip) })
+        }
+        Code::Image(image) => json!({ "ImageUri": image }),
+    }
+}
+
+fn creation(plan: &Plan, code: &Code) -> Value {
+    let mut input = update(plan, code);
+    if matches!(code, Code::Image(_)) {
+        input["PackageType"] = "Image".into();
+    }
     let role = format!("arn:aws:iam::000000000000:role/{}", plan.name);
     input["FunctionName"] = plan.name.as_str().into();
-    input["Code"] = json!({ "ZipFile": code });
+    input["Code"] = source(code);
     input["Role"] = plan.role.clone().unwrap_or(role).into();
     input["MemorySize"] = plan.memory.unwrap_or(256).into();
     input["Timeout"] = plan.timeout.unwrap_or(30).into();
@@ -189,8 +233,11 @@ fn creation(plan: &Plan, package: &Package, code: &str) -> Value {
 }
 
 /// What an update says: runtime and handler follow the code; the rest only if asked for.
-fn update(plan: &Plan, package: &Package) -> Value {
-    let mut input = json!({ "Runtime": package.runtime, "Handler": package.handler });
+fn update(plan: &Plan, code: &Code) -> Value {
+    let mut input = match code {
+        Code::Package(package) => json!({ "Runtime": package.runtime, "Handler": package.handler }),
+        Code::Image(_) => json!({}),
+    };
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             input[name] = value;
@@ -208,8 +255,8 @@ fn update(plan: &Plan, package: &Package) -> Value {
 mod tests {
     use super::*;
 
-    fn package() -> Package {
-        Package { runtime: "python3.12".into(), handler: "app.handler".into(), zip: Vec::new() }
+    fn package() -> Code {
+        Code::Package(Package { runtime: "python3.12".into(), handler: "app.handler".into(), zip: Vec::new() })
     }
 
     #[test]
@@ -230,9 +277,26 @@ mod tests {
         };
         let expect = json!({
             "FunctionName": "f", "Runtime": "python3.12", "Handler": "app.handler", "MemorySize": 256, "Timeout": 30,
-            "Role": "arn:aws:iam::1:role/r", "Environment": { "Variables": { "A": "1" } }, "Code": { "ZipFile": "UEs=" },
+            "Role": "arn:aws:iam::1:role/r", "Environment": { "Variables": { "A": "1" } }, "Code": { "ZipFile": "" },
         });
-        assert_eq!(creation(&plan, &package(), "UEs="), expect);
+        assert_eq!(creation(&plan, &package()), expect);
+    }
+
+    #[test]
+    fn an_image_is_named_by_its_repository() {
+        for (image, name) in [
+            ("127.0.0.1:5000/team/api:1", "api"),
+            ("busybox", "busybox"),
+            ("oci:/srv/images/api:latest", "api"),
+            ("oci-archive:/srv/api.tar", "api"),
+            ("r.example/api@sha256:00", "api"),
+        ] {
+            assert_eq!(name_of_image(image), name, "{image}");
+        }
+        let plan = Plan { name: "f".into(), ..Default::default() };
+        let made = creation(&plan, &Code::Image("r.example/api".into()));
+        assert_eq!((&made["PackageType"], &made["Code"]), (&json!("Image"), &json!({ "ImageUri": "r.example/api" })));
+        assert!(made.get("Runtime").is_none());
     }
 
     #[test]

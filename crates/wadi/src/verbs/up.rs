@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::values::pair;
-use node::{Ceiling, Credentials, Fallback, Flags, KeepAlive, Node, Settings, Starts};
+use node::{Ceiling, Credentials, Fallback, Flags, KeepAlive, Node, Settings, Starts, Wall};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -40,6 +40,10 @@ pub struct Up {
     /// can, on loopback; else platform]
     #[arg(long, value_name = "WHICH")]
     network: Option<Ceiling>,
+    /// How strong a wall functions have whose tag `wadi:isolation` does not say: `process` (our own sandbox), `container` (crun,
+    /// runc) or `gvisor` (runsc) [default: process]
+    #[arg(long, value_name = "WHICH")]
+    isolation: Option<Wall>,
     /// When a version of Python or Node.js is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
     #[arg(long, value_name = "WHICH")]
     runtime_fallback: Option<Fallback>,
@@ -84,6 +88,10 @@ impl From<Up> for Flags {
             keep_alive: up.keep_alive,
             idle_seconds: up.idle_seconds,
             drain_seconds: up.drain_seconds,
+            secrets: None,
+            images: None,
+            isolation: up.isolation.map(|wall| wall.0),
+            oci: None,
             runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),
         }
     }

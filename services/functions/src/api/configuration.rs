@@ -1,14 +1,18 @@
 //! A version's record as `FunctionConfiguration`, the shape that half of the operations answer with.
 
 use super::{options, shapes as s};
-use crate::code::sha256_base64;
+use crate::code::code_sha256;
 use crate::model::{LATEST, name};
 use crate::records::{Published, Snapshot, State, Update};
+use crate::sealing;
+use ::store::Seal;
 use base::{Scope, Timestamp};
+use engine::ImageConfig;
 use sha2::{Digest, Sha256};
 
 /// `qualifier` is the one that the ARN shall end with, if any; `version` is `$LATEST` or a number.
 pub fn configuration(
+    seal: &Seal,
     scope: &Scope,
     function: &str,
     version: &str,
@@ -16,6 +20,8 @@ pub fn configuration(
     snapshot: &Snapshot,
 ) -> s::FunctionConfiguration {
     let settings = &snapshot.settings;
+    let image = snapshot.code.image().is_some();
+    let some = |text: &String| Some(text.clone()).filter(|_| !image);
     let (state, state_reason) = state_of(&snapshot.state);
     let (update, update_reason) = update_of(&snapshot.update);
     let layers: Vec<s::Layer> = snapshot
@@ -30,20 +36,17 @@ pub fn configuration(
     s::FunctionConfiguration {
         function_name: Some(function.to_owned()),
         function_arn: Some(name::qualified(scope, function, qualifier).to_string()),
-        runtime: Some(settings.runtime.clone()),
+        runtime: some(&settings.runtime),
         role: Some(settings.role.clone()),
-        handler: Some(settings.handler.clone()),
-        code_size: Some(bytes(snapshot.code.zip_bytes)),
+        handler: some(&settings.handler),
+        code_size: Some(bytes(snapshot.code.zip_bytes())),
         description: Some(settings.description.clone()),
         timeout: Some(number(settings.timeout_s)),
         memory_size: Some(number(settings.memory_mb)),
         last_modified: Some(date(snapshot.modified)),
-        code_sha256: Some(sha256_base64(&snapshot.code)),
+        code_sha256: Some(code_sha256(&snapshot.code)),
         version: Some(version.to_owned()),
-        environment: settings
-            .environment
-            .clone()
-            .map(|variables| s::EnvironmentResponse { variables: Some(variables), error: None }),
+        environment: settings.environment.as_ref().map(|held| sealing::shown(seal, held, scope, function)),
         dead_letter_config: settings.dead_letter.clone().map(|arn| s::DeadLetterConfig { target_arn: Some(arn) }),
         tracing_config: Some(s::TracingConfigResponse { mode: Some("PassThrough".into()) }),
         revision_id: Some(snapshot.revision_id.clone()),
@@ -54,7 +57,8 @@ pub fn configuration(
         last_update_status: update.map(str::to_owned),
         last_update_status_reason_code: update_reason.as_ref().map(|(code, _)| code.clone()),
         last_update_status_reason: update_reason.map(|(_, reason)| reason),
-        package_type: Some("Zip".into()),
+        package_type: Some(if image { "Image" } else { "Zip" }.into()),
+        image_config_response: image_config(&settings.image),
         architectures: Some(vec![settings.architecture.clone()]),
         ephemeral_storage: Some(s::EphemeralStorage { size: number(settings.ephemeral_mb) }),
         snap_start: Some(s::SnapStartResponse {
@@ -63,7 +67,7 @@ pub fn configuration(
                 if settings.applies_snap_start() && version != LATEST { "On" } else { "Off" }.into(),
             ),
         }),
-        runtime_version_config: Some(s::RuntimeVersionConfig {
+        runtime_version_config: (!image).then(|| s::RuntimeVersionConfig {
             runtime_version_arn: Some(runtime_version(scope, &settings.runtime)),
             error: None,
         }),
@@ -79,6 +83,16 @@ pub fn configuration(
         }),
         ..s::FunctionConfiguration::default()
     }
+}
+
+fn image_config(config: &ImageConfig) -> Option<s::ImageConfigResponse> {
+    let list = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
+    let shown = s::ImageConfig {
+        entry_point: list(&config.entrypoint),
+        command: list(&config.command),
+        working_directory: config.directory.clone(),
+    };
+    (*config != ImageConfig::default()).then(|| s::ImageConfigResponse { image_config: Some(shown), error: None })
 }
 
 /// As a listing shows it: "a subset of the FunctionConfiguration fields", without the state.
@@ -109,9 +123,14 @@ pub fn bytes(n: u64) -> i64 {
 type Reason = Option<(String, String)>;
 
 /// A published version, by its own ARN.
-pub fn published_configuration(scope: &Scope, function: &str, published: &Published) -> s::FunctionConfiguration {
+pub fn published_configuration(
+    seal: &Seal,
+    scope: &Scope,
+    function: &str,
+    published: &Published,
+) -> s::FunctionConfiguration {
     let number = published.number.to_string();
-    configuration(scope, function, &number, Some(&number), &published.snapshot)
+    configuration(seal, scope, function, &number, Some(&number), &published.snapshot)
 }
 
 fn creating() -> Reason {

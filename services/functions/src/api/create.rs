@@ -6,10 +6,11 @@ use crate::Functions;
 use crate::change;
 use crate::code::Source;
 use crate::error::{Error, Result};
-use crate::model::settings::Settings;
+use crate::model::settings::{Kind, Settings, misplaced_error};
 use crate::model::{LATEST, name};
 use crate::records::{Function, Snapshot, State, Update};
 use crate::store::At;
+use engine::Code;
 use room::Context;
 use std::sync::Arc;
 
@@ -25,7 +26,11 @@ pub async fn create_function(
     options::check_architecture(input.architectures.as_deref(), room.config.architecture)?;
     let tags = input.tags.clone().unwrap_or_default();
     tags::check(&tags)?;
-    let settings = Settings::new(options::change_of_create(&input), room.config.architecture, &room.runtimes())?;
+    let environment = room.sealed(scope, &function, input.environment.as_ref())?;
+    let change = options::change_of_create(&input, environment);
+    let kind = kind_of(&input)?;
+    let mut settings = Settings::new(change, kind, room.config.architecture, &room.runtimes())?;
+    settings.isolation = tags::isolation(&tags)?;
     let key = At::Function(scope, &function).key();
     // Asked again in the transaction; asked here so that a duplicate does not take its code in first.
     if room.store.get::<Function>(&key).await?.is_some() {
@@ -36,7 +41,10 @@ pub async fn create_function(
         bucket: input.code.s3_bucket.as_deref(),
         key: input.code.s3_key.as_deref(),
     };
-    let code = room.take_code(&scope.account, source).await?;
+    let code = match &input.code.image_uri {
+        Some(uri) => room.find_image(uri).await?,
+        None => Code::Zip(room.take_code(&scope.account, source).await?),
+    };
     let record = Function {
         name: function.clone(),
         latest: Snapshot {
@@ -65,17 +73,17 @@ pub async fn create_function(
                 return Err(already_there(&record.name));
             }
             let mut record = record.clone();
-            record.latest.layers = change::layers(&tx, scope, wanted, record.latest.code.unpacked_bytes).await?;
-            let zip_bytes = record.latest.code.zip_bytes;
+            record.latest.layers = change::layers(&tx, scope, wanted, record.latest.code.unpacked_bytes()).await?;
+            let zip_bytes = record.latest.code.zip_bytes();
             let mut account = change::charge(room, &tx, scope, 0, zip_bytes).await?;
             account.functions += 1;
             tx.put(&At::Account(scope).key(), &account)?;
             change::wait_for(&tx, scope, &record.name, LATEST, &record.latest)?;
             let reply = if publish {
                 let published = change::publish(room, &tx, scope, &mut record, None).await?;
-                published_configuration(scope, &record.name, &published)
+                published_configuration(&room.seal, scope, &record.name, &published)
             } else {
-                configuration(scope, &record.name, LATEST, None, &record.latest)
+                configuration(&room.seal, scope, &record.name, LATEST, None, &record.latest)
             };
             tx.put(key, &record)?;
             Ok(reply)
@@ -83,6 +91,26 @@ pub async fn create_function(
         .await?;
     room.pending.notify_one();
     Ok(reply)
+}
+
+/// What the function is made of, if the request gives the one kind of code and all that belongs to it alone.
+fn kind_of(input: &s::CreateFunctionRequest) -> Result<Kind> {
+    let (code, kind) = match input.package_type.as_deref() {
+        Some("Image") => (&input.code, Kind::Image),
+        _ => (&input.code, Kind::Zip),
+    };
+    options::check_image_config(input.image_config.as_ref())?;
+    let zip = code.zip_file.is_some() || code.s3_bucket.is_some() || code.s3_key.is_some();
+    let layers = input.layers.as_ref().is_some_and(|layers| !layers.is_empty());
+    match kind {
+        Kind::Zip if code.image_uri.is_some() => Err(misplaced_error("ImageUri", kind)),
+        Kind::Image if zip => Err(misplaced_error("ZipFile, S3Bucket or S3Key", kind)),
+        Kind::Image if layers => Err(misplaced_error("Layers", kind)),
+        Kind::Image if code.image_uri.is_none() => {
+            Err(Error::Invalid("Please provide ImageUri when creating a function with packageType Image.".into()))
+        }
+        _ => Ok(kind),
+    }
 }
 
 fn already_there(function: &str) -> Error {

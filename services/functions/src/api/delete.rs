@@ -48,9 +48,9 @@ async fn delete_all(tx: &Tx, named: &FunctionRef) -> Result<Vec<String>> {
     let versions = all::<Published>(tx, &Below::Versions.of(scope, name)).await?;
     let urls = all::<Url>(tx, &Below::Urls.of(scope, name)).await?;
     let mut account: Account = tx.get(&At::Account(scope).key()).await?.unwrap_or_default();
-    let code: u64 = versions.iter().map(|(_, v)| v.snapshot.code.zip_bytes).sum();
+    let code: u64 = versions.iter().map(|(_, v)| v.snapshot.code.zip_bytes()).sum();
     account.functions = account.functions.saturating_sub(1);
-    account.code_bytes = account.code_bytes.saturating_sub(code + record.latest.code.zip_bytes);
+    account.code_bytes = account.code_bytes.saturating_sub(code + record.latest.code.zip_bytes());
     account.reserved = account.reserved.saturating_sub(record.reserved.unwrap_or(0));
     if record.reserved.is_none() {
         account.provisioned = account.provisioned.saturating_sub(total(&configured(tx, scope, name).await?));
@@ -94,7 +94,7 @@ async fn delete_version(room: &Functions, tx: &Tx, named: &FunctionRef, number: 
             users.join(", ")
         )));
     }
-    charge(room, tx, scope, version.snapshot.code.zip_bytes, 0).await?;
+    charge(room, tx, scope, version.snapshot.code.zip_bytes(), 0).await?;
     tx.delete(&key);
     remove(tx, scope, name, &number).await?;
     for at in

@@ -27,7 +27,7 @@ pub async fn publish(
     let layer = name::layer(scope, &input.layer_name)?;
     let content = &input.content;
     let storage = content.s3_object_storage_mode.as_deref();
-    options::check_source(false, content.s3_object_version.is_some(), storage, false)?;
+    options::check_source(content.s3_object_version.is_some(), storage, false)?;
     let source =
         Source { zip: content.zip_file.as_ref(), bucket: content.s3_bucket.as_deref(), key: content.s3_key.as_deref() };
     let package = room.take_code(&scope.account, source).await?;

@@ -3,6 +3,8 @@
 use super::shapes as s;
 use crate::error::{Error, Result};
 use crate::model::settings::Change;
+use crate::sealing::Environment;
+use engine::ImageConfig;
 
 /// The members that CreateFunction and UpdateFunctionConfiguration share.
 #[derive(Default)]
@@ -62,8 +64,6 @@ pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
         file_systems: i.file_system_configs.as_deref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
-            ("PackageType Image", i.package_type.as_deref() == Some("Image")),
-            ("ImageConfig", i.image_config.is_some()),
             ("PublishTo", i.publish_to.is_some()),
             ("CodeSigningConfigArn", i.code_signing_config_arn.is_some()),
             ("TenancyConfig", i.tenancy_config.is_some()),
@@ -85,7 +85,6 @@ pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
         file_systems: i.file_system_configs.as_deref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
-            ("ImageConfig", i.image_config.is_some()),
             ("CapacityProviderConfig", i.capacity_provider_config.is_some()),
             ("DurableConfig", i.durable_config.is_some()),
             ("RuntimeConfig", i.runtime_config.is_some()),
@@ -97,7 +96,6 @@ pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
 
 fn check_code(code: &s::FunctionCode) -> Result<()> {
     check_source(
-        code.image_uri.is_some(),
         code.s3_object_version.is_some(),
         code.s3_object_storage_mode.as_deref(),
         code.source_kms_key_arn.is_some(),
@@ -105,9 +103,8 @@ fn check_code(code: &s::FunctionCode) -> Result<()> {
 }
 
 /// The ways of giving code that are not there yet.
-pub fn check_source(image: bool, version: bool, storage: Option<&str>, kms_key: bool) -> Result<()> {
+pub fn check_source(version: bool, storage: Option<&str>, kms_key: bool) -> Result<()> {
     let asked = [
-        ("ImageUri", image),
         ("S3ObjectVersion", version),
         ("S3ObjectStorageMode REFERENCE", storage == Some("REFERENCE")),
         ("SourceKMSKeyArn", kms_key),
@@ -118,7 +115,7 @@ pub fn check_source(image: bool, version: bool, storage: Option<&str>, kms_key: 
     }
 }
 
-pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
+pub fn change_of_create(i: &s::CreateFunctionRequest, environment: Option<Environment>) -> Change {
     Change {
         role: Some(i.role.clone()),
         runtime: i.runtime.clone(),
@@ -127,15 +124,16 @@ pub fn change_of_create(i: &s::CreateFunctionRequest) -> Change {
         timeout_s: i.timeout,
         memory_mb: i.memory_size,
         ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
-        environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
+        environment,
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
         network: i.vpc_config.as_ref().and_then(network),
         dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
+        image: i.image_config.as_ref().map(image_config),
     }
 }
 
-pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
+pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest, environment: Option<Environment>) -> Change {
     Change {
         role: i.role.clone(),
         runtime: i.runtime.clone(),
@@ -144,11 +142,46 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest) -> Change {
         timeout_s: i.timeout,
         memory_mb: i.memory_size,
         ephemeral_mb: i.ephemeral_storage.as_ref().map(|e| e.size),
-        environment: i.environment.as_ref().map(|e| e.variables.clone().unwrap_or_default()),
+        environment,
         log_group: i.logging_config.as_ref().and_then(|l| l.log_group.clone()),
         snap_start: i.snap_start.as_ref().and_then(|snap| snap.apply_on.clone()),
         network: i.vpc_config.as_ref().and_then(network),
         dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
+        image: i.image_config.as_ref().map(image_config),
+    }
+}
+
+fn image_config(given: &s::ImageConfig) -> ImageConfig {
+    ImageConfig {
+        entrypoint: given.entry_point.clone().unwrap_or_default(),
+        command: given.command.clone().unwrap_or_default(),
+        directory: given.working_directory.clone().filter(|dir| !dir.is_empty()),
+    }
+}
+
+/// Bounds of AWS's, and what our own sandbox takes.
+pub fn check_image_config(given: Option<&s::ImageConfig>) -> Result<()> {
+    const PARTS_MAX: usize = 1500;
+    const BYTES_MAX: usize = 16 << 10;
+    let Some(given) = given else { return Ok(()) };
+    let parts: Vec<&String> = given.entry_point.iter().chain(&given.command).flatten().collect();
+    if parts.len() > PARTS_MAX || parts.iter().map(|part| part.len() + 1).sum::<usize>() > BYTES_MAX {
+        return Err(Error::Invalid(format!("EntryPoint and Command take more than {BYTES_MAX} bytes together.")));
+    }
+    if parts.iter().any(|part| part.contains('\0')) {
+        return Err(Error::Invalid("EntryPoint and Command must not contain a zero byte.".into()));
+    }
+    match given.working_directory.as_deref() {
+        None | Some("") => Ok(()),
+        Some(dir)
+            if dir.starts_with('/')
+                && dir.len() <= 1000
+                && !dir.contains('\0')
+                && !dir.split('/').any(|part| part == "..") =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(Error::Invalid("WorkingDirectory must be an absolute path of at most 1000 characters.".into())),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
 use crate::records::{Function, Published};
 use crate::store::{Below, page, resolve};
+use engine::Code;
 use room::Context;
 use std::sync::Arc;
 
@@ -17,21 +18,30 @@ pub async fn get_function(
 ) -> Result<s::GetFunctionResponse> {
     let named = &name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
     let found = room.store.transact(|tx| async move { resolve(&tx, named).await }).await?;
-    let location = room.code_location(&cx.host, &found.snapshot.code).await?;
+    let code = match &found.snapshot.code {
+        Code::Zip(package) => s::FunctionCodeLocation {
+            repository_type: Some("S3".into()),
+            location: Some(room.code_location(&cx.host, package).await?),
+            ..s::FunctionCodeLocation::default()
+        },
+        Code::Image(image) => s::FunctionCodeLocation {
+            repository_type: Some("ECR".into()),
+            image_uri: Some(image.uri.clone()),
+            resolved_image_uri: Some(image.resolved.clone()),
+            ..s::FunctionCodeLocation::default()
+        },
+    };
     let record = found.function;
     Ok(s::GetFunctionResponse {
         configuration: Some(configuration(
+            &room.seal,
             &named.scope,
             &named.name,
             &found.version,
             named.qualifier.as_deref(),
             &found.snapshot,
         )),
-        code: Some(s::FunctionCodeLocation {
-            repository_type: Some("S3".into()),
-            location: Some(location),
-            ..s::FunctionCodeLocation::default()
-        }),
+        code: Some(code),
         tags: Some(record.tags).filter(|tags| !tags.is_empty()),
         tags_error: None,
         concurrency: record
@@ -47,7 +57,14 @@ pub async fn get_function_configuration(
 ) -> Result<s::FunctionConfiguration> {
     let named = &name::function(cx.scope(), &input.function_name, input.qualifier.as_deref())?;
     let found = room.store.transact(|tx| async move { resolve(&tx, named).await }).await?;
-    Ok(configuration(&named.scope, &named.name, &found.version, named.qualifier.as_deref(), &found.snapshot))
+    Ok(configuration(
+        &room.seal,
+        &named.scope,
+        &named.name,
+        &found.version,
+        named.qualifier.as_deref(),
+        &found.snapshot,
+    ))
 }
 
 pub async fn list_functions(
@@ -66,7 +83,7 @@ pub async fn list_functions(
         return list_all_versions(&room, &cx, marker, size).await;
     }
     let found = page::<Function>(&room.store, &Below::Functions.place(cx.scope()), marker, size).await?;
-    let one = |f: &Function| listed(configuration(cx.scope(), &f.name, LATEST, None, &f.latest));
+    let one = |f: &Function| listed(configuration(&room.seal, cx.scope(), &f.name, LATEST, None, &f.latest));
     Ok(s::ListFunctionsResponse {
         next_marker: found.next,
         functions: Some(found.items.iter().map(|(_, f)| one(f)).collect()),
@@ -99,7 +116,7 @@ async fn list_all_versions(
         let first = match resume.take() {
             Some((function, first)) if function == record.name => first,
             _ => {
-                out.push(listed(configuration(scope, &record.name, LATEST, Some(LATEST), &record.latest)));
+                out.push(listed(configuration(&room.seal, scope, &record.name, LATEST, Some(LATEST), &record.latest)));
                 0
             }
         };
@@ -108,7 +125,7 @@ async fn list_all_versions(
         for item in room.store.scan(&start, &versions.end(), size + 1).await? {
             let Published { number, snapshot } = ::store::record::decode(&item.value)?;
             let number = number.to_string();
-            out.push(listed(configuration(scope, &record.name, &number, Some(&number), &snapshot)));
+            out.push(listed(configuration(&room.seal, scope, &record.name, &number, Some(&number), &snapshot)));
         }
     }
     let more = out.len() > size;

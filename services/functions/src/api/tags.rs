@@ -1,12 +1,15 @@
 //! Tags of functions.
 
 use super::shapes as s;
+use super::update::{Fresh, begin};
 use crate::Functions;
+use crate::change::{check_may_change, wait_for};
 use crate::error::{Error, Result};
-use crate::model::{TAGS_MAX, name};
+use crate::model::{LATEST, TAGS_MAX, name};
 use crate::records::Function;
 use crate::store::{At, function};
 use base::{Arn, FunctionRef};
+use engine::Isolation;
 use room::Context;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,14 +41,25 @@ pub async fn list(room: Arc<Functions>, cx: Context, input: s::ListTagsRequest) 
 async fn change(room: &Functions, cx: &Context, resource: &str, edit: impl Fn(&mut Tags)) -> Result<Empty> {
     let named = &named(cx, resource)?;
     let edit = &edit;
+    let fresh = &Fresh::of(room);
     room.store
         .transact(|tx| async move {
             let mut record = function(&tx, named).await?;
             edit(&mut record.tags);
             check(&record.tags)?;
+            let isolation = isolation(&record.tags)?;
+            if isolation != record.latest.settings.isolation {
+                // Another wall is another configuration: instances of the old one are not used for it.
+                check_may_change(named, &record, None)?;
+                let mut next = record.latest.clone();
+                next.settings.isolation = isolation;
+                begin(&mut record, next, fresh);
+                wait_for(&tx, &named.scope, &named.name, LATEST, &record.latest)?;
+            }
             Ok::<_, Error>(tx.put(&At::Function(&named.scope, &named.name).key(), &record)?)
         })
         .await?;
+    room.pending.notify_one();
     Ok(Empty {})
 }
 
@@ -62,6 +76,17 @@ fn named(cx: &Context, resource: &str) -> Result<FunctionRef> {
             Err(Error::Invalid(message.into()))
         }
     }
+}
+
+/// The tag that says how strong a wall the function's instances have.
+const ISOLATION: &str = "wadi:isolation";
+
+/// What it says; `None` where there is none.
+pub fn isolation(tags: &Tags) -> Result<Option<Isolation>> {
+    let Some(asked) = tags.get(ISOLATION) else { return Ok(None) };
+    let found = Isolation::ALL.into_iter().find(|isolation| isolation.name() == asked);
+    let names = Isolation::ALL.map(Isolation::name).join(", ");
+    found.map(Some).ok_or_else(|| Error::Invalid(format!("The tag {ISOLATION} is {asked:?}, and not one of: {names}")))
 }
 
 /// The bounds on a function's tags as a whole.

@@ -6,10 +6,12 @@ use crate::Functions;
 use crate::change::{self, check_may_change};
 use crate::code::Source;
 use crate::error::{Error, Result};
+use crate::model::settings::{Kind, misplaced_error};
 use crate::model::{LATEST, name};
 use crate::records::{Function, Snapshot, State, Update};
 use crate::store::{At, function};
 use base::FunctionRef;
+use engine::Code;
 use room::Context;
 use std::sync::Arc;
 
@@ -24,7 +26,6 @@ pub async fn update_function_code(
         return Err(Error::unsupported("PublishTo"));
     }
     options::check_source(
-        input.image_uri.is_some(),
         input.s3_object_version.is_some(),
         input.s3_object_storage_mode.as_deref(),
         input.source_kms_key_arn.is_some(),
@@ -38,9 +39,20 @@ pub async fn update_function_code(
     let source =
         Source { zip: input.zip_file.as_ref(), bucket: input.s3_bucket.as_deref(), key: input.s3_key.as_deref() };
     let dry_run = input.dry_run.unwrap_or(false);
-    let code = match dry_run {
-        true => room.check_code(&scope.account, source).await?.0,
-        false => room.take_code(&scope.account, source).await?,
+    let code = match (kind_of(&current.latest), &input.image_uri) {
+        (Kind::Image, Some(uri)) if input.zip_file.is_none() && input.s3_bucket.is_none() => {
+            room.find_image(uri).await?
+        }
+        (Kind::Image, _) => {
+            let message = "Please provide ImageUri when updating a function with packageType Image.";
+            return Err(Error::Invalid(message.into()));
+        }
+        (Kind::Zip, Some(_)) => {
+            let message = "Please don't provide ImageUri when updating a function with packageType Zip.";
+            return Err(Error::Invalid(message.into()));
+        }
+        (Kind::Zip, None) if dry_run => Code::Zip(room.check_code(&scope.account, source).await?.0),
+        (Kind::Zip, None) => Code::Zip(room.take_code(&scope.account, source).await?),
     };
     let fresh = &Fresh::of(&room);
     let (room, code, input) = (&*room, &code, &input);
@@ -51,8 +63,8 @@ pub async fn update_function_code(
             check_may_change(named, &record, input.revision_id.as_deref())?;
             let mut next = record.latest.clone();
             let layer_bytes: u64 = next.layers.iter().map(|l| l.package.unpacked_bytes).sum();
-            change::check_size(code.unpacked_bytes, layer_bytes)?;
-            change::charge(room, &tx, scope, next.code.zip_bytes, code.zip_bytes).await?;
+            change::check_size(code.unpacked_bytes(), layer_bytes)?;
+            change::charge(room, &tx, scope, next.code.zip_bytes(), code.zip_bytes()).await?;
             next.code = code.clone();
             begin(&mut record, next, fresh);
             let reply = finish(room, &tx, named, &mut record, input.publish.unwrap_or(false)).await?;
@@ -92,6 +104,9 @@ pub async fn update_function_configuration(
     let named = &name::unqualified(cx.scope(), &input.function_name)?;
     options::check_update(&input)?;
     options::check_network(room.runner.as_ref(), input.vpc_config.as_ref())?;
+    options::check_image_config(input.image_config.as_ref())?;
+    let environment = room.sealed(&named.scope, &named.name, input.environment.as_ref())?;
+    let change = &options::change_of_update(&input, environment);
     let runtimes = &room.runtimes();
     let fresh = &Fresh::of(&room);
     let (room, input) = (&*room, &input);
@@ -101,9 +116,13 @@ pub async fn update_function_configuration(
             let mut record = function(&tx, named).await?;
             check_may_change(named, &record, input.revision_id.as_deref())?;
             let mut next = record.latest.clone();
-            next.settings.apply(options::change_of_update(input), runtimes)?;
+            let kind = kind_of(&next);
+            next.settings.apply(change.clone(), kind, runtimes)?;
             if let Some(wanted) = &input.layers {
-                next.layers = change::layers(&tx, &named.scope, wanted, next.code.unpacked_bytes).await?;
+                if kind == Kind::Image && !wanted.is_empty() {
+                    return Err(misplaced_error("Layers", kind));
+                }
+                next.layers = change::layers(&tx, &named.scope, wanted, next.code.unpacked_bytes()).await?;
             }
             begin(&mut record, next, fresh);
             finish(room, &tx, named, &mut record, false).await
@@ -114,20 +133,20 @@ pub async fn update_function_configuration(
 }
 
 /// What an update needs new; made outside the transaction, which may run several times.
-struct Fresh {
+pub(super) struct Fresh {
     revision: String,
     revision_id: String,
     now: base::Timestamp,
 }
 
 impl Fresh {
-    fn of(room: &Functions) -> Self {
+    pub(super) fn of(room: &Functions) -> Self {
         Self { revision: room.entropy.uuid(), revision_id: room.entropy.uuid(), now: room.clock.now() }
     }
 }
 
 /// Puts `next` in place of `$LATEST`. What ran until now goes on running until the update is ready.
-fn begin(record: &mut Function, mut next: Snapshot, fresh: &Fresh) {
+pub(super) fn begin(record: &mut Function, mut next: Snapshot, fresh: &Fresh) {
     next.revision.clone_from(&fresh.revision);
     next.revision_id.clone_from(&fresh.revision_id);
     next.modified = fresh.now;
@@ -143,6 +162,13 @@ fn begin(record: &mut Function, mut next: Snapshot, fresh: &Fresh) {
     record.latest = next;
 }
 
+fn kind_of(snapshot: &Snapshot) -> Kind {
+    match snapshot.code {
+        Code::Zip(_) => Kind::Zip,
+        Code::Image(_) => Kind::Image,
+    }
+}
+
 async fn finish(
     room: &Functions,
     tx: &store::Tx,
@@ -154,9 +180,9 @@ async fn finish(
     change::wait_for(tx, scope, name, LATEST, &record.latest)?;
     let reply = if publish {
         let published = change::publish(room, tx, scope, record, None).await?;
-        published_configuration(scope, name, &published)
+        published_configuration(&room.seal, scope, name, &published)
     } else {
-        configuration(scope, name, LATEST, None, &record.latest)
+        configuration(&room.seal, scope, name, LATEST, None, &record.latest)
     };
     tx.put(&At::Function(scope, name).key(), &*record)?;
     Ok(reply)

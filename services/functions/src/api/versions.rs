@@ -4,7 +4,7 @@ use super::configuration::{configuration, listed, published_configuration};
 use super::{page_size, shapes as s};
 use crate::Functions;
 use crate::change;
-use crate::code::sha256_base64;
+use crate::code::code_sha256;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
 use crate::records::{Function, Published};
@@ -28,7 +28,7 @@ pub async fn publish_version(
         .transact(|tx| async move {
             let mut record = function(&tx, named).await?;
             change::check_may_change(named, &record, input.revision_id.as_deref())?;
-            let sha256 = sha256_base64(&record.latest.code);
+            let sha256 = code_sha256(&record.latest.code);
             if let Some(wanted) = input.code_sha256.as_deref().filter(|w| !w.is_empty() && **w != sha256) {
                 return Err(Error::Invalid(format!(
                     "CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({sha256}). Please try \
@@ -38,7 +38,7 @@ pub async fn publish_version(
             let description = input.description.as_deref();
             let published = change::publish(room, &tx, &named.scope, &mut record, description).await?;
             tx.put(&At::Function(&named.scope, &named.name).key(), &record)?;
-            Ok(published_configuration(&named.scope, &named.name, &published))
+            Ok(published_configuration(&room.seal, &named.scope, &named.name, &published))
         })
         .await?;
     room.pending.notify_one();
@@ -58,11 +58,20 @@ pub async fn list_versions(
     let mut versions = Vec::new();
     let mut size = page_size(input.max_items);
     if marker.is_none() {
-        versions.push(listed(configuration(&named.scope, &named.name, LATEST, Some(LATEST), &record.latest)));
+        versions.push(listed(configuration(
+            &room.seal,
+            &named.scope,
+            &named.name,
+            LATEST,
+            Some(LATEST),
+            &record.latest,
+        )));
         size -= 1;
     }
     // A page of one holds `$LATEST` alone; the marker then says "from the first number on".
     let found = page::<Published>(&room.store, &Below::Versions.of(&named.scope, &named.name), marker, size).await?;
-    versions.extend(found.items.iter().map(|(_, p)| listed(published_configuration(&named.scope, &named.name, p))));
+    versions.extend(
+        found.items.iter().map(|(_, p)| listed(published_configuration(&room.seal, &named.scope, &named.name, p))),
+    );
     Ok(s::ListVersionsByFunctionResponse { next_marker: found.next, versions: Some(versions) })
 }

@@ -1,9 +1,9 @@
 //! A function's configuration: what may be set, what is assumed, and the bounds that the model does not state.
 
-use super::environment;
 use crate::error::{Error, Result};
+use crate::sealing::Environment;
+use engine::{ImageConfig, Isolation};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 const MEMORY_MB_MAX: i32 = 10_240;
 const TIMEOUT_S_MAX: i32 = 900;
@@ -20,7 +20,7 @@ pub struct Settings {
     pub memory_mb: u32,
     pub ephemeral_mb: u32,
     /// `None` where the function never had any: then the reply has no `Environment`.
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Environment>,
     pub architecture: String,
     /// `None` is `/aws/lambda/<name>`.
     pub log_group: Option<String>,
@@ -33,6 +33,12 @@ pub struct Settings {
     /// The ARN of the queue or topic for events that cannot be processed.
     #[serde(default)]
     pub dead_letter: Option<String>,
+    /// Of a container image: what is replaced of its own. Runtime and handler are empty then.
+    #[serde(default)]
+    pub image: ImageConfig,
+    /// As the tag `wadi:isolation` was when this was made; `None` leaves it to the node.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
 }
 
 /// What a request sets. `None` leaves a member as it is, or at its default in a new function.
@@ -45,19 +51,27 @@ pub struct Change {
     pub timeout_s: Option<i32>,
     pub memory_mb: Option<i32>,
     pub ephemeral_mb: Option<i32>,
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Environment>,
     pub log_group: Option<String>,
     pub snap_start: Option<String>,
     /// `Some(None)` takes the name away.
     pub network: Option<Option<String>>,
     /// Empty takes it away.
     pub dead_letter: Option<String>,
+    pub image: Option<ImageConfig>,
+}
+
+/// What a function is made of, in AWS's words: its `PackageType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Zip,
+    Image,
 }
 
 impl Settings {
     /// The settings of a new function.
-    pub fn new(change: Change, architecture: &str, runtimes: &[String]) -> Result<Self> {
-        if change.runtime.is_none() || change.handler.is_none() {
+    pub fn new(change: Change, kind: Kind, architecture: &str, runtimes: &[String]) -> Result<Self> {
+        if kind == Kind::Zip && (change.runtime.is_none() || change.handler.is_none()) {
             let message =
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages.";
             return Err(Error::Invalid(message.into()));
@@ -76,13 +90,16 @@ impl Settings {
             snap_start: None,
             network: None,
             dead_letter: None,
+            image: ImageConfig::default(),
+            isolation: None,
         };
-        settings.apply(change, runtimes)?;
+        settings.apply(change, kind, runtimes)?;
         Ok(settings)
     }
 
     /// Makes the change, whole or not at all.
-    pub fn apply(&mut self, change: Change, runtimes: &[String]) -> Result<()> {
+    pub fn apply(&mut self, change: Change, kind: Kind, runtimes: &[String]) -> Result<()> {
+        change.check_kind(kind)?;
         let mut next = self.clone();
         if let Some(role) = change.role {
             check_role(&role)?;
@@ -91,10 +108,6 @@ impl Settings {
         if let Some(runtime) = change.runtime {
             super::runtime::parse(&runtime, runtimes)?;
             next.runtime = runtime;
-        }
-        if let Some(variables) = change.environment {
-            environment::check(&variables)?;
-            next.environment = Some(variables);
         }
         if let Some(arn) = change.dead_letter {
             next.dead_letter = check_dead_letter(arn)?;
@@ -105,11 +118,14 @@ impl Settings {
             bounded(change.ephemeral_mb, "ephemeralStorage.size", 512, EPHEMERAL_MB_MAX)?.unwrap_or(next.ephemeral_mb);
         next.handler = change.handler.unwrap_or(next.handler);
         next.description = change.description.unwrap_or(next.description);
+        next.environment = change.environment.or(next.environment);
         next.log_group = change.log_group.or(next.log_group);
         next.snap_start = change.snap_start.or(next.snap_start);
         next.network = change.network.unwrap_or(next.network);
+        next.image = change.image.unwrap_or(next.image);
         if next.applies_snap_start() && !next.runtime.starts_with("python") {
-            return Err(Error::Invalid(format!("{} is not supported for SnapStart enabled functions.", next.runtime)));
+            let what = if kind == Kind::Image { "A container image" } else { &next.runtime };
+            return Err(Error::Invalid(format!("{what} is not supported for SnapStart enabled functions.")));
         }
         *self = next;
         Ok(())
@@ -131,6 +147,25 @@ impl Settings {
     pub fn applies_snap_start(&self) -> bool {
         self.snap_start.as_deref() == Some("PublishedVersions")
     }
+}
+
+impl Change {
+    /// Refuses what belongs to functions of the other kind.
+    fn check_kind(&self, kind: Kind) -> Result<()> {
+        let misplaced = match kind {
+            Kind::Zip => [("ImageConfig", self.image.is_some()), ("", false)],
+            Kind::Image => [("Runtime", self.runtime.is_some()), ("Handler", self.handler.is_some())],
+        };
+        match misplaced.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(misplaced_error(name, kind)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A parameter of functions of the other kind.
+pub fn misplaced_error(name: &str, kind: Kind) -> Error {
+    Error::Invalid(format!("Please don't provide {name} for a function with the package type {kind:?}."))
 }
 
 fn bounded(value: Option<i32>, member: &str, min: i32, max: i32) -> Result<Option<u32>> {
@@ -182,7 +217,7 @@ mod tests {
     }
 
     fn make(change: Change) -> Result<Settings> {
-        Settings::new(change, "x86_64", &["python3.11".to_owned()])
+        Settings::new(change, Kind::Zip, "x86_64", &["python3.11".to_owned()])
     }
 
     #[test]
@@ -214,7 +249,7 @@ mod tests {
         let mut settings = make(create()).expect("valid");
         let before = settings.clone();
         let change = Change { description: Some("x".into()), timeout_s: Some(1000), ..Change::default() };
-        assert!(settings.apply(change, &[]).is_err());
+        assert!(settings.apply(change, Kind::Zip, &[]).is_err());
         assert_eq!(settings, before);
     }
 }

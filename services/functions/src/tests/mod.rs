@@ -1,6 +1,7 @@
 //! Tests of the room, through its operation table, with a fake runner and a clock that stands still.
 
 mod events;
+mod images;
 mod invoke;
 mod layers;
 mod life;
@@ -12,6 +13,7 @@ mod provisioned;
 mod queues;
 mod recovery;
 mod rig;
+mod secrets;
 mod streaming;
 mod urls;
 mod versions;

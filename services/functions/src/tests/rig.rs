@@ -3,7 +3,7 @@
 use super::queues::FakeQueues;
 use crate::{Catalog, Config, Functions, Parts, room};
 use ::room::{Context, Fault, Room, TableRoom};
-use ::store::{Blobs, Store};
+use ::store::{Blobs, Seal, Store};
 use async_trait::async_trait;
 use base::port::{ObjectReader, ReadError};
 use base::{
@@ -12,7 +12,7 @@ use base::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use engine::{Catalog as _, PrepareError, Provisioned, Runner, RuntimeReport, Version};
+use engine::{Catalog as _, Image, ImageError, PrepareError, Provisioned, Runner, RuntimeReport, Version};
 use futures::stream::{self, StreamExt};
 use kit::{Keys, ManualClock, Seeded};
 use parking_lot::Mutex;
@@ -27,6 +27,7 @@ pub struct Rig {
     pub runner: Arc<FakeRunner>,
     pub clock: Arc<ManualClock>,
     pub store: Store,
+    pub seal: Arc<Seal>,
     pub objects: Arc<FakeObjects>,
     pub queues: Arc<FakeQueues>,
     blobs: tempfile::TempDir,
@@ -45,22 +46,32 @@ impl Rig {
 
     pub fn with(config: Config) -> Self {
         let blobs = tempfile::tempdir().expect("a directory");
-        Self::on(Store::new(Arc::new(store::memory::Memory::default())), blobs, config)
+        Self::on(Store::new(Arc::new(store::memory::Memory::default())), blobs, config, &[1])
     }
 
     /// The same data, a new process.
     pub fn restarted(self) -> Self {
         let config = self.functions.config.clone();
-        Self::on(self.store, self.blobs, config)
+        Self::on(self.store, self.blobs, config, &[1])
     }
 
-    fn on(store: Store, blobs: tempfile::TempDir, config: Config) -> Self {
+    /// The same data, other master keys: 32 times each byte.
+    pub fn rekeyed(self, keys: &[u8]) -> Self {
+        let config = self.functions.config.clone();
+        Self::on(self.store, self.blobs, config, keys)
+    }
+
+    fn on(store: Store, blobs: tempfile::TempDir, config: Config, master_keys: &[u8]) -> Self {
+        let master: Vec<[u8; 32]> = master_keys.iter().map(|byte| [*byte; 32]).collect();
+        let seal = Arc::new(Seal::new(&master, Arc::new(Seeded::new(2))));
         let clock = ManualClock::at(START);
-        let runner = Arc::new(FakeRunner { catalog: Catalog::new(store.clone()), script: Mutex::default() });
+        let runner =
+            Arc::new(FakeRunner { catalog: Catalog::new(store.clone(), seal.clone()), script: Mutex::default() });
         let objects = Arc::new(FakeObjects::default());
         let queues = Arc::new(FakeQueues::new(clock.clone()));
         let functions = Functions::open(Parts {
             store: store.clone(),
+            seal: seal.clone(),
             blobs: Blobs::directory(blobs.path()).expect("a directory"),
             clock: clock.clone(),
             entropy: Arc::new(Seeded::new(1)),
@@ -71,7 +82,7 @@ impl Rig {
             config,
         });
         let table = room(functions.clone());
-        Self { functions, runner, clock, store, objects, queues, blobs, table }
+        Self { functions, runner, clock, store, seal, objects, queues, blobs, table }
     }
 
     pub async fn call(&self, operation: &str, input: Value) -> Result<Value, Fault> {
@@ -216,6 +227,19 @@ impl FakeRunner {
 
 #[async_trait]
 impl Runner for FakeRunner {
+    async fn resolve(&self, uri: &str) -> Result<Image, ImageError> {
+        use sha2::{Digest, Sha256};
+        let Some((repository, tag)) = uri.split_once(':') else {
+            return Err(ImageError::Refused(format!("Source image {uri} does not exist.")));
+        };
+        let sha256 = hex::encode(Sha256::digest(tag));
+        let layer = json!({"sha256": sha256, "bytes": 10, "packing": "gzip", "diff_sha256": sha256});
+        let process = json!({"entrypoint": ["/e"], "command": [], "env": [], "directory": null});
+        let resolved = format!("{repository}@sha256:{sha256}");
+        let image = json!({"uri": uri, "resolved": resolved, "sha256": sha256, "layers": [layer], "process": process});
+        Ok(serde_json::from_value(image).expect("an image"))
+    }
+
     async fn invoke(&self, call: Invocation) -> Result<Outcome, InvokeError> {
         let routed = self.catalog.route(&call.function, 0).await?;
         let mut script = self.script.lock();

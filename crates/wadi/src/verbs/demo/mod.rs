@@ -133,7 +133,7 @@ async fn deploy_example(client: &Client, example: &Path) -> Result<String> {
     let package = package::build(example, &Wishes::default()).await?;
     let plan =
         deploy::Plan { name: FUNCTION.into(), memory: Some(MEMORY_MB), timeout: Some(TIMEOUT_S), ..Default::default() };
-    Ok(deploy::put(client, &plan, &package).await?.function.function_arn)
+    Ok(deploy::put(client, &plan, &deploy::Code::Package(package)).await?.function.function_arn)
 }
 
 /// The bucket, empty unless its content is to be kept, and the way from it to the function.
