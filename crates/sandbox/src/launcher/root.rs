@@ -98,6 +98,8 @@ pub enum Resolver {
 
 /// What lies over masked directories in an image.
 const EMPTY: &str = "dev/.empty";
+/// What lies over its `/etc/resolv.conf`.
+const RESOLVER: &str = "dev/.resolv.conf";
 /// The directory of the whole /proc, which only its owner, the host's root, can enter.
 const HIDDEN: &str = "run/wadi";
 
@@ -199,9 +201,18 @@ impl Root {
         self.devices()?;
         fs::create_dir(self.0.join(EMPTY)).map_err(|error| (EMPTY.to_owned(), error))?;
         self.proc(Path::new(EMPTY)).map_err(|error| ("mount /proc".to_owned(), error))?;
-        let resolver = Path::new("etc/resolv.conf");
-        if furniture.resolver && self.holds(resolver).is_ok_and(|holds| holds) && self.0.join(resolver).is_file() {
-            self.bind(Path::new("/etc/resolv.conf"), resolver, READ_ONLY)?;
+        let inside = Path::new("etc/resolv.conf");
+        if self.holds(inside).is_ok_and(|holds| holds) && self.0.join(inside).is_file() {
+            match furniture.resolver {
+                Resolver::Hosts => self.bind(Path::new("/etc/resolv.conf"), inside, READ_ONLY)?,
+                Resolver::At(address) => {
+                    let made = self.0.join(RESOLVER);
+                    fs::write(&made, format!("nameserver {address}\n"))
+                        .map_err(|error| (RESOLVER.to_owned(), error))?;
+                    self.bind(&made, inside, READ_ONLY)?;
+                }
+                Resolver::None => {}
+            }
         }
         let sealed = rustix::fs::open(&dev, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, 0.into());
         let sealed = sealed.map_err(io::Error::from).and_then(|dev| sys::mount_setattr(&dev, READ_ONLY, false));
