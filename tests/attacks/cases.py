@@ -210,7 +210,7 @@ case("out-host-loopback", "ways-out", {"ECONNREFUSED"}, "return tried(('127.0.0.
 case("out-router", "ways-out", SILENCE, "return tried(*(('169.254.0.1', p, k) for p, k in ((22, 1), (80, 1), (54, 2), (67, 2))))", on=("web",))
 case("out-everybody", "ways-out", {"EACCES", *SILENCE}, """
 return tried(*((a, 53, 2) for a in ('255.255.255.255', '224.0.0.1', '10.99.0.255', '240.0.0.1', '100.64.0.1')))""", on=("web",))
-case("out-spoofed", "ways-out", {"EINVAL", "EPERM"}, """
+case("out-spoofed", "ways-out", {"EINVAL", "EPERM", "ENETUNREACH"}, """
 def spoof(option):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.setsockopt(socket.IPPROTO_IP, option, 1)

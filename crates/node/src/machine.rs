@@ -9,9 +9,9 @@ use std::path::Path;
 
 /// Left for the node, its storage and the page cache.
 const RESERVE_BYTES: u64 = 256 << 20;
-/// In the node: pidfd, two pipes, two listeners, a connection of the Runtime API, and four connections to the platform
-/// with both their ends.
-const INSTANCE_DESCRIPTORS: u64 = 14;
+/// In the node: pidfd, two pipes, the counts of its network, two listeners, a connection of the Runtime API, and four to the
+/// platform with both their ends.
+const INSTANCE_DESCRIPTORS: u64 = 15;
 /// The node's own: storage, the gate's connections, clients of rooms.
 const RESERVE_DESCRIPTORS: u64 = 1024;
 /// The sandbox's init, the program, and a few threads or children of it.
@@ -159,7 +159,7 @@ mod tests {
             let machine = Machine { memory_bytes: Some(memory_mb << 20), descriptors, processes };
             assert_eq!(machine.instances_max(), expect);
         };
-        check(64, Some(2_424), None, (100, "open files"));
+        check(64, Some(2_524), None, (100, "open files"));
         check(64_000, None, Some(656), (50, "processes"));
         check(1_000_000, None, None, (4000, "the sandbox launcher"));
         check(16, Some(64), None, (1, "open files"));

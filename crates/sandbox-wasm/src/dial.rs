@@ -118,8 +118,8 @@ impl Body for Incoming {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                let until = tokio::time::Instant::now() + self.between_bytes;
-                self.timer.as_mut().reset(until);
+                let again = sleep(self.between_bytes);
+                self.timer.as_mut().set(again);
                 Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))
             }
             Poll::Pending => {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Questions on their way at once, and connections; more questions are not answered, more connections wait.
 const QUESTIONS_MAX: usize = 512;
@@ -109,7 +109,7 @@ async fn connections(listener: TcpListener) {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let Ok((mut inside, _)) = listener.accept().await else {
             // Out of descriptors, most likely: the connection stays in the queue.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
             continue;
         };
         tokio::spawn(async move {
