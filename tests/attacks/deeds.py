@@ -206,12 +206,6 @@ def image_another_layer(world):
     return imaged(world, tamper=tamper)
 
 
-@deed("image-bomb", "images", REFUSED_IMAGE)
-def image_bomb(world):
-    names = b"".join(entry(f"d{n}", tarfile.DIRTYPE)[:512] for n in range(510_000))
-    return imaged(world, names + bytes(1024))
-
-
 @deed("layers-through-links", "packages", "inside", REFUSED)
 def layers_through_links(world):
     def layer(name, *entries):
