@@ -4,8 +4,8 @@ use base::Arn;
 use base::port::{Target, Targets};
 use bus::Bus;
 use functions::Functions;
-use queues::Queues;
 use logs::Logs;
+use queues::Queues;
 use std::sync::Arc;
 
 /// Every target of this node.

@@ -36,7 +36,7 @@ impl Node {
         };
         let begin = Instant::now();
         let child = Command::new(&self.wadi)
-            .args(["up", "--listen", &self.address.to_string(), "--data-dir"])
+            .args(["up", "--network", "platform", "--listen", &self.address.to_string(), "--data-dir"])
             .arg(&self.data_dir)
             .args(&self.flags)
             .stdin(Stdio::null())

@@ -1125,7 +1125,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Names, Operation, Pattern, Protocol, Query, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("events:[a-zA-Z]+", "\\A(?:events:[a-zA-Z]+)\\z");
 static P1: Pattern = Pattern::new("^arn:aws([a-z]|\\-)*:events:([a-z]|\\d|\\-)*:([0-9]{12})?:.+\\/.+$", "\\A(?:^arn:aws([a-z]|\\-)*:events:([a-z]|[0-9]|\\-)*:([0-9]{12})?:.+/.+$)\\z");
@@ -1436,5 +1436,6 @@ pub static SERVICE: Service = Service {
         ErrorShape { code: "ResourceAlreadyExistsException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "ResourceNotFoundException", message: "message", typed: false, headers: &[] },
     ],
+    query: None,
 };
 }

@@ -16,6 +16,7 @@ fn event(target: &str, payload: Value, attributes: Value) -> Event {
         },
         created: Timestamp(NOW),
         payload: to_raw_value(&payload).expect("JSON"),
+        terms: base::Terms::default(),
         attributes: attributes.as_object().cloned().unwrap_or_default(),
     }
 }

@@ -524,7 +524,7 @@ pub use table::SERVICE;
 mod table {
 use wire::table::Kind::*;
 use wire::table::Location::*;
-use wire::table::{ErrorShape, Member, Operation, Pattern, Protocol, Routes, Service, Shape, TimeFormat};
+use wire::table::{ErrorShape, Member, Names, Operation, Pattern, Protocol, Query, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
 static P1: Pattern = Pattern::new("arn:aws[a-z-]*:sqs:[a-z0-9\\-]+:\\d{12}:[a-zA-Z0-9\\-_]+", "\\A(?:arn:aws[a-z-]*:sqs:[a-z0-9\\-]+:[0-9]{12}:[a-zA-Z0-9\\-_]+)\\z");
@@ -684,5 +684,6 @@ pub static SERVICE: Service = Service {
         ErrorShape { code: "ThrottlingException", message: "Message", typed: false, headers: &[] },
         ErrorShape { code: "ValidationException", message: "Message", typed: false, headers: &[] },
     ],
+    query: None,
 };
 }
