@@ -29,8 +29,6 @@ async fn runtimes() {
 async fn options_that_are_not_there_are_refused_by_name() {
     for (member, value, name) in [
         ("VpcConfig", json!({"SubnetIds": ["subnet-1"]}), "VpcConfig"),
-        ("PackageType", json!("Image"), "PackageType Image"),
-        ("ImageConfig", json!({}), "ImageConfig"),
         ("DeadLetterConfig", json!({"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}), "DeadLetterConfig"),
         ("KMSKeyArn", json!("arn:aws:kms:x"), "KMSKeyArn"),
         ("TracingConfig", json!({"Mode": "Active"}), "TracingConfig with Mode Active"),
@@ -39,7 +37,6 @@ async fn options_that_are_not_there_are_refused_by_name() {
         ("TenancyConfig", json!({"TenantIsolationMode": "PER_TENANT"}), "TenancyConfig"),
         ("DurableConfig", json!({}), "DurableConfig"),
         ("CodeSigningConfigArn", json!("arn"), "CodeSigningConfigArn"),
-        ("Code", json!({"ImageUri": "x"}), "ImageUri"),
         ("Code", json!({"S3Bucket": "b", "S3Key": "k", "S3ObjectVersion": "v"}), "S3ObjectVersion"),
     ] {
         refused(member, value, INVALID, &format!("Wadi does not support {name}")).await;
