@@ -180,7 +180,7 @@ def image_devices(world):
     return imaged(world, entry("null", tarfile.CHRTYPE)) + imaged(world, entry("disk", tarfile.BLKTYPE)) + imaged(world, entry("pipe", tarfile.FIFOTYPE))
 
 
-@deed("image-whiteout-out", "images", "hello", REFUSED_IMAGE)
+@deed("image-whiteout-out", "images", REFUSED_IMAGE)
 def image_whiteout_out(world):
     kept = world.node.data_dir.parent / "host-secret"
     said = imaged(world, images.layer({f"../../../..{kept.parent}/.wh.host-secret": ""})) + imaged(world, images.layer({".wh...": ""}))
@@ -203,7 +203,8 @@ def image_another_layer(world):
     def tamper(where):
         largest = max((where / "blobs/sha256").iterdir(), key=lambda blob: blob.stat().st_size)
         largest.write_bytes(largest.read_bytes()[:-1] + b"x")
-    return imaged(world, tamper=tamper)
+    # One that no other image has brought already, and the largest.
+    return imaged(world, images.layer({"own": os.urandom(4 << 20)}), tamper=tamper)
 
 
 @deed("layers-through-links", "packages", "inside", REFUSED)

@@ -9,9 +9,10 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 from conftest import ROLE, RUNTIME, eventually, invoke, nothing_is_left, package, process_tree
-from images import Registry, base, layer, layout, need, program
+from images import Registry, base, greeter, layer, layout, need, program
 
 TIERS = {"process": (), "container": ("runc",), "gvisor": ("runsc",)}
+HELLO = {"name": "Ada"}
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="containers are made by root alone")
 
 
@@ -34,6 +35,19 @@ def create(node, name, uri, wait=True, **more):
 
 @root_only
 @pytest.mark.parametrize("tier", TIERS)
+def test_a_program_with_its_libraries_answers(own, registry, tmp_path, tier):
+    need(*TIERS[tier])
+    layout(tmp_path / "layout", *greeter())
+    registry.push(tmp_path / "layout", "greeter")
+    own.start()
+    lam, _ = create(own, "greeter", f"{registry.host}/greeter", Tags={"wadi:isolation": tier})
+    for _ in range(3):
+        answer, response = invoke(lam, "greeter", HELLO)
+        assert "FunctionError" not in response and answer["greeting"] == "Hello, Ada!", answer
+
+
+@root_only
+@pytest.mark.parametrize("tier", [tier for tier in TIERS if tier != "gvisor"])
 def test_an_image_from_a_registry_answers(own, registry, tmp_path, tier):
     need(*TIERS[tier])
     digest = layout(tmp_path / "layout", [base(), layer({"greeting": "from the image"})])
@@ -151,11 +165,11 @@ def test_a_hostile_layer_fails_the_function_and_nothing_else(own, tmp_path):
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_nothing_is_left_behind(own, tmp_path, tier, how):
     need(*TIERS[tier])
-    layout(tmp_path / "layout", [base()])
+    layout(tmp_path / "layout", *greeter())
     mounts = pathlib.Path("/proc/self/mounts").read_text()
     own.start()
     lam, _ = create(own, "left", f"oci:{tmp_path}/layout", Tags={"wadi:isolation": tier})
-    assert invoke(lam, "left")[0] == "hello"
+    assert invoke(lam, "left", HELLO)[0]["greeting"] == "Hello, Ada!"
     assert pathlib.Path("/proc/self/mounts").read_text() == mounts, "no mount is seen outside"
     pids = process_tree(own.process.pid)
     assert len(pids) >= 4, "the node, its launcher, an init, and a container at least"

@@ -72,6 +72,10 @@ pub(crate) fn contents(unpacked: impl Read, budget: &mut Budget) -> io::Result<S
         if path.to_str().is_none() {
             return Err(odd(format!("{shown:.200} has a name that is no UTF-8")));
         }
+        let removes = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(".wh."));
+        if removes.is_some_and(|name| matches!(name, "" | "." | "..")) {
+            return Err(odd(format!("{shown:.200} removes what has no name")));
+        }
         if kind.is_hard_link() {
             let target = entry.link_name()?.ok_or_else(|| odd(format!("the link {shown:.200} leads nowhere")))?;
             if target.components().any(|part| part == Component::ParentDir) {

@@ -39,6 +39,9 @@ pub fn odd_entries_are_refused() {
     for to in ["../x", "/../x", "a/../../x"] {
         refused(&rig, &[&[Entry::Hard("h", to)]], "leads out of the image");
     }
+    for name in [".wh...", "a/.wh..", ".wh."] {
+        refused(&rig, &[&[file("a/b", "x")], &[file(name, "")]], "removes what has no name");
+    }
     for kind in [Kind::Char, Kind::Block, Kind::Fifo] {
         refused(&rig, &[&[Entry::Raw("node", kind)]], "is a device or a pipe");
     }

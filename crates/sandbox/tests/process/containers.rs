@@ -54,7 +54,7 @@ pub fn run_what_is_in_them() {
             let script = "id -u; echo $GIVEN; cat /etc/secret; echo; ls /usr 2>&1; touch /x 2>&1; touch /tmp/x && echo tmp; grep NoNewPrivs /proc/self/status; exit 7";
             let (output, exit) = bench.run(of(image.path(), runtime, script)).await;
             assert_eq!(exit.status, Status::Exited(7), "{way}: {output}");
-            for expect in ["993\nyes\nof the image\n", "/usr: No such file", "Read-only file system", "\ntmp\n"] {
+            for expect in ["993\nyes\nof the image\n", "/usr: No such file", "touch: /x: ", "\ntmp\n"] {
                 assert!(output.contains(expect), "{way}: {expect:?} in {output}");
             }
         }

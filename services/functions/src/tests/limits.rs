@@ -35,8 +35,6 @@ async fn options_that_are_not_there_are_refused_by_name() {
             "VpcConfig with more than one of SecurityGroupIds",
         ),
         ("VpcConfig", json!({"Ipv6AllowedForDualStack": true}), "VpcConfig with Ipv6AllowedForDualStack"),
-        ("PackageType", json!("Image"), "PackageType Image"),
-        ("ImageConfig", json!({}), "ImageConfig"),
         ("KMSKeyArn", json!("arn:aws:kms:x"), "KMSKeyArn"),
         ("TracingConfig", json!({"Mode": "Active"}), "TracingConfig with Mode Active"),
         ("FileSystemConfigs", json!([{"Arn": "a", "LocalMountPath": "/mnt/x"}]), "FileSystemConfigs"),
@@ -44,7 +42,6 @@ async fn options_that_are_not_there_are_refused_by_name() {
         ("TenancyConfig", json!({"TenantIsolationMode": "PER_TENANT"}), "TenancyConfig"),
         ("DurableConfig", json!({}), "DurableConfig"),
         ("CodeSigningConfigArn", json!("arn"), "CodeSigningConfigArn"),
-        ("Code", json!({"ImageUri": "x"}), "ImageUri"),
         ("Code", json!({"S3Bucket": "b", "S3Key": "k", "S3ObjectVersion": "v"}), "S3ObjectVersion"),
     ] {
         refused(member, value, INVALID, &format!("Wadi does not support {name}")).await;
