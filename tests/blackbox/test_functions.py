@@ -142,8 +142,8 @@ def test_refusals(shared, function):
         lam.invoke(FunctionName=name, Payload=b'"' + b"x" * 6_300_000 + b'"')
     assert code_of(e) in ("RequestEntityTooLargeException", "RequestTooLargeException", "413")
     with pytest.raises(lam.exceptions.ClientError) as e:
-        lam.create_event_source_mapping(FunctionName=name, EventSourceArn="arn:aws:sqs:us-east-1:000000000000:q")
-    assert "CreateEventSourceMapping" in e.value.response["Error"]["Message"]
+        lam.get_function_recursion_config(FunctionName=name)
+    assert "GetFunctionRecursionConfig" in e.value.response["Error"]["Message"]
 
 
 def test_dry_run_and_concurrency(shared, function):
