@@ -58,11 +58,10 @@ class Node:
         # Nothing that a test runs has business outside, nor is this machine to forward packets for it.
         network = [] if "--network" in flags else ["--network", "platform"]
         self.flags = [*flags, *network, "--retry-time-scale", scale]
+        # More for its wadi.toml.
         self.settings = settings
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
         self.process = None
-        # More for its wadi.toml.
-        self.settings = ""
         # Of nodes that were killed before; a process of this one may have the number that they were named by.
         self.foreign_groups = set(groups_of_nodes())
 
