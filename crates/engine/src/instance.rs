@@ -188,6 +188,9 @@ impl Instance {
 
     /// The version's zygote, made if there is none. `None` when this instance has become something itself on the way: an
     /// instance that is not copied, or one that failed.
+    ///
+    /// One instance makes it while others wait. They do not try in turn if nothing comes of it, or many would wait for as long
+    /// as many initialisations take: each starts by itself then.
     async fn zygote(
         &mut self,
         base: String,
@@ -195,16 +198,36 @@ impl Instance {
         limit: Duration,
     ) -> Result<Option<Arc<Living>>, InvokeError> {
         let template = self.template.clone();
-        let mut zygote = template.zygote.lock().await;
+        let free = template.zygote.try_lock().ok();
+        let waited = free.is_none();
+        let turn = match free {
+            Some(turn) => Some(turn),
+            None => tokio::select! {
+                turn = template.zygote.lock() => Some(turn),
+                () = self.forge.clock.sleep(limit) => None,
+            },
+        };
+        if let Some(mut zygote) = turn {
+            if let Some(living) = zygote.sound(self.forge.clock.elapsed()) {
+                return Ok(Some(living));
+            }
+            if !waited && matches!(&*zygote, Zygote::Absent) && self.forge.may_be_copied(&self.version) {
+                return self.make_zygote(&mut zygote, base, sandbox, limit).await;
+            }
+        }
+        self.start_in(sandbox, Seed::Base { id: base, zygote: false }, limit).await?;
+        Ok(None)
+    }
+
+    /// Initialises as the version's zygote. `None` as above.
+    async fn make_zygote(
+        &mut self,
+        zygote: &mut Zygote,
+        base: String,
+        sandbox: &str,
+        limit: Duration,
+    ) -> Result<Option<Arc<Living>>, InvokeError> {
         let born = self.forge.clock.elapsed();
-        if let Some(living) = zygote.sound(born) {
-            return Ok(Some(living));
-        }
-        if matches!(&*zygote, Zygote::Refused(_)) || !self.forge.may_be_copied(&self.version) {
-            drop(zygote);
-            self.start_in(sandbox, Seed::Base { id: base, zygote: false }, limit).await?;
-            return Ok(None);
-        }
         self.start_in(sandbox, Seed::Base { id: base, zygote: true }, limit).await?;
         match (&self.stage, self.live.take()) {
             (Stage::Zygote, Some(live)) => {

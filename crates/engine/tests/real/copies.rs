@@ -6,6 +6,7 @@ use base::{Outcome, Start};
 use engine::{Runner, Version};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime as Tokio;
 
 type Test = fn(&Tokio);
@@ -22,6 +23,9 @@ pub const TESTS: &[(&str, bool, Test)] = &[
     ("a_template_bears_many_copies", true, |tokio| tokio.block_on(a_template_bears_many_copies())),
     ("a_template_has_no_more_memory_than_its_copies_need", true, |tokio| {
         tokio.block_on(a_template_has_no_more_memory_than_its_copies_need())
+    }),
+    ("those_that_waited_for_nothing_do_not_wait_in_turn", true, |tokio| {
+        tokio.block_on(those_that_waited_for_nothing_do_not_wait_in_turn())
     }),
     ("copying_can_be_turned_off", true, |tokio| tokio.block_on(copying_can_be_turned_off())),
 ];
@@ -140,6 +144,19 @@ async fn what_cannot_be_copied_says_why() {
         assert_eq!(distinct(&answers, "born"), 2, "{init}: each instance is initialised by itself: {answers:?}");
         world.memory.wait_for(reason).await;
     }
+}
+
+/// One makes what others are to be copied from, and fails after a second. Eight in turn would take eight seconds.
+async fn those_that_waited_for_nothing_do_not_wait_in_turn() {
+    let world = crate::world();
+    python(&world, "import time\ntime.sleep(1)\nraise RuntimeError('not today')").await;
+    let began = Instant::now();
+    for outcome in at_once(&world, 8, &json!({})).await {
+        let error = outcome.result.expect_err("fails");
+        assert!(String::from_utf8_lossy(&error.body).contains("not today"), "{error:?}");
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
 }
 
 async fn hooks_run_before_and_after() {
