@@ -54,12 +54,18 @@ impl KeepAlive for Cost {
         let early = Odds { late: false, ..odds.clone() };
         let saved = costs.start.saturating_sub(template.start);
         let kept = self.window(&odds, template.bytes, saved, costs.start);
-        let saved = template.start.saturating_sub(SPARE_START);
-        let spares = match kept.is_late() {
-            true => kept,
-            false => self.window(&early, costs.spare_bytes, saved, template.start),
+        let (kept, spares) = match kept.is_late() {
+            true => (kept, kept),
+            false => {
+                let saved = template.start.saturating_sub(SPARE_START);
+                let spares = self.window(&early, costs.spare_bytes, saved, template.start);
+                // A template that saves little by itself is still kept where it and a spare together pay.
+                let (bytes, saved) = (template.bytes + costs.spare_bytes, costs.start.saturating_sub(SPARE_START));
+                let both = self.window(&early, bytes, saved, costs.start);
+                let until = kept.until.max(spares.until.min(both.until));
+                (Window::first(until), Window::first(spares.until.min(until)))
+            }
         };
-        let spares = Window { until: spares.until.min(kept.until), ..spares };
         let saved = if spares.until > Duration::ZERO { SPARE_START } else { template.start };
         let used = self.window(&early, costs.instance_bytes, saved, template.start);
         Plan { instances: self.used(used.until), spares, template: kept }

@@ -126,3 +126,15 @@ fn cost_makes_again_in_time_what_is_called_by_the_clock() {
     let irregular = history((0..40).map(|i| 60.0 * (1 + i * 17 % 29) as f64));
     assert!(!cost.plan(&irregular, &plain(500, 60)).spares.is_late());
 }
+
+#[test]
+fn a_template_that_saves_little_is_kept_for_its_spare() {
+    let ms = Duration::from_millis;
+    let template = TemplateCosts { bytes: 12 * MB, start: ms(130) };
+    let costs = Costs { template: Some(template), ..plain(130, 80) };
+    let plan = Cost::default().plan(&every(3.0, 8), &costs);
+    assert!(plan.spares.until > seconds(3.5), "{plan:?}");
+    assert!(plan.template.until >= plan.spares.until, "{plan:?}");
+    let rare = Cost::default().plan(&history((0..8).map(|i| 3000.0 + 700.0 * f64::from(i % 5))), &costs);
+    assert!(rare.spares.until < seconds(10.0) && rare.template.until < seconds(60.0), "{rare:?}");
+}
