@@ -1,4 +1,4 @@
-//! `cargo xtask bench aws | engine | events | chaos`: builds in release and runs the benchmarks of `tests/bench`.
+//! `cargo xtask bench aws | engine | events | chaos | drill`: builds in release and runs the benchmarks of `tests/bench`.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 #[derive(clap::Args)]
 pub struct Args {
     /// Which benchmark, and its options: `aws [--seconds 3]`, `engine [--only warm,burst]`, `keep-alive [--seed 1]`,
-    /// `chaos [--seed 7]`.
+    /// `events [--only bus]`, `chaos [--seed 7]`, `drill [--messages 200000]`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
     bench: Vec<String>,
 }

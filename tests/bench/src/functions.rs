@@ -74,6 +74,11 @@ impl Function {
     }
 }
 
+/// Changes a function's configuration.
+pub fn configure(name: &str, body: &Value) -> Call {
+    json_call(Method::PUT, format!("/2015-03-31/functions/{name}/configuration"), body)
+}
+
 fn json_call(method: Method, path: String, body: &Value) -> Call {
     let mut call = Call::new(method, path, "lambda", body.to_string());
     call.headers.push(("content-type", "application/json".into()));

@@ -109,11 +109,15 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(to: SocketAddr) -> Result<Self> {
+        Ok(Self { to, sender: Self::connect(to).await? })
+    }
+
+    async fn connect(to: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
         let stream = tokio::net::TcpStream::connect(to).await.context("connect")?;
         stream.set_nodelay(true)?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { to, sender })
+        Ok(sender)
     }
 
     /// Sends and reads the whole answer; anything but 2xx is an error.
@@ -138,7 +142,10 @@ impl Connection {
         if !call.service.is_empty() {
             sign(&mut request, call)?;
         }
-        self.sender.ready().await?;
+        // Some servers end a connection with each answer.
+        if self.sender.ready().await.is_err() {
+            self.sender = Self::connect(self.to).await?;
+        }
         let (head, body) = self.sender.send_request(request).await?.into_parts();
         Ok((head, body.collect().await?.to_bytes()))
     }

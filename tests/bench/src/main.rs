@@ -1,16 +1,20 @@
-//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | engine | events | chaos`.
+//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | engine | events | chaos | drill`.
 
 mod aws;
 mod chaos;
+mod drill;
 mod embedded;
 mod engine;
 mod events;
 mod floor;
 mod functions;
 mod keep_alive;
+mod line;
 mod load;
 mod node;
 mod processes;
+mod references;
+mod server;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -42,7 +46,7 @@ enum Bench {
         #[command(flatten)]
         options: engine::Options,
     },
-    /// Queues: sends, and cycles of receive and delete.
+    /// Queues, topics, the bus and schedules, beside local servers of the same APIs.
     Events {
         /// The binary under test.
         #[arg(long, default_value = "target/release/wadi")]
@@ -57,6 +61,14 @@ enum Bench {
         wadi: PathBuf,
         #[command(flatten)]
         options: chaos::Options,
+    },
+    /// Messages from queue to function to bus to queue, through kills, a full disk and a function that is down: none is lost
+    Drill {
+        /// The binary under test.
+        #[arg(long, default_value = "target/release/wadi")]
+        wadi: PathBuf,
+        #[command(flatten)]
+        options: drill::Options,
     },
     /// What the keep-alive policies hold and what they make calls wait, by simulation.
     KeepAlive(keep_alive::Args),
@@ -78,6 +90,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Engine { wadi, options } => runtime.block_on(engine::run(&wadi, options)),
         Bench::Events { wadi, options } => runtime.block_on(events::run(&wadi, options)),
         Bench::Chaos { wadi, options } => runtime.block_on(chaos::run(&wadi, options)),
+        Bench::Drill { wadi, options } => runtime.block_on(drill::run(&wadi, options)),
         Bench::KeepAlive(args) => {
             keep_alive::run(&args);
             Ok(())

@@ -73,6 +73,15 @@ impl Node {
         Ok(())
     }
 
+    /// SIGKILL: the node has no time for anything.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
     /// The process of the running node.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.child.as_ref().context("the node runs")?.id())

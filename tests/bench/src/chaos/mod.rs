@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::{processes, table};
 use anyhow::{Context, Result, bail, ensure};
 use census::Census;
+pub use faults::mixed;
 use faults::{Faults, Plan};
 use judge::Judge;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! From zero to many isolated Python instances that are busy at the same moment.
 
-use super::line::{Starts, say};
 use super::{Bench, gone};
 use crate::functions::{self, Function, invoke};
+use crate::line::{Starts, say};
 use crate::load::Connection;
 use crate::node::Node;
 use crate::{processes, table};

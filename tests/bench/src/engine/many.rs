@@ -1,8 +1,8 @@
 //! A node with many registered functions that rest: what each costs in memory, and what they cost at start-up.
 
 use super::Bench;
-use super::line::say;
 use crate::functions::{self, Function};
+use crate::line::say;
 use crate::load::{self, Connection};
 use crate::node::Node;
 use anyhow::{Context, Result};

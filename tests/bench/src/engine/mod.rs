@@ -4,25 +4,22 @@
 //! ends all that it started. References come from PATH, from a flag, or, into `target/bench-refs`, from PyPI and npm.
 
 mod bursts;
-mod line;
 mod many;
 mod nodejs;
 mod python;
-mod references;
-mod server;
 mod warm;
 mod wasm;
 
 use crate::floor::Floor;
 use crate::functions::{Function, invoke};
+use crate::line::{self, Against, Starts};
 use crate::load::{Connection, Figures};
 use crate::node::Node;
+use crate::references::{References, Which};
+use crate::server::Server;
 use crate::table;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use line::{Against, Starts};
-use references::References;
-use server::Server;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -52,7 +49,7 @@ pub struct Options {
     only: Vec<Scenario>,
     /// Some of the references, in a list with commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
-    refs: Vec<references::Which>,
+    refs: Vec<Which>,
     /// Where references are installed
     #[arg(long, default_value = "target/bench-refs")]
     refs_dir: PathBuf,

@@ -1,9 +1,9 @@
 //! Node.js with no instance alive: a small handler, and one that loads express.
 
-use super::line::{Against, Line, note, print};
-use super::references::Which;
 use super::{Bench, cold_starts, timed};
 use crate::functions::{self, Function};
+use crate::line::{Against, Line, note, print};
+use crate::references::Which;
 use anyhow::Result;
 use std::process::Command;
 

@@ -1,11 +1,11 @@
 //! Python that imports what handlers import: json and boto3.
 
-use super::line::{Against, Line, Starts, print};
-use super::references::Which;
 use super::{Bench, cold_starts, gone, right, timed};
 use crate::functions::{self, Function, invoke};
+use crate::line::{Against, Line, Starts, print};
 use crate::load::{Connection, Figures};
 use crate::node::Node;
+use crate::references::Which;
 use crate::table;
 use anyhow::{Context, Result};
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Calls of living instances through the signed API, against servers that check nothing, meter nothing and isolate nothing.
 
 use super::Bench;
-use super::line::{Against, Line, Starts, note, print};
 use crate::functions::{self, Function, invoke};
+use crate::line::{Against, Line, Starts, note, print};
 use crate::load;
 use crate::table;
 use anyhow::Result;

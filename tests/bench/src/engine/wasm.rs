@@ -1,9 +1,9 @@
 //! Wasm: a component that gets a fresh instance for each request.
 
-use super::line::{Against, Line, Starts, note, print};
 use super::{Bench, right};
 use crate::floor::Floor;
 use crate::functions::{self, Function, invoke};
+use crate::line::{Against, Line, Starts, note, print};
 use crate::load::{self, Call, Connection, Figures};
 use crate::node::Node;
 use crate::{processes, table};

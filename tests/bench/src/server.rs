@@ -16,7 +16,7 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 pub struct Server {
     pub address: SocketAddr,
     child: Child,
-    path: String,
+    call: Call,
 }
 
 /// A port that is free now.
@@ -26,7 +26,19 @@ pub fn free() -> Result<SocketAddr> {
 
 impl Server {
     /// Starts it and waits until it answers a request for `path`. What it says goes to `log`.
-    pub async fn start(mut command: Command, address: SocketAddr, path: &str, log: &Path) -> Result<Self> {
+    pub async fn start(command: Command, address: SocketAddr, path: &str, log: &Path) -> Result<Self> {
+        Self::begin(command, address, json(path), log).await
+    }
+
+    /// The same of a server of AWS's APIs, which is asked for its queues.
+    pub async fn start_api(command: Command, address: SocketAddr, log: &Path) -> Result<Self> {
+        let ask = Call::new(Method::POST, "/", "sqs", "{}")
+            .with("x-amz-target", "AmazonSQS.ListQueues")
+            .with("content-type", "application/x-amz-json-1.0");
+        Self::begin(command, address, ask, log).await
+    }
+
+    async fn begin(mut command: Command, address: SocketAddr, call: Call, log: &Path) -> Result<Self> {
         let log_file = std::fs::File::create(log)?;
         let child = command
             .stdin(Stdio::null())
@@ -35,7 +47,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        let mut server = Self { address, child, path: path.to_owned() };
+        let mut server = Self { address, child, call };
         let begin = Instant::now();
         while begin.elapsed() < READY_MAX {
             if let Some(status) = server.child.try_wait()? {
@@ -44,7 +56,7 @@ impl Server {
                 bail!("it ended ({status}): {last}");
             }
             if let Ok(mut connection) = Connection::open(address).await
-                && connection.send(&server.call()).await.is_ok()
+                && connection.send(&server.call).await.is_ok()
             {
                 return Ok(server);
             }
@@ -53,16 +65,14 @@ impl Server {
         bail!("it did not answer within {} s", READY_MAX.as_secs())
     }
 
-    fn call(&self) -> Call {
-        let mut call = Call::new(Method::POST, self.path.clone(), "", "{\"hello\":\"wadi\"}");
-        call.headers.push(("content-type", "application/json".into()));
-        call
-    }
-
     pub async fn rate(&self, connections: usize, seconds: f64) -> Result<Figures> {
-        let call = self.call();
+        let call = self.call.clone();
         load::run(self.address, connections, seconds, move |_, _| call.clone()).await
     }
+}
+
+fn json(path: &str) -> Call {
+    Call::new(Method::POST, path, "", "{\"hello\":\"wadi\"}").with("content-type", "application/json")
 }
 
 impl Drop for Server {

@@ -1,6 +1,6 @@
 //! What Wadi is measured against: found on PATH, or installed from PyPI and npm on first use.
 
-use super::server::{self, Server};
+use crate::server::{self, Server};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use std::fs;
@@ -16,6 +16,8 @@ pub enum Which {
     ServerlessOffline,
     Plain,
     Crun,
+    Ministack,
+    Moto,
 }
 
 pub struct References {
@@ -142,6 +144,25 @@ impl References {
         command.args(["--httpPort", &address.port().to_string(), "--lambdaPort", &inner.port().to_string()]);
         command.env("SLS_TELEMETRY_DISABLED", "1").env("SLS_NOTIFICATIONS_MODE", "off").current_dir(&dir);
         Server::start(command, address, "/echo", &self.log("serverless-offline")).await
+    }
+
+    /// A local server of AWS's APIs.
+    pub async fn ministack(&self) -> Result<Server> {
+        self.wanted(Which::Ministack)?;
+        let (dir, address) = (self.pip("ministack", &["ministack"])?, server::free()?);
+        let mut command = Command::new(dir.join("bin/ministack"));
+        command.env("GATEWAY_PORT", address.port().to_string()).env("BIND_HOST", "127.0.0.1");
+        command.env("IOT_MTLS_ENABLED", "0").current_dir(&dir);
+        Server::start_api(command, address, &self.log("ministack")).await
+    }
+
+    /// Another, made for tests.
+    pub async fn moto(&self) -> Result<Server> {
+        self.wanted(Which::Moto)?;
+        let (dir, address) = (self.pip("moto", &["moto[server]"])?, server::free()?);
+        let mut command = Command::new(dir.join("bin/moto_server"));
+        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]).current_dir(&dir);
+        Server::start_api(command, address, &self.log("moto")).await
     }
 
     /// A bundle whose container is `true` on the machine's own root, read-only: `crun run` does all its work and no more.

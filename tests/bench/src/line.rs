@@ -16,6 +16,11 @@ const BEHIND: Duration = Duration::from_millis(500);
 const PAGE: usize = 1000;
 
 impl Starts {
+    /// Of lines that are no calls of functions.
+    pub fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Of a function's calls since a time.
     pub async fn of(node: &Node, function: &str, since_ms: u64) -> Result<Self> {
         tokio::time::sleep(BEHIND).await;
