@@ -22,3 +22,14 @@ pub enum Error {
     #[error("no such blob: {0}")]
     NoSuchBlob(String),
 }
+
+impl Error {
+    /// What a client is told, who may try again: that the disk is full, or else the service's own words. The cause goes to the
+    /// node's log.
+    pub fn told(&self, otherwise: &'static str) -> &'static str {
+        match self {
+            Self::Full => "No space is left on the node's disk, so nothing was written. Try again when there is.",
+            _ => otherwise,
+        }
+    }
+}

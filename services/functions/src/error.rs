@@ -46,7 +46,7 @@ pub enum Error {
     /// `ServiceException`: ours, safe to try again; the text is public.
     #[error("{0}")]
     Service(String),
-    #[error("The service is unavailable for the moment. Try again.")]
+    #[error("{}", .0.told("The service is unavailable for the moment. Try again."))]
     Store(#[from] store::Error),
 }
 

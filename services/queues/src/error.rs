@@ -56,7 +56,7 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(String),
     /// Safe to try again.
-    #[error("The service is unavailable for the moment. Try again.")]
+    #[error("{}", .0.told("The service is unavailable for the moment. Try again."))]
     Store(#[from] ::store::Error),
 }
 
