@@ -332,7 +332,7 @@ async fn lines_wait_for_storage_and_are_not_lost() {
     assert_eq!(messages(&s.filter(json!({})).await), ["x", "y"]);
     flaky.set(full);
     let put = json!({"logGroupName": GROUP, "logStreamName": "a", "logEvents": [{"timestamp": NOW, "message": "m"}]});
-    let text = "The service cannot complete the request.";
+    let text = "No space is left on the node's disk, so nothing was written. Try again when there is.";
     s.fails("PutLogEvents", put, "ServiceUnavailableException", text).await;
 }
 
