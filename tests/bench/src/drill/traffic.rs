@@ -15,7 +15,7 @@ const SENDERS: usize = 4;
 const RECEIVERS: usize = 4;
 const BATCH: usize = 10;
 /// So many are under way at most: the drill is as long as what goes through, not a flood and its drain.
-const AHEAD_MAX: usize = 2000;
+const AHEAD_MAX: usize = 8000;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
 
