@@ -133,7 +133,9 @@ async fn faults(node: &mut Node, disk: &Disk, options: &Options, ledger: &Ledger
         node.kill()?;
         kills += 1;
         node.start().await?;
-        goes_on(ledger).await?;
+        if mended.is_none() {
+            goes_on(ledger).await?;
+        }
         if !filled && ledger.seen() > options.messages / 4 {
             filled = true;
             full(node, disk, options.full_seconds).await?;
