@@ -126,16 +126,10 @@ async fn settings_of_the_qualifier_hold() {
     assert_eq!(listed["FunctionEventInvokeConfigs"][0]["FunctionArn"], format!("{ARN}:prod"));
     let text = format!("The function {ARN}:$LATEST doesn't have an EventInvokeConfig");
     rig.refused("GetFunctionEventInvokeConfig", json!({"FunctionName": "f"}), "ResourceNotFoundException", &text).await;
-    let queue = json!({
-        "FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::bucket"}},
+    let bucket = json!({
+        "FunctionName": "f", "DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:s3:::bucket"}},
     });
-    rig.refused(
-        "PutFunctionEventInvokeConfig",
-        queue,
-        "InvalidParameterValueException",
-        "DestinationConfig with a bucket",
-    )
-    .await;
+    rig.refused("PutFunctionEventInvokeConfig", bucket, "InvalidParameterValueException", "takes failures alone").await;
     let prod = json!({"FunctionName": "f", "Qualifier": "prod"});
     rig.ok("DeleteFunctionEventInvokeConfig", prod.clone()).await;
     rig.refused("DeleteFunctionEventInvokeConfig", prod, "ResourceNotFoundException", "EventInvokeConfig").await;
@@ -243,4 +237,23 @@ async fn outcomes_are_told_to_their_destinations() {
     let bad = json!({"FunctionName": "f", "DeadLetterConfig": {"TargetArn": ARN}});
     rig.refused("UpdateFunctionConfiguration", bad, "InvalidParameterValueException", "not of a queue or a topic")
         .await;
+}
+
+#[tokio::test]
+async fn a_bucket_gets_the_records_of_failures() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let config = json!({"OnFailure": {"Destination": "arn:aws:s3:::failed"}});
+    let put = json!({"FunctionName": "f", "MaximumRetryAttempts": 0, "DestinationConfig": config});
+    rig.ok("PutFunctionEventInvokeConfig", put).await;
+    let event = accepted(&rig, "f").await;
+    rig.runner.then([Answer::Fails("KeyError")]);
+    let Verdict::Over { failure: Some(_), then } = rig.functions.deliver(&event, 1).await else { panic!("a failure") };
+    assert_eq!((then.len(), then[0].target.to_string().as_str()), (1, "arn:aws:s3:::failed"));
+    let key = then[0].attributes["Key"].as_str().expect("a key");
+    let (date, rest) = key.strip_prefix("aws/lambda/async/f/").expect("the layout").split_at(11);
+    let [year, month, day, empty] = date.split('/').collect::<Vec<_>>()[..] else { panic!("{key}") };
+    assert!(empty.is_empty() && rest.starts_with(&format!("{year}-{month}-{day}T")), "{key}");
+    let record: serde_json::Value = serde_json::from_str(then[0].payload.get()).expect("JSON");
+    assert_eq!(record["requestContext"]["condition"], "RetriesExhausted");
 }
