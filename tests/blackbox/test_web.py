@@ -4,13 +4,15 @@ import base64
 import contextlib
 import http.server
 import json
+import ssl
+import subprocess
 import threading
 import urllib.error
 import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROLE, eventually, invoke
+from conftest import ROLE, eventually, invoke, which_all
 from test_bus import ACCOUNT, SHOW, allow, got, put
 
 KEY = "Basic " + base64.b64encode(b"test:test").decode()
@@ -84,6 +86,11 @@ def rule(node, name, source, target, **more):
     assert bus.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": target, "RoleArn": ROLE, **more}])["FailedEntryCount"] == 0
 
 
+def lets_events(queue):
+    allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": queue}
+    return json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+
+
 def test_an_api_destination_is_authorised_filled_and_tried_again(shared):
     tries = {"/orders/7": [503, 429]}
 
@@ -110,8 +117,9 @@ def test_an_api_destination_is_authorised_filled_and_tried_again(shared):
 
 def test_what_an_endpoint_refuses_is_a_dead_letter_with_its_reason(shared):
     sqs = shared.client("sqs")
-    queue = sqs.create_queue(QueueName="web-dead")["QueueUrl"]
-    dead = {"DeadLetterConfig": {"Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:web-dead"}}
+    letters = f"arn:aws:sqs:us-east-1:{ACCOUNT}:web-dead"
+    queue = sqs.create_queue(QueueName="web-dead", Attributes={"Policy": lets_events(letters)})["QueueUrl"]
+    dead = {"DeadLetterConfig": {"Arn": letters}}
     with serving(lambda request: (403, {}, "no")) as server:
         arn = destination(shared, "web-dead", server.url + "/x")
         rule(shared, "web-dead", "web.dead", arn, **dead)
@@ -139,6 +147,31 @@ def test_connections_survive_a_restart_and_are_not_in_the_clear(own):
     own.stop()
 
 
+def test_tls_is_checked(own, tmp_path, monkeypatch):
+    openssl = next(iter(which_all("openssl")), None)
+    if not openssl:
+        pytest.skip("no openssl on PATH")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run([openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    own.start()
+    with serving() as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        rule(own, "good", "web.good", destination(own, "good", url + "/good"))
+        put(own, "web.good", {})
+        eventually(lambda: server.got("/good"))
+        # Another name than the certificate's.
+        rule(own, "bad", "web.bad", destination(own, "bad", url.replace("localhost", "127.0.0.1") + "/bad"))
+        put(own, "web.bad", {})
+        eventually(lambda: "TLS with 127.0.0.1" in json.dumps(own.get("/_wadi/api/events")))
+        assert not server.got("/bad")
+    own.stop()
+
+
 def test_cloud_events_come_in_and_go_out(shared, function):
     ce = pytest.importorskip("cloudevents.core.v1.event")
     http = pytest.importorskip("cloudevents.core.bindings.http")
@@ -158,7 +191,7 @@ def test_cloud_events_come_in_and_go_out(shared, function):
         assert bus.put_targets(Rule="clouds", EventBusName="clouds", Targets=targets)["FailedEntryCount"] == 0
 
         def event(kind, data):
-            return ce.CloudEvent({"id": "id-" + kind, "source": "/shop", "type": kind, "subject": "order 7 €", "specversion": "1.0"}, data)
+            return ce.CloudEvent({"id": "id-" + kind, "source": "/shop", "type": kind, "subject": "order 7 €", "specversion": "1.0", "datacontenttype": "application/json"}, data)
 
         for shape, kind in ((http.to_binary_event, "binary"), (http.to_structured_event, "structured")):
             message = shape(event(kind, {"n": 1}))
@@ -251,9 +284,10 @@ def test_event_grid_with_its_own_client(shared):
         # CloudEvents, onto the bus of the topic's name.
         bus, sqs = shared.client("events"), shared.client("sqs")
         bus.create_event_bus(Name="grid-clouds")
-        queue = sqs.create_queue(QueueName="grid-clouds")["QueueUrl"]
+        arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:grid-clouds"
+        queue = sqs.create_queue(QueueName="grid-clouds", Attributes={"Policy": lets_events(arn)})["QueueUrl"]
         bus.put_rule(Name="q", EventBusName="grid-clouds", EventPattern=json.dumps({"detail-type": ["paid"]}))
-        bus.put_targets(Rule="q", EventBusName="grid-clouds", Targets=[{"Id": "1", "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:grid-clouds"}])
+        bus.put_targets(Rule="q", EventBusName="grid-clouds", Targets=[{"Id": "1", "Arn": arn}])
         made = manage("PUT", "grid-clouds", {"location": "westeurope", "properties": {"inputSchema": "CloudEventSchemaV1_0"}})
         key = manage("POST", "grid-clouds/listKeys")["key2"]
         client = grid.EventGridPublisherClient(made["properties"]["endpoint"], AzureKeyCredential(key))

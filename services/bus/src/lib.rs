@@ -2,9 +2,11 @@
 //!
 //! PutEvents matches an event with the rules of its bus and commits one event a target, in one transaction; delivery
 //! does the rest. Other rooms send a whole event to the bus's ARN (`events.rs`), and the bus passes it on when it
-//! arrives. `rules.rs` keeps the compiled rules of each bus, `work.rs` fires those with schedules,
-//! `archive.rs` replays, `destination.rs` sends to API destinations with what `connection.rs` keeps secret; `model.rs` holds EventBridge's rules for names, targets and
-//! events, `store.rs` the keys, `api/` the operations. What it has and lacks: docs/services/bus.md.
+//! arrives; CloudEvents come in by `door.rs`. `rules.rs` keeps the compiled rules of each bus, `work.rs` fires those with
+//! schedules, `archive.rs` replays, `destination.rs` sends to API destinations what `request.rs` makes of an event, with
+//! what `connection.rs` keeps secret and at the pace of `pace.rs`, and as `cloudevents.rs` says where that is asked for;
+//! `model.rs` holds EventBridge's rules for names, targets and events, `store.rs` the keys, `api/` the operations. What it
+//! has and lacks: docs/services/bus.md.
 
 mod api;
 mod archive;

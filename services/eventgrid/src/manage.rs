@@ -49,7 +49,7 @@ struct SubscriptionProperties {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "endpointType")]
+#[serde(deny_unknown_fields, tag = "endpointType")]
 enum Destination {
     WebHook { properties: WebHook },
 }
@@ -61,7 +61,7 @@ struct WebHook {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "endpointType")]
+#[serde(deny_unknown_fields, tag = "endpointType")]
 enum DeadLetter {
     StorageBlob { properties: Blob },
 }

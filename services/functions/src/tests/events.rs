@@ -257,3 +257,31 @@ async fn a_bucket_gets_the_records_of_failures() {
     let record: serde_json::Value = serde_json::from_str(then[0].payload.get()).expect("JSON");
     assert_eq!(record["requestContext"]["condition"], "RetriesExhausted");
 }
+
+#[tokio::test]
+async fn a_recursive_loop_is_stopped_where_it_is_not_allowed() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let named = json!({"FunctionName": "f"});
+    assert_eq!(rig.ok("GetFunctionRecursionConfig", named.clone()).await["RecursiveLoop"], "Terminate");
+    let mut event = accepted(&rig, "f").await;
+    // What the function has caused itself comes with the trace that it was given.
+    let mut turn = async |n: u32| {
+        let verdict = rig.functions.deliver(&event, 1).await;
+        let entered = rig.functions.enter(
+            &base::FunctionRef { scope: kit::scope(), name: "f".into(), qualifier: None },
+            crate::events::trace_of(&event),
+        );
+        assert_eq!(entered.times, n);
+        event.attributes.insert("trace_id".into(), entered.trace.into());
+        verdict
+    };
+    for n in 1..=16 {
+        assert_eq!(turn(n).await, Verdict::Done);
+    }
+    assert!(dead(turn(17).await).starts_with("RecursiveLoop after 16 invocations"));
+    let allow = json!({"FunctionName": "f", "RecursiveLoop": "Allow"});
+    assert_eq!(rig.ok("PutFunctionRecursionConfig", allow).await["RecursiveLoop"], "Allow");
+    assert_eq!(rig.ok("GetFunctionRecursionConfig", named).await["RecursiveLoop"], "Allow");
+    assert_eq!(turn(18).await, Verdict::Done);
+}
