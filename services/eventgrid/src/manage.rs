@@ -169,7 +169,9 @@ impl EventGrid {
     ) -> Result<Value> {
         model::check_name(name)?;
         let given: TopicBody = parse(body)?;
-        let region = base::Region::parse(&given.location).unwrap_or_else(|| caller.scope.region.clone());
+        // Azure's locations have no hyphens.
+        let region = base::Region::parse(&given.location).filter(|_| given.location.contains('-'));
+        let region = region.unwrap_or_else(|| caller.scope.region.clone());
         let all = store::topics();
         if self.store.scan(all.as_bytes(), &all.end(), model::TOPICS_MAX).await?.len() == model::TOPICS_MAX {
             return Err(Error::Conflict(format!("There are {} topics already.", model::TOPICS_MAX)));

@@ -149,6 +149,7 @@ async fn events_go_to_the_bus_and_to_who_wants_them() {
     let count = |name: &str| targets.iter().filter(|t| **t == name).count();
     let counts = ["event-bus/orders", "subscription/orders/all", "subscription/orders/paid"].map(count);
     assert_eq!((counts, sent.len()), ([2, 2, 1], 5));
+    assert!(sent.iter().all(|e| e.target.region == "us-east-1"), "an Azure location is no region");
     let told: Value =
         serde_json::from_str(sent.iter().find(|e| e.target.service == "events").expect("told").payload.get())
             .expect("JSON");
