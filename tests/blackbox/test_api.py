@@ -247,7 +247,7 @@ def test_event_invoke_config(lam, raw, function):
     refused("ValidationException", put, FunctionName=name, MaximumRetryAttempts=3)
     refused("ValidationException", put, FunctionName=name, MaximumEventAgeInSeconds=59)
     refused("ResourceNotFoundException", put, "The function doesn't exist.", FunctionName="none-such", MaximumRetryAttempts=1)
-    refused("InvalidParameterValueException", put, "DestinationConfig with a bucket", FunctionName=name, DestinationConfig={"OnFailure": {"Destination": "arn:aws:s3:::bucket"}})
+    refused("InvalidParameterValueException", put, "a bucket takes failures alone", FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": "arn:aws:s3:::bucket"}})
     made = put(FunctionName=name, MaximumRetryAttempts=0)
     assert made["FunctionArn"] == f"{ARN}function:{name}:$LATEST" and made["MaximumRetryAttempts"] == 0 and "MaximumEventAgeInSeconds" not in made
     assert made["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {}}

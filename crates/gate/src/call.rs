@@ -56,7 +56,8 @@ impl Gate {
         };
         let decoded = wire::decode(service, operation, &labels, &parts, &body)?;
         drop((body, space));
-        let context = Context { caller: caller.clone(), request_id: request_id.clone(), host, source_ip };
+        let (request_id, trace) = (request_id.clone(), trace(&parts));
+        let context = Context { caller: caller.clone(), request_id: request_id.clone(), host, source_ip, trace };
         let prepared = room.prepare(context, operation, decoded)?;
         self.authorise(&caller, &prepared.access).await?;
         let mut done = prepared.run.await?;
@@ -146,6 +147,12 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// The trace header as its sender meant it: SDKs percent-encode what they send on.
+fn trace(parts: &Parts) -> Option<String> {
+    let given = parts.headers.get("x-amzn-trace-id")?.to_str().ok()?;
+    Some(percent_encoding::percent_decode_str(given).decode_utf8().ok()?.into_owned())
 }
 
 fn known(service: &Service, operation: &'static Operation) -> Result<&'static Operation, Fault> {

@@ -24,6 +24,7 @@ use base::network::Networks;
 use bus::Bus;
 use delivery::Delivery;
 use engine::Engine;
+use eventgrid::EventGrid;
 use functions::Functions;
 use gate::Gate;
 use identity::Identity;
@@ -35,7 +36,7 @@ use schedules::Schedules;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::sqlite::Sqlite;
 use store::{Blobs, Seal, Store};
@@ -160,7 +161,16 @@ impl Node {
             identity: identity.clone(),
             config: functions::Config { concurrency_max: settings.account_concurrency, ..functions::Config::default() },
         });
-        let bus = Bus::open(bus::Parts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() });
+        let courier = Arc::new(courier::Http::new(networks::of_courier(&settings)));
+        let bus = Bus::open(bus::Parts {
+            store: store.clone(),
+            seal: seal.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            courier: courier.clone(),
+        });
+        // Before functions say that an older master key is needed no more.
+        bus.reseal().await.context("cannot read the connections")?;
         let schedules =
             Schedules::open(schedules::Parts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() });
         let targets = Arc::new(Wired {
@@ -168,6 +178,8 @@ impl Node {
             queues: queues.clone(),
             bus: bus.clone(),
             logs: logs.clone(),
+            objects: OnceLock::new(),
+            eventgrid: OnceLock::new(),
         });
         let objects = Objects::open(objects::Parts {
             store: store.clone(),
@@ -178,6 +190,18 @@ impl Node {
             targets: targets.clone(),
             config: objects::Config::default(),
         });
+        let _ = targets.objects.set(objects::Inbox(objects.clone()));
+        let eventgrid = EventGrid::open(eventgrid::Parts {
+            store: store.clone(),
+            seal: seal.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            courier,
+            identity: identity.clone(),
+            targets: targets.clone(),
+        });
+        eventgrid.reseal().await.context("cannot read the topics of Event Grid")?;
+        let _ = targets.eventgrid.set(eventgrid.clone());
         let delivery = Arc::new(Delivery::new(delivery::Parts {
             store: store.clone(),
             targets,
@@ -195,7 +219,12 @@ impl Node {
                 Arc::new(schedules::room(schedules.clone())),
                 Arc::new(usage::room(usage.clone())),
             ],
-            doors: vec![Arc::new(functions::UrlDoor::new(functions.clone())), Arc::new(objects::door(objects.clone()))],
+            doors: vec![
+                Arc::new(functions::UrlDoor::new(functions.clone())),
+                Arc::new(bus::CloudEventsDoor::new(bus.clone(), identity.clone())),
+                Arc::new(eventgrid::EventGridDoor(eventgrid)),
+                Arc::new(objects::door(objects.clone())),
+            ],
             identity: identity.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),

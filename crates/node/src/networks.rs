@@ -2,7 +2,7 @@
 
 use crate::settings::Settings;
 use anyhow::{Result, bail};
-use base::network::{Ceiling, Networks};
+use base::network::{Ceiling, Networks, Policy};
 use sandbox::{Driver, Egress};
 use std::path::PathBuf;
 
@@ -39,4 +39,14 @@ fn nft() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
     places.filter(|place| place.is_absolute()).map(|place| place.join("nft")).find(|program| program.is_file())
+}
+
+/// Where HTTP deliveries go: what `[networks.webhooks]` says; without it, anywhere from a node that this machine alone can
+/// reach, and to the internet from one that strangers may use.
+pub fn of_courier(settings: &Settings) -> courier::Reach {
+    match settings.networks.get("webhooks") {
+        Some(policy) => courier::Reach::Within(policy.clone()),
+        None if settings.listen.ip().is_loopback() => courier::Reach::Anywhere,
+        None => courier::Reach::Within(Policy::INTERNET),
+    }
 }

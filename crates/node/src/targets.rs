@@ -3,10 +3,12 @@
 use base::Arn;
 use base::port::{Target, Targets};
 use bus::Bus;
+use eventgrid::EventGrid;
 use functions::Functions;
 use logs::Logs;
+use objects::Inbox;
 use queues::Queues;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Every target of this node.
 pub struct Wired {
@@ -14,6 +16,9 @@ pub struct Wired {
     pub queues: Arc<Queues>,
     pub bus: Arc<Bus>,
     pub logs: Arc<Logs>,
+    /// These send to the others, and are set once they are there.
+    pub objects: OnceLock<Inbox>,
+    pub eventgrid: OnceLock<Arc<EventGrid>>,
 }
 
 impl Targets for Wired {
@@ -22,6 +27,8 @@ impl Targets for Wired {
             "lambda" => Some(self.functions.as_ref()),
             "sqs" => Some(self.queues.as_ref()),
             "events" => Some(self.bus.as_ref()),
+            "eventgrid" => self.eventgrid.get().map(|grid| grid.as_ref() as &dyn Target),
+            "s3" => self.objects.get().map(|inbox| inbox as &dyn Target),
             "logs" => Some(self.logs.as_ref()),
             _ => None,
         }

@@ -12,11 +12,18 @@ pub struct Context {
     /// The `Host` the client spoke to, port included: where URLs in replies should point.
     pub host: String,
     pub source_ip: IpAddr,
+    /// `X-Amzn-Trace-Id`, decoded: which functions the request has come through.
+    pub trace: Option<String>,
 }
 
 impl Context {
     pub fn scope(&self) -> &Scope {
         &self.caller.scope
+    }
+
+    /// The trace, if it says which functions the request has come through: what is caused hands it on.
+    pub fn lineage(&self) -> Option<&str> {
+        self.trace.as_deref().filter(|trace| trace.contains("Lineage="))
     }
 
     pub fn account(&self) -> &str {

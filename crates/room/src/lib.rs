@@ -10,6 +10,6 @@ mod table;
 
 pub use base::port::Access;
 pub use context::Context;
-pub use door::{Body, BodyError, Door, Head, empty, full};
+pub use door::{Body, BodyError, Door, Head, Unread, basic, empty, full, gather, handshake};
 pub use table::{Prepared, Room, Table, TableRoom};
 pub use wire::Fault;

@@ -21,6 +21,8 @@ pub enum Error {
     TooMany,
     #[error("The policy of the event bus would be longer than 10240 bytes.")]
     PolicyTooLong,
+    #[error("The resource was changed by another request meanwhile.")]
+    Changed,
     /// Something the API has and Wadi lacks, by name.
     #[error("Wadi does not have {0} yet.")]
     Lacking(&'static str),
@@ -45,6 +47,7 @@ impl From<Error> for Fault {
             Error::Status(_) => ("IllegalStatusException", 400),
             Error::Invalid(_) | Error::Lacking(_) => ("ValidationException", 400),
             Error::Pattern(_) => ("InvalidEventPatternException", 400),
+            Error::Changed => ("ConcurrentModificationException", 400),
             Error::TooMany => ("LimitExceededException", 400),
             Error::PolicyTooLong => ("PolicyLengthExceededException", 400),
             Error::Store(_) => ("InternalException", 500),

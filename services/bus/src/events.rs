@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::rules::Arrived;
 use crate::store::{BusRecord, Space};
-use crate::{Bus, model};
+use crate::{Bus, destination, model};
 use ::store::Tx;
 use async_trait::async_trait;
 use base::port::{Denied, Target};
@@ -26,8 +26,15 @@ fn of_target(target: &Arn) -> Option<(Scope, &str)> {
 #[async_trait]
 impl Target for Bus {
     async fn accepts(&self, target: &Arn, from: &Source) -> std::result::Result<(), Denied> {
+        if let Some((scope, name)) = destination::of_target(target) {
+            return match self.destination(&scope, name).await {
+                Ok(_) if from.account == scope.account.as_str() => Ok(()),
+                Ok(_) => Err(Denied(format!("{} is not authorized to invoke {target}", from.account))),
+                Err(why) => Err(Denied(why.to_string())),
+            };
+        }
         let Some((scope, name)) = of_target(target) else {
-            return Err(Denied(format!("{target} is not an event bus")));
+            return Err(Denied(format!("{target} is neither an event bus nor an API destination")));
         };
         match self.bus(&scope, name).await {
             Ok(_) if from.account == scope.account.as_str() => Ok(()),
@@ -37,6 +44,9 @@ impl Target for Bus {
     }
 
     async fn deliver(&self, event: &Event, _: u32) -> Verdict {
+        if let Some((scope, name)) = destination::of_target(&event.target) {
+            return self.invoke(&scope, name, event).await;
+        }
         let hops = event.attributes.get("hops").and_then(Value::as_u64).unwrap_or(0);
         if hops > HOPS_MAX {
             return Verdict::Dead { reason: format!("the event has come through {hops} event buses") };

@@ -33,6 +33,15 @@ pub fn archive_arn(scope: &Scope, archive: &str) -> String {
     Arn::new("events", scope.region.as_str(), scope.account.as_str(), format!("archive/{archive}")).to_string()
 }
 
+pub fn connection_arn(scope: &Scope, name: &str, id: &str) -> String {
+    Arn::new("events", scope.region.as_str(), scope.account.as_str(), format!("connection/{name}/{id}")).to_string()
+}
+
+pub fn destination_arn(scope: &Scope, name: &str, id: &str) -> String {
+    let resource = format!("api-destination/{name}/{id}");
+    Arn::new("events", scope.region.as_str(), scope.account.as_str(), resource).to_string()
+}
+
 pub fn replay_arn(scope: &Scope, replay: &str) -> String {
     Arn::new("events", scope.region.as_str(), scope.account.as_str(), format!("replay/{replay}")).to_string()
 }
@@ -69,6 +78,26 @@ pub fn no_bus(name: &str) -> Error {
 
 pub fn no_rule(name: &str, bus: &str) -> Error {
     Error::NotFound(format!("Rule {name} does not exist on EventBus {bus}."))
+}
+
+pub fn no_connection(name: &str) -> Error {
+    Error::NotFound(format!("Failed to describe the connection(s). Connection '{name}' does not exist."))
+}
+
+pub fn no_destination(name: &str) -> Error {
+    Error::NotFound(format!("Failed to describe the api-destination(s). An api-destination '{name}' does not exist."))
+}
+
+/// Refuses an endpoint that cannot be sent to.
+pub fn check_endpoint(name: &str, endpoint: &str) -> Result<()> {
+    let uri: std::result::Result<http::Uri, _> = endpoint.replace('*', "x").parse();
+    let good = uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some());
+    // A name that a wildcard is in would lead anywhere.
+    let authority = endpoint.split('/').nth(2).unwrap_or_default();
+    if good && !authority.contains(['*', '@']) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("Parameter {name} is not valid. Reason: Provided value is not a valid HTTP endpoint.")))
 }
 
 pub fn no_archive(name: &str) -> Error {
@@ -121,14 +150,8 @@ impl Entry {
             }
         };
         let source = required("Source", &self.source)?;
-        if source.starts_with("aws.") {
-            return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
-        }
         let detail_type = required("DetailType", &self.detail_type)?;
-        if detail_type.chars().count() > 128 {
-            let message = "Parameter DetailType is not valid. Reason: DetailType must be at most 128 characters.";
-            return Err(("InvalidArgument", message.into()));
-        }
+        check_event(&source, &detail_type)?;
         let detail = required("Detail", &self.detail)?;
         let detail: Map<String, Value> =
             serde_json::from_str(&detail).map_err(|_| ("MalformedDetail", "Detail is malformed.".to_owned()))?;
@@ -146,6 +169,18 @@ impl Entry {
     }
 }
 
+/// Refuses what nobody but AWS may say, or what is too long.
+pub fn check_event(source: &str, detail_type: &str) -> std::result::Result<(), Refused> {
+    if source.starts_with("aws.") {
+        return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
+    }
+    if detail_type.chars().count() > 128 {
+        let message = "Parameter DetailType is not valid. Reason: DetailType must be at most 128 characters.";
+        return Err(("InvalidArgument", message.into()));
+    }
+    Ok(())
+}
+
 /// Services whose ARNs a target may have here.
 const SERVICES: [&str; 5] = ["lambda", "sqs", "sns", "events", "logs"];
 
@@ -155,8 +190,9 @@ pub fn check_target(target: &Target) -> Result<()> {
     let arn: Arn = target.arn.parse().map_err(|_| {
         Error::invalid(format!("Parameter {} is not valid. Reason: Provided Arn is not in correct format.", target.arn))
     })?;
+    let api = arn.service == "events" && arn.resource.starts_with("api-destination/");
     let bus = arn.service == "events" && arn.resource.starts_with("event-bus/");
-    if !SERVICES.contains(&arn.service.as_str()) || (arn.service == "events" && !bus) {
+    if !SERVICES.contains(&arn.service.as_str()) || (arn.service == "events" && !bus && !api) {
         return Err(Error::invalid(format!("Wadi does not have targets like {arn} yet (target {id}).")));
     }
     let inputs = [target.input.is_some(), target.input_path.is_some(), target.transformer.is_some()];
@@ -180,6 +216,9 @@ pub fn check_target(target: &Target) -> Result<()> {
             }
             why => Error::invalid(format!("Invalid InputTransformer for target {id}: {why}.")),
         })?;
+    }
+    if target.http.is_some() && !api {
+        return Err(Error::invalid(format!("Parameter(s) HttpParameters not valid for target {id}.")));
     }
     let fifo = arn.service == "sqs" && arn.resource.ends_with(".fifo");
     if target.message_group.is_some() && arn.service != "sqs" {

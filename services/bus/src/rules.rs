@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::store::{self, Archive, Edition, Rule, Space, Target};
-use crate::{Bus, model};
+use crate::{Bus, destination, model};
 use ::rules::pattern::{Index, Pattern};
 use ::rules::transform::{Occasion, Path, Transformer};
 use ::store::{KeyReader, Tx, record};
@@ -174,6 +174,9 @@ impl Sender {
         if let Some(group) = &target.message_group {
             attributes.insert("MessageGroupId".into(), group.as_str().into());
         }
+        if let Some(http) = &target.http {
+            attributes.insert(destination::HTTP.into(), json!(http.filled(|value| read(value, arrived.event))));
+        }
         if arn.service == "events" {
             attributes.insert("hops".into(), json!(arrived.hops + 1));
         }
@@ -219,5 +222,16 @@ impl Sender {
             return RawValue::from_string(Value::from(text).to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned());
         }
         RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+}
+
+/// A value as it is, or what it points to in the event.
+fn read(value: &str, event: &Value) -> String {
+    let found = value.strip_prefix("$.").and(Path::parse(value).ok()).and_then(|path| path.find(event));
+    match found {
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+        None if value.starts_with("$.") => String::new(),
+        None => value.to_owned(),
     }
 }

@@ -1,7 +1,8 @@
 //! The keys and records this room owns.
 
+use crate::request::TargetHttp;
 use ::store::record::Record;
-use ::store::{Key, KeyReader, Result, Tx};
+use ::store::{Key, KeyReader, Result, Sealed, Tx};
 use base::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +26,10 @@ pub enum Space<'a> {
     Archived(&'a str, Timestamp, &'a str),
     /// `bus/replay/<account>/<region>/<name>` → [`Replay`]
     Replay(&'a Scope, &'a str),
+    /// `bus/connection/<account>/<region>/<name>` → [`Connection`]
+    Connection(&'a Scope, &'a str),
+    /// `bus/destination/<account>/<region>/<name>` → [`Destination`]
+    Destination(&'a Scope, &'a str),
 }
 
 impl Space<'_> {
@@ -36,6 +41,8 @@ impl Space<'_> {
             Space::Archive(scope, name) => archives(scope).text(name),
             Space::Archived(archive, at, event) => archived(archive).number(at.millis()).text(event),
             Space::Replay(scope, name) => replays(scope).text(name),
+            Space::Connection(scope, name) => connections(scope).text(name),
+            Space::Destination(scope, name) => destinations(scope).text(name),
         }
     }
 }
@@ -65,6 +72,14 @@ pub fn archived(archive: &str) -> Key {
 
 pub fn replays(scope: &Scope) -> Key {
     within("bus/replay", scope)
+}
+
+pub fn connections(scope: &Scope) -> Key {
+    within("bus/connection", scope)
+}
+
+pub fn destinations(scope: &Scope) -> Key {
+    within("bus/destination", scope)
 }
 
 /// When an archived event arrived, and its id.
@@ -129,6 +144,9 @@ pub struct Target {
     pub dead_letter: Option<String>,
     pub retries_max: Option<u32>,
     pub age_max_s: Option<u32>,
+    /// For API destinations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<TargetHttp>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,4 +229,46 @@ pub async fn next_edition(tx: &Tx, scope: &Scope, bus: &str) -> Result<()> {
     let key = Space::Edition(scope, bus).key();
     let Edition(n) = tx.get(&key).await?.unwrap_or_default();
     tx.put(&key, &Edition(n + 1))
+}
+
+/// How API destinations are authorised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    pub id: String,
+    pub arn: String,
+    pub created: Timestamp,
+    pub modified: Timestamp,
+    pub authorized: Option<Timestamp>,
+    pub description: Option<String>,
+    /// `BASIC`, `API_KEY` or `OAUTH_CLIENT_CREDENTIALS`.
+    pub kind: String,
+    /// Why it is not authorised; `None` is that it is.
+    pub unauthorized: Option<String>,
+    /// [`crate::connection::Secrets`], bound to the ARN.
+    pub secrets: Sealed,
+}
+
+impl Record for Connection {
+    const VERSION: u8 = 1;
+}
+
+/// An API destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    pub id: String,
+    pub created: Timestamp,
+    pub modified: Timestamp,
+    pub description: Option<String>,
+    /// The ARN of its connection.
+    pub connection: String,
+    pub endpoint: String,
+    pub method: String,
+    /// As given; `None` is 300.
+    pub per_second: Option<u32>,
+    /// What its owner allowed in the CloudEvents handshake; `None` is no bound.
+    pub per_minute: Option<u32>,
+}
+
+impl Record for Destination {
+    const VERSION: u8 = 1;
 }

@@ -1,14 +1,15 @@
 //! The room through its table: what PutEvents commits, what it refuses, and what arrives at a bus.
 
+mod web;
 mod work;
 
 use crate::{Bus, Parts, room};
 use ::room::{Context, Fault, Room, TableRoom};
 use ::store::{Store, outbox};
-use base::port::Target as _;
+use base::port::{Clock, Courier, Target as _};
 use base::{Event, Source, Timestamp, Verdict};
 use bytes::Bytes;
-use kit::{ManualClock, Seeded};
+use kit::{ManualClock, Pigeonhole, Seeded};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use wire::Decoded;
@@ -28,8 +29,13 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let store = Store::new(Arc::new(::store::memory::Memory::default()));
-        let (clock, entropy) = (ManualClock::at(START), Arc::new(Seeded::new(1)));
-        let bus = Bus::open(Parts { store: store.clone(), clock, entropy });
+        Self::with(store, ManualClock::at(START), Arc::new(Pigeonhole::always(200)))
+    }
+
+    fn with(store: Store, clock: Arc<dyn Clock>, courier: Arc<dyn Courier>) -> Self {
+        let entropy = Arc::new(Seeded::new(1));
+        let seal = Arc::new(::store::Seal::new(&[[7; 32]], entropy.clone()));
+        let bus = Bus::open(Parts { store: store.clone(), seal, clock, entropy, courier });
         Self { table: room(bus.clone()), bus, store }
     }
 
@@ -40,6 +46,7 @@ impl Rig {
             request_id: "r".into(),
             host: "127.0.0.1:4566".into(),
             source_ip: [127, 0, 0, 1].into(),
+            trace: None,
         };
         let request = Decoded { input, payload: Bytes::new() };
         Ok(self.table.prepare(cx, operation, request)?.run.await?.output)

@@ -15,6 +15,7 @@ mod options;
 mod permissions;
 mod provisioned;
 mod read;
+mod recursion;
 #[rustfmt::skip]
 pub mod shapes;
 mod tags;
@@ -145,6 +146,8 @@ fn side_operations(t: Table<Functions>) -> Table<Functions> {
     let t = function_op!(t, "PutFunctionConcurrency", s::PutFunctionConcurrencyRequest, concurrency::put);
     let t = function_op!(t, "GetFunctionConcurrency", s::GetFunctionConcurrencyRequest, concurrency::get);
     let t = function_op!(t, "DeleteFunctionConcurrency", s::DeleteFunctionConcurrencyRequest, concurrency::delete);
+    let t = function_op!(t, "PutFunctionRecursionConfig", s::PutFunctionRecursionConfigRequest, recursion::put);
+    let t = function_op!(t, "GetFunctionRecursionConfig", s::GetFunctionRecursionConfigRequest, recursion::get);
     let t = provisioned_operations(t);
     let t =
         function_op!(t, "PutFunctionEventInvokeConfig", s::PutFunctionEventInvokeConfigRequest, event_config::put, q);

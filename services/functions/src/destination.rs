@@ -2,6 +2,7 @@
 //! itself for the dead-letter target. Both are committed with the event's end.
 
 use crate::Functions;
+use crate::events::trace_of;
 use crate::model::LATEST;
 use crate::model::name;
 use crate::records::EventConfig;
@@ -10,8 +11,8 @@ use base::{Arn, Event, FunctionError, FunctionRef, Outcome, Source, Terms, Times
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-/// Services whose ARNs a destination may have. (S3, for failures, is not there yet.)
-pub const SERVICES: [&str; 4] = ["lambda", "sqs", "sns", "events"];
+/// Services whose ARNs a destination may have; buckets (`s3`) are for failures alone.
+pub const SERVICES: [&str; 5] = ["lambda", "sqs", "sns", "events", "s3"];
 /// Of an error's text in a dead letter's attributes.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
@@ -72,7 +73,11 @@ impl Functions {
                 _ => record,
             };
             if let Ok(payload) = RawValue::from_string(told.to_string()) {
-                then.push(self.sent(named, event, to, payload, now));
+                let mut sent = self.sent(named, event, to, payload, now);
+                if to.service == "s3" {
+                    sent.attributes.insert("Key".into(), self.object_key(named, now).into());
+                }
+                then.push(sent);
             }
         }
         if let (End::Failure { reason, error, .. }, Some(to)) = (end, &places.dead_letter) {
@@ -84,6 +89,9 @@ impl Functions {
     }
 
     fn sent(&self, named: &FunctionRef, event: &Event, to: &Arn, payload: Box<RawValue>, now: Timestamp) -> Event {
+        // A function reads the one, a queue the other.
+        let trace = self.enter(named, trace_of(event)).trace;
+        let attributes = ["trace_id", "AWSTraceHeader"].map(|name| (name.to_owned(), trace.as_str().into()));
         Event {
             id: self.entropy.uuid(),
             target: to.clone(),
@@ -95,12 +103,20 @@ impl Functions {
             },
             created: now,
             payload,
-            attributes: Map::new(),
+            attributes: Map::from_iter(attributes),
             terms: Terms {
                 origin: Some(event.terms.origin.clone().unwrap_or_else(|| event.id.clone())),
                 ..Terms::default()
             },
         }
+    }
+
+    /// Where a bucket has the record: `aws/lambda/async/<function>/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-<random UUID>`.
+    fn object_key(&self, named: &FunctionRef, now: Timestamp) -> String {
+        let (year, month, day, hour, minute, second, _) = now.civil();
+        let date = format!("{year:04}/{month:02}/{day:02}/{year:04}-{month:02}-{day:02}");
+        let time = format!("{hour:02}.{minute:02}.{second:02}");
+        format!("aws/lambda/async/{}/{date}T{time}-{}", named.name, self.entropy.uuid())
     }
 
     /// The record as an event on a bus.

@@ -7,8 +7,9 @@
 use crate::Functions;
 use crate::destination::End;
 use crate::error::{Error, Result};
+use crate::lineage::{self, Entered, LOOP_MAX};
 use crate::model::{LATEST, name, statement};
-use crate::records::{EventConfig, Policy, Retry};
+use crate::records::{EventConfig, Function, Policy, Retry};
 use crate::store::{At, resolve};
 use async_trait::async_trait;
 use base::port::{Denied, Target};
@@ -24,6 +25,14 @@ const AGE_MAX: Duration = Duration::from_secs(6 * 3600);
 const AFTER_ERROR: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+
+/// What ends an invocation in a recursive loop.
+pub const LOOP: &str = "RecursiveLoop";
+
+/// The trace that an event came with.
+pub fn trace_of(event: &Event) -> Option<&str> {
+    event.attributes.get("trace_id")?.as_str()
+}
 
 /// An event for a function.
 pub fn event(room: &Functions, named: &FunctionRef, source: Source, payload: Box<RawValue>) -> Event {
@@ -64,8 +73,7 @@ impl Target for Functions {
     }
 }
 
-fn invocation(event: &Event, function: FunctionRef) -> Invocation {
-    let attribute = |name: &str| event.attributes.get(name).and_then(|v| v.as_str()).map(str::to_owned);
+fn invocation(event: &Event, function: FunctionRef, trace_id: String) -> Invocation {
     Invocation {
         function,
         request_id: event.id.clone(),
@@ -73,7 +81,7 @@ fn invocation(event: &Event, function: FunctionRef) -> Invocation {
         mode: Mode::Event,
         // "for synchronous invocations only"
         client_context: None,
-        trace_id: attribute("trace_id"),
+        trace_id: Some(trace_id),
     }
 }
 
@@ -104,7 +112,13 @@ impl Functions {
                 Err(error) => return self.put_off(&named, event, attempt, error.to_string()).await,
             }
         }
-        let outcome = self.runner.invoke(invocation(event, named.clone())).await;
+        let entered = self.enter(&named, trace_of(event));
+        match self.loops(&named, entered.times).await {
+            Ok(false) => {}
+            Ok(true) => return self.stopped(&named, event, attempt).await,
+            Err(error) => return self.put_off(&named, event, attempt, error.to_string()).await,
+        }
+        let outcome = self.runner.invoke(invocation(event, named.clone(), entered.trace)).await;
         match outcome {
             Ok(outcome) => match &outcome.result {
                 Ok(_) => self.succeeded(&named, event, attempt, &outcome).await,
@@ -113,6 +127,30 @@ impl Functions {
             Err(InvokeError::NotFound(arn)) => Verdict::Dead { reason: format!("Function not found: {arn}") },
             Err(later) => self.put_off(&named, event, attempt, later.to_string()).await,
         }
+    }
+
+    /// An invocation by something that had this trace.
+    pub(crate) fn enter(&self, named: &FunctionRef, trace: Option<&str>) -> Entered {
+        lineage::enter(trace, &name::arn(&named.scope, &named.name).to_string(), || {
+            let random = self.entropy.uuid().replace('-', "");
+            format!("Root=1-{:08x}-{};Sampled=0", self.clock.now().millis() / 1000, &random[..24])
+        })
+    }
+
+    /// Is this invocation, the how manieth of its chain, to be stopped?
+    pub(crate) async fn loops(&self, named: &FunctionRef, times: u32) -> Result<bool> {
+        if times <= LOOP_MAX {
+            return Ok(false);
+        }
+        let record = self.store.get::<Function>(&At::Function(&named.scope, &named.name).key()).await?;
+        Ok(record.is_some_and(|record| !record.loops))
+    }
+
+    async fn stopped(&self, named: &FunctionRef, event: &Event, attempt: u32) -> Verdict {
+        let reason = format!("invoked more than {LOOP_MAX} times by what it has caused itself");
+        let after = format!("{LOOP_MAX} invocations");
+        tracing::info!(function = %named.name, event = %event.id, "a recursive loop was stopped");
+        self.given_up(named, event, attempt, Failure { condition: LOOP, after, reason: &reason, error: None }).await
     }
 
     /// Is the function there, and does the resource policy of what was named let `from` invoke it?

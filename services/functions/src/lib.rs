@@ -13,6 +13,7 @@ mod destination;
 mod error;
 mod events;
 mod kept;
+mod lineage;
 mod mapping;
 pub mod model;
 mod prelude;

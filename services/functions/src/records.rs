@@ -44,6 +44,9 @@ pub struct Function {
     pub published: Option<(u64, String)>,
     pub reserved: Option<u32>,
     pub tags: BTreeMap<String, String>,
+    /// It may be invoked by what it has caused itself, for ever.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loops: bool,
 }
 
 impl Function {

@@ -98,6 +98,9 @@ impl UrlDoor {
             Ok(None) => return message(StatusCode::NOT_FOUND, "Not Found"),
             Err(error) => return failed(&error),
         };
+        if let Some(allowed) = room::handshake(&parts) {
+            return allowed;
+        }
         let origin = parts.headers.get(header::ORIGIN).and_then(|v| v.to_str().ok()).map(str::to_owned);
         if let Some(cors) = &found.url.cors
             && let Some(preflight) = cors::preflight(cors, &parts)

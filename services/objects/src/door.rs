@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use percent_encoding::percent_decode_str;
 use room::{Body, BodyError, Door, Head};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
@@ -142,6 +143,9 @@ impl S3Door {
             token: claim.token,
             region: region.ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))?,
             expected_owner: text("x-amz-expected-bucket-owner"),
+            trace: text("x-amzn-trace-id")
+                .and_then(|text| Some(percent_decode_str(&text).decode_utf8().ok()?.into_owned()))
+                .filter(|trace| trace.contains("Lineage=")),
         })
     }
 

@@ -133,6 +133,8 @@ pub struct Cause<'a> {
     /// The ARN of who asked.
     pub principal: &'a str,
     pub at: Timestamp,
+    /// The trace header, if it says which functions asked.
+    pub trace: Option<&'a str>,
 }
 
 /// A change of an object that configurations may want to hear of.
@@ -177,7 +179,9 @@ pub fn test(bucket: &Bucket, to: &Arn, cause: &Cause<'_>, id: String) -> Result<
 fn event(bucket: &Bucket, target: Arn, message: &serde_json::Value, cause: &Cause<'_>, id: String) -> Result<Event> {
     let payload = serde_json::value::to_raw_value(message)
         .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
-    let (attributes, terms) = Default::default();
+    // A function reads the one, a queue the other.
+    let traces = ["trace_id", "AWSTraceHeader"].map(|name| Some((name.to_owned(), cause.trace?.into())));
+    let (attributes, terms) = (traces.into_iter().flatten().collect(), Default::default());
     Ok(Event { id, target, source: source(bucket), created: cause.at, payload, attributes, terms })
 }
 

@@ -3,8 +3,9 @@
 //! A bucket is a record; an object is a record with its bytes beside it: small ones as a value in the store, so that
 //! concurrent puts share one commit, larger ones as a blob, several for an upload in parts. A put, its bytes and the
 //! events it causes commit together; bytes that lost their record are deleted after the commit or, if that is lost,
-//! swept. [`door`] is what the gate serves; [`Reader`] reads objects for other rooms. [`access`] lists the operations
-//! and the IAM action of each; docs/services/objects.md says operation by operation what is there.
+//! swept. [`door`] is what the gate serves; [`Reader`] reads objects for other rooms, [`Inbox`] takes what they send.
+//! [`access`] lists the operations and the IAM action of each; docs/services/objects.md says operation by operation what
+//! is there.
 
 pub mod access;
 mod api;
@@ -16,6 +17,7 @@ mod events;
 mod framing;
 mod hashing;
 mod hosts;
+mod inbox;
 mod lease;
 mod list;
 mod model;
@@ -28,6 +30,7 @@ mod work;
 
 pub use door::door;
 pub use error::Error;
+pub use inbox::Inbox;
 pub use reader::Reader;
 
 use ::store::{Blobs, Store};

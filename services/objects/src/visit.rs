@@ -38,11 +38,18 @@ pub struct Facts {
     /// The region in the credential scope.
     pub region: Region,
     pub expected_owner: Option<String>,
+    /// The trace header, if it says which functions asked.
+    pub trace: Option<String>,
 }
 
 impl Visit {
     pub fn new(objects: Arc<Objects>, facts: Facts) -> Self {
         Self(Arc::new(Inner { objects, facts, caller: OnceLock::new() }))
+    }
+
+    /// Of somebody the node knows: no signature is checked.
+    pub fn by(objects: Arc<Objects>, facts: Facts, caller: Caller) -> Self {
+        Self(Arc::new(Inner { objects, facts, caller: OnceLock::from(caller) }))
     }
 
     pub fn objects(&self) -> &Objects {
@@ -76,6 +83,7 @@ impl Visit {
             source_ip: self.0.facts.source_ip,
             principal: self.0.caller.get().map_or("", |c| &c.principal),
             at,
+            trace: self.0.facts.trace.as_deref(),
         }
     }
 

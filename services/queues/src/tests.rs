@@ -48,6 +48,7 @@ fn context() -> Context {
         request_id: "r".into(),
         host: "localhost:4566".into(),
         source_ip: [127, 0, 0, 1].into(),
+        trace: None,
     }
 }
 

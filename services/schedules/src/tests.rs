@@ -43,6 +43,7 @@ impl Rig {
             request_id: "r".into(),
             host: "127.0.0.1:4566".into(),
             source_ip: [127, 0, 0, 1].into(),
+            trace: None,
         };
         let request = Decoded { input, payload: Bytes::new() };
         Ok(self.table.prepare(cx, operation, request)?.run.await?.output)

@@ -91,6 +91,7 @@ impl Setting {
             request_id: "r".into(),
             host: "localhost:4566".into(),
             source_ip: [127, 0, 0, 1].into(),
+            trace: None,
         };
         let op = api::SERVICE.operation(operation).expect("in the model");
         let room = crate::room(self.usage.clone());

@@ -2,8 +2,10 @@
 
 mod archives;
 mod buses;
+mod connections;
+mod destinations;
 mod permissions;
-mod put_events;
+pub mod put_events;
 mod replays;
 mod rules;
 #[rustfmt::skip]
@@ -160,6 +162,61 @@ pub fn table() -> Table<Bus> {
             |cx, _: &ListReplaysRequest| on("ListReplays", model::replay_arn(cx.scope(), "*")),
             replays::list,
         )
+        .op(
+            "CreateConnection",
+            |cx, i: &CreateConnectionRequest| on_connection(cx, "CreateConnection", &i.name),
+            connections::create,
+        )
+        .op(
+            "DescribeConnection",
+            |cx, i: &DescribeConnectionRequest| on_connection(cx, "DescribeConnection", &i.name),
+            connections::describe,
+        )
+        .op(
+            "UpdateConnection",
+            |cx, i: &UpdateConnectionRequest| on_connection(cx, "UpdateConnection", &i.name),
+            connections::update,
+        )
+        .op(
+            "DeauthorizeConnection",
+            |cx, i: &DeauthorizeConnectionRequest| on_connection(cx, "DeauthorizeConnection", &i.name),
+            connections::deauthorize,
+        )
+        .op(
+            "DeleteConnection",
+            |cx, i: &DeleteConnectionRequest| on_connection(cx, "DeleteConnection", &i.name),
+            connections::delete,
+        )
+        .op(
+            "CreateApiDestination",
+            |cx, i: &CreateApiDestinationRequest| on_destination(cx, "CreateApiDestination", &i.name),
+            destinations::create,
+        )
+        .op(
+            "DescribeApiDestination",
+            |cx, i: &DescribeApiDestinationRequest| on_destination(cx, "DescribeApiDestination", &i.name),
+            destinations::describe,
+        )
+        .op(
+            "UpdateApiDestination",
+            |cx, i: &UpdateApiDestinationRequest| on_destination(cx, "UpdateApiDestination", &i.name),
+            destinations::update,
+        )
+        .op(
+            "DeleteApiDestination",
+            |cx, i: &DeleteApiDestinationRequest| on_destination(cx, "DeleteApiDestination", &i.name),
+            destinations::delete,
+        )
+        .op(
+            "ListConnections",
+            |cx, _: &ListConnectionsRequest| on_connection(cx, "ListConnections", "*"),
+            connections::list,
+        )
+        .op(
+            "ListApiDestinations",
+            |cx, _: &ListApiDestinationsRequest| on_destination(cx, "ListApiDestinations", "*"),
+            destinations::list,
+        )
         .op("TagResource", |_, i: &TagResourceRequest| on("TagResource", i.resource_arn.clone()), tags::tag)
         .op("UntagResource", |_, i: &UntagResourceRequest| on("UntagResource", i.resource_arn.clone()), tags::untag)
         .op(
@@ -183,6 +240,14 @@ fn on_bus(cx: &Context, operation: &str, bus: Option<&str>) -> Access {
 fn on_rule(cx: &Context, operation: &str, bus: Option<&str>, rule: &str) -> Access {
     let bus = model::bus_name(cx.scope(), bus).unwrap_or(model::DEFAULT);
     on(operation, model::rule_arn(cx.scope(), bus, rule))
+}
+
+fn on_connection(cx: &Context, operation: &str, name: &str) -> Access {
+    on(operation, model::connection_arn(cx.scope(), name, "*"))
+}
+
+fn on_destination(cx: &Context, operation: &str, name: &str) -> Access {
+    on(operation, model::destination_arn(cx.scope(), name, "*"))
 }
 
 /// Refuses parameters that the API has and this room lacks, by name.

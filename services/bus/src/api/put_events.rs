@@ -19,11 +19,11 @@ pub fn access(cx: &Context, input: &PutEventsRequest) -> Access {
     }
 }
 
-/// An entry that became an event, or why it did not.
-struct Accepted {
-    id: String,
-    bus: String,
-    event: Value,
+/// An event on its way to the rules of a bus of its scope.
+pub struct Accepted {
+    pub id: String,
+    pub bus: String,
+    pub event: Value,
 }
 
 pub async fn put(bus: Arc<Bus>, cx: Context, input: PutEventsRequest) -> Result<PutEventsResponse> {
@@ -38,14 +38,7 @@ pub async fn put(bus: Arc<Bus>, cx: Context, input: PutEventsRequest) -> Result<
         results.push(accept(&bus, &cx, &entry, named.as_deref(), now).await?);
     }
     let accepted: Vec<&Accepted> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
-    bus.store
-        .transact(async |tx: Tx| {
-            for event in made(&bus, &cx, &tx, &accepted, now).await? {
-                tx.emit(&event)?;
-            }
-            Ok::<_, Error>(())
-        })
-        .await?;
+    commit(&bus, cx.scope(), &accepted, now).await?;
     let failed = results.iter().filter(|result| result.is_err()).count();
     let shape = |result: std::result::Result<Accepted, model::Refused>| match result {
         Ok(accepted) => PutEventsResultEntry { event_id: Some(accepted.id), ..Default::default() },
@@ -88,14 +81,26 @@ async fn accept(
     Ok(entry.event(&id, cx.scope(), now).map(|event| Accepted { id, bus: name.to_owned(), event }))
 }
 
+/// Matches events and commits what comes of it, all or nothing.
+pub async fn commit(bus: &Bus, scope: &Scope, accepted: &[&Accepted], now: Timestamp) -> Result<()> {
+    bus.store
+        .transact(async |tx: Tx| {
+            for event in made(bus, scope, &tx, accepted, now).await? {
+                tx.emit(&event)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
 /// What the rules make of the entries as of this transaction, which puts them into the archives, too.
-async fn made(bus: &Bus, cx: &Context, tx: &Tx, accepted: &[&Accepted], now: Timestamp) -> Result<Vec<Event>> {
+async fn made(bus: &Bus, scope: &Scope, tx: &Tx, accepted: &[&Accepted], now: Timestamp) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     for Accepted { id, bus: name, event } in accepted.iter().copied() {
-        let compiled = bus.compiled(tx, cx.scope(), name).await?;
+        let compiled = bus.compiled(tx, scope, name).await?;
         let arrived = Arrived { event, id, at: now, hops: 0 };
         bus.keep(tx, &compiled, &arrived)?;
-        events.extend(bus.route(&compiled, cx.scope(), &arrived));
+        events.extend(bus.route(&compiled, scope, &arrived));
     }
     Ok(events)
 }

@@ -5,6 +5,28 @@
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ApiDestination {
+    #[serde(rename = "ApiDestinationArn", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_arn: Option<String>,
+    #[serde(rename = "Name", default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(rename = "ApiDestinationState", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_state: Option<String>,
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "InvocationEndpoint", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_endpoint: Option<String>,
+    #[serde(rename = "HttpMethod", default, skip_serializing_if = "Option::is_none")]
+    pub http_method: Option<String>,
+    #[serde(rename = "InvocationRateLimitPerSecond", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_rate_limit_per_second: Option<i32>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct AppSyncParameters {
     #[serde(rename = "GraphQLOperation", default, skip_serializing_if = "Option::is_none")]
     pub graph_ql_operation: Option<String>,
@@ -104,6 +126,154 @@ pub struct Condition {
     pub value: String,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Connection {
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "Name", default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(rename = "ConnectionState", default, skip_serializing_if = "Option::is_none")]
+    pub connection_state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "AuthorizationType", default, skip_serializing_if = "Option::is_none")]
+    pub authorization_type: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+    #[serde(rename = "LastAuthorizedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_authorized_time: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionApiKeyAuthResponseParameters {
+    #[serde(rename = "ApiKeyName", default, skip_serializing_if = "Option::is_none")]
+    pub api_key_name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionAuthResponseParameters {
+    #[serde(rename = "BasicAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth_parameters: Option<ConnectionBasicAuthResponseParameters>,
+    #[serde(rename = "OAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub o_auth_parameters: Option<ConnectionOAuthResponseParameters>,
+    #[serde(rename = "ApiKeyAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub api_key_auth_parameters: Option<ConnectionApiKeyAuthResponseParameters>,
+    #[serde(rename = "InvocationHttpParameters", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_http_parameters: Option<ConnectionHttpParameters>,
+    #[serde(rename = "ConnectivityParameters", default, skip_serializing_if = "Option::is_none")]
+    pub connectivity_parameters: Option<DescribeConnectionConnectivityParameters>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionBasicAuthResponseParameters {
+    #[serde(rename = "Username", default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionBodyParameter {
+    #[serde(rename = "Key", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(rename = "Value", default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    #[serde(rename = "IsValueSecret", default, skip_serializing_if = "Option::is_none")]
+    pub is_value_secret: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionHeaderParameter {
+    #[serde(rename = "Key", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(rename = "Value", default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    #[serde(rename = "IsValueSecret", default, skip_serializing_if = "Option::is_none")]
+    pub is_value_secret: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionHttpParameters {
+    #[serde(rename = "HeaderParameters", default, skip_serializing_if = "Option::is_none")]
+    pub header_parameters: Option<Vec<ConnectionHeaderParameter>>,
+    #[serde(rename = "QueryStringParameters", default, skip_serializing_if = "Option::is_none")]
+    pub query_string_parameters: Option<Vec<ConnectionQueryStringParameter>>,
+    #[serde(rename = "BodyParameters", default, skip_serializing_if = "Option::is_none")]
+    pub body_parameters: Option<Vec<ConnectionBodyParameter>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionOAuthClientResponseParameters {
+    #[serde(rename = "ClientID", default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionOAuthResponseParameters {
+    #[serde(rename = "ClientParameters", default, skip_serializing_if = "Option::is_none")]
+    pub client_parameters: Option<ConnectionOAuthClientResponseParameters>,
+    #[serde(rename = "AuthorizationEndpoint", default, skip_serializing_if = "Option::is_none")]
+    pub authorization_endpoint: Option<String>,
+    #[serde(rename = "HttpMethod", default, skip_serializing_if = "Option::is_none")]
+    pub http_method: Option<String>,
+    #[serde(rename = "OAuthHttpParameters", default, skip_serializing_if = "Option::is_none")]
+    pub o_auth_http_parameters: Option<ConnectionHttpParameters>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectionQueryStringParameter {
+    #[serde(rename = "Key", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(rename = "Value", default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    #[serde(rename = "IsValueSecret", default, skip_serializing_if = "Option::is_none")]
+    pub is_value_secret: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectivityResourceConfigurationArn {
+    #[serde(rename = "ResourceConfigurationArn")]
+    pub resource_configuration_arn: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ConnectivityResourceParameters {
+    #[serde(rename = "ResourceParameters")]
+    pub resource_parameters: ConnectivityResourceConfigurationArn,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct CreateApiDestinationRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "ConnectionArn")]
+    pub connection_arn: String,
+    #[serde(rename = "InvocationEndpoint")]
+    pub invocation_endpoint: String,
+    #[serde(rename = "HttpMethod")]
+    pub http_method: String,
+    #[serde(rename = "InvocationRateLimitPerSecond", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_rate_limit_per_second: Option<i32>,
+}
+
+impl wire::Input for CreateApiDestinationRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CreateApiDestinationResponse {
+    #[serde(rename = "ApiDestinationArn", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_arn: Option<String>,
+    #[serde(rename = "ApiDestinationState", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_state: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+}
+
+impl wire::Output for CreateApiDestinationResponse {}
+
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct CreateArchiveRequest {
     #[serde(rename = "ArchiveName")]
@@ -135,6 +305,88 @@ pub struct CreateArchiveResponse {
 }
 
 impl wire::Output for CreateArchiveResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct CreateConnectionApiKeyAuthRequestParameters {
+    #[serde(rename = "ApiKeyName")]
+    pub api_key_name: String,
+    #[serde(rename = "ApiKeyValue")]
+    pub api_key_value: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct CreateConnectionAuthRequestParameters {
+    #[serde(rename = "BasicAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth_parameters: Option<CreateConnectionBasicAuthRequestParameters>,
+    #[serde(rename = "OAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub o_auth_parameters: Option<CreateConnectionOAuthRequestParameters>,
+    #[serde(rename = "ApiKeyAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub api_key_auth_parameters: Option<CreateConnectionApiKeyAuthRequestParameters>,
+    #[serde(rename = "InvocationHttpParameters", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_http_parameters: Option<ConnectionHttpParameters>,
+    #[serde(rename = "ConnectivityParameters", default, skip_serializing_if = "Option::is_none")]
+    pub connectivity_parameters: Option<ConnectivityResourceParameters>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct CreateConnectionBasicAuthRequestParameters {
+    #[serde(rename = "Username")]
+    pub username: String,
+    #[serde(rename = "Password")]
+    pub password: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct CreateConnectionOAuthClientRequestParameters {
+    #[serde(rename = "ClientID")]
+    pub client_id: String,
+    #[serde(rename = "ClientSecret")]
+    pub client_secret: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct CreateConnectionOAuthRequestParameters {
+    #[serde(rename = "ClientParameters")]
+    pub client_parameters: CreateConnectionOAuthClientRequestParameters,
+    #[serde(rename = "AuthorizationEndpoint")]
+    pub authorization_endpoint: String,
+    #[serde(rename = "HttpMethod")]
+    pub http_method: String,
+    #[serde(rename = "OAuthHttpParameters", default, skip_serializing_if = "Option::is_none")]
+    pub o_auth_http_parameters: Option<ConnectionHttpParameters>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct CreateConnectionRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "AuthorizationType")]
+    pub authorization_type: String,
+    #[serde(rename = "AuthParameters")]
+    pub auth_parameters: CreateConnectionAuthRequestParameters,
+    #[serde(rename = "InvocationConnectivityParameters", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_connectivity_parameters: Option<ConnectivityResourceParameters>,
+    #[serde(rename = "KmsKeyIdentifier", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_identifier: Option<String>,
+}
+
+impl wire::Input for CreateConnectionRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CreateConnectionResponse {
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "ConnectionState", default, skip_serializing_if = "Option::is_none")]
+    pub connection_state: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+}
+
+impl wire::Output for CreateConnectionResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct CreateEventBusRequest {
@@ -179,6 +431,43 @@ pub struct DeadLetterConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DeauthorizeConnectionRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+}
+
+impl wire::Input for DeauthorizeConnectionRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeauthorizeConnectionResponse {
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "ConnectionState", default, skip_serializing_if = "Option::is_none")]
+    pub connection_state: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+    #[serde(rename = "LastAuthorizedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_authorized_time: Option<f64>,
+}
+
+impl wire::Output for DeauthorizeConnectionResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DeleteApiDestinationRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+}
+
+impl wire::Input for DeleteApiDestinationRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeleteApiDestinationResponse {}
+
+impl wire::Output for DeleteApiDestinationResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DeleteArchiveRequest {
     #[serde(rename = "ArchiveName")]
     pub archive_name: String,
@@ -190,6 +479,30 @@ impl wire::Input for DeleteArchiveRequest {}
 pub struct DeleteArchiveResponse {}
 
 impl wire::Output for DeleteArchiveResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DeleteConnectionRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+}
+
+impl wire::Input for DeleteConnectionRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeleteConnectionResponse {
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "ConnectionState", default, skip_serializing_if = "Option::is_none")]
+    pub connection_state: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+    #[serde(rename = "LastAuthorizedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_authorized_time: Option<f64>,
+}
+
+impl wire::Output for DeleteConnectionResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DeleteEventBusRequest {
@@ -210,6 +523,40 @@ pub struct DeleteRuleRequest {
 }
 
 impl wire::Input for DeleteRuleRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DescribeApiDestinationRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+}
+
+impl wire::Input for DescribeApiDestinationRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DescribeApiDestinationResponse {
+    #[serde(rename = "ApiDestinationArn", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_arn: Option<String>,
+    #[serde(rename = "Name", default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "ApiDestinationState", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_state: Option<String>,
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "InvocationEndpoint", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_endpoint: Option<String>,
+    #[serde(rename = "HttpMethod", default, skip_serializing_if = "Option::is_none")]
+    pub http_method: Option<String>,
+    #[serde(rename = "InvocationRateLimitPerSecond", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_rate_limit_per_second: Option<i32>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+}
+
+impl wire::Output for DescribeApiDestinationResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DescribeArchiveRequest {
@@ -248,6 +595,60 @@ pub struct DescribeArchiveResponse {
 }
 
 impl wire::Output for DescribeArchiveResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct DescribeConnectionConnectivityParameters {
+    #[serde(rename = "ResourceParameters")]
+    pub resource_parameters: DescribeConnectionResourceParameters,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct DescribeConnectionRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+}
+
+impl wire::Input for DescribeConnectionRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct DescribeConnectionResourceParameters {
+    #[serde(rename = "ResourceConfigurationArn")]
+    pub resource_configuration_arn: String,
+    #[serde(rename = "ResourceAssociationArn")]
+    pub resource_association_arn: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DescribeConnectionResponse {
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "Name", default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "InvocationConnectivityParameters", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_connectivity_parameters: Option<DescribeConnectionConnectivityParameters>,
+    #[serde(rename = "ConnectionState", default, skip_serializing_if = "Option::is_none")]
+    pub connection_state: Option<String>,
+    #[serde(rename = "StateReason", default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(rename = "AuthorizationType", default, skip_serializing_if = "Option::is_none")]
+    pub authorization_type: Option<String>,
+    #[serde(rename = "SecretArn", default, skip_serializing_if = "Option::is_none")]
+    pub secret_arn: Option<String>,
+    #[serde(rename = "KmsKeyIdentifier", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_identifier: Option<String>,
+    #[serde(rename = "AuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub auth_parameters: Option<ConnectionAuthResponseParameters>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+    #[serde(rename = "LastAuthorizedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_authorized_time: Option<f64>,
+}
+
+impl wire::Output for DescribeConnectionResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct DescribeEventBusRequest {
@@ -452,6 +853,30 @@ pub struct KinesisParameters {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ListApiDestinationsRequest {
+    #[serde(rename = "NamePrefix", default, skip_serializing_if = "Option::is_none")]
+    pub name_prefix: Option<String>,
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+    #[serde(rename = "Limit", default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i32>,
+}
+
+impl wire::Input for ListApiDestinationsRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListApiDestinationsResponse {
+    #[serde(rename = "ApiDestinations", default, skip_serializing_if = "Option::is_none")]
+    pub api_destinations: Option<Vec<ApiDestination>>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+impl wire::Output for ListApiDestinationsResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ListArchivesRequest {
     #[serde(rename = "NamePrefix", default, skip_serializing_if = "Option::is_none")]
     pub name_prefix: Option<String>,
@@ -476,6 +901,30 @@ pub struct ListArchivesResponse {
 }
 
 impl wire::Output for ListArchivesResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ListConnectionsRequest {
+    #[serde(rename = "NamePrefix", default, skip_serializing_if = "Option::is_none")]
+    pub name_prefix: Option<String>,
+    #[serde(rename = "ConnectionState", default, skip_serializing_if = "Option::is_none")]
+    pub connection_state: Option<String>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+    #[serde(rename = "Limit", default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i32>,
+}
+
+impl wire::Input for ListConnectionsRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListConnectionsResponse {
+    #[serde(rename = "Connections", default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Vec<Connection>>,
+    #[serde(rename = "NextToken", default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+impl wire::Output for ListConnectionsResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ListEventBusesRequest {
@@ -1056,6 +1505,38 @@ pub struct UntagResourceResponse {}
 impl wire::Output for UntagResourceResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct UpdateApiDestinationRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "InvocationEndpoint", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_endpoint: Option<String>,
+    #[serde(rename = "HttpMethod", default, skip_serializing_if = "Option::is_none")]
+    pub http_method: Option<String>,
+    #[serde(rename = "InvocationRateLimitPerSecond", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_rate_limit_per_second: Option<i32>,
+}
+
+impl wire::Input for UpdateApiDestinationRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct UpdateApiDestinationResponse {
+    #[serde(rename = "ApiDestinationArn", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_arn: Option<String>,
+    #[serde(rename = "ApiDestinationState", default, skip_serializing_if = "Option::is_none")]
+    pub api_destination_state: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+}
+
+impl wire::Output for UpdateApiDestinationResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct UpdateArchiveRequest {
     #[serde(rename = "ArchiveName")]
     pub archive_name: String,
@@ -1084,6 +1565,90 @@ pub struct UpdateArchiveResponse {
 }
 
 impl wire::Output for UpdateArchiveResponse {}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct UpdateConnectionApiKeyAuthRequestParameters {
+    #[serde(rename = "ApiKeyName", default, skip_serializing_if = "Option::is_none")]
+    pub api_key_name: Option<String>,
+    #[serde(rename = "ApiKeyValue", default, skip_serializing_if = "Option::is_none")]
+    pub api_key_value: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct UpdateConnectionAuthRequestParameters {
+    #[serde(rename = "BasicAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth_parameters: Option<UpdateConnectionBasicAuthRequestParameters>,
+    #[serde(rename = "OAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub o_auth_parameters: Option<UpdateConnectionOAuthRequestParameters>,
+    #[serde(rename = "ApiKeyAuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub api_key_auth_parameters: Option<UpdateConnectionApiKeyAuthRequestParameters>,
+    #[serde(rename = "InvocationHttpParameters", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_http_parameters: Option<ConnectionHttpParameters>,
+    #[serde(rename = "ConnectivityParameters", default, skip_serializing_if = "Option::is_none")]
+    pub connectivity_parameters: Option<ConnectivityResourceParameters>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct UpdateConnectionBasicAuthRequestParameters {
+    #[serde(rename = "Username", default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(rename = "Password", default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct UpdateConnectionOAuthClientRequestParameters {
+    #[serde(rename = "ClientID", default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    #[serde(rename = "ClientSecret", default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct UpdateConnectionOAuthRequestParameters {
+    #[serde(rename = "ClientParameters", default, skip_serializing_if = "Option::is_none")]
+    pub client_parameters: Option<UpdateConnectionOAuthClientRequestParameters>,
+    #[serde(rename = "AuthorizationEndpoint", default, skip_serializing_if = "Option::is_none")]
+    pub authorization_endpoint: Option<String>,
+    #[serde(rename = "HttpMethod", default, skip_serializing_if = "Option::is_none")]
+    pub http_method: Option<String>,
+    #[serde(rename = "OAuthHttpParameters", default, skip_serializing_if = "Option::is_none")]
+    pub o_auth_http_parameters: Option<ConnectionHttpParameters>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct UpdateConnectionRequest {
+    #[serde(rename = "Name")]
+    pub name: String,
+    #[serde(rename = "Description", default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(rename = "AuthorizationType", default, skip_serializing_if = "Option::is_none")]
+    pub authorization_type: Option<String>,
+    #[serde(rename = "AuthParameters", default, skip_serializing_if = "Option::is_none")]
+    pub auth_parameters: Option<UpdateConnectionAuthRequestParameters>,
+    #[serde(rename = "InvocationConnectivityParameters", default, skip_serializing_if = "Option::is_none")]
+    pub invocation_connectivity_parameters: Option<ConnectivityResourceParameters>,
+    #[serde(rename = "KmsKeyIdentifier", default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_identifier: Option<String>,
+}
+
+impl wire::Input for UpdateConnectionRequest {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct UpdateConnectionResponse {
+    #[serde(rename = "ConnectionArn", default, skip_serializing_if = "Option::is_none")]
+    pub connection_arn: Option<String>,
+    #[serde(rename = "ConnectionState", default, skip_serializing_if = "Option::is_none")]
+    pub connection_state: Option<String>,
+    #[serde(rename = "CreationTime", default, skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<f64>,
+    #[serde(rename = "LastModifiedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_time: Option<f64>,
+    #[serde(rename = "LastAuthorizedTime", default, skip_serializing_if = "Option::is_none")]
+    pub last_authorized_time: Option<f64>,
+}
+
+impl wire::Output for UpdateConnectionResponse {}
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct UpdateEventBusRequest {
@@ -1128,26 +1693,30 @@ use wire::table::Location::*;
 use wire::table::{ErrorShape, Member, Names, Operation, Pattern, Protocol, Query, Routes, Service, Shape, TimeFormat};
 
 static P0: Pattern = Pattern::new("events:[a-zA-Z]+", "\\A(?:events:[a-zA-Z]+)\\z");
-static P1: Pattern = Pattern::new("^arn:aws([a-z]|\\-)*:events:([a-z]|\\d|\\-)*:([0-9]{12})?:.+\\/.+$", "\\A(?:^arn:aws([a-z]|\\-)*:events:([a-z]|[0-9]|\\-)*:([0-9]{12})?:.+/.+$)\\z");
-static P2: Pattern = Pattern::new(".*", "\\A(?:.*)\\z");
-static P3: Pattern = Pattern::new("[\\.\\-_A-Za-z0-9]+", "\\A(?:[\\.\\-_A-Za-z0-9]+)\\z");
-static P4: Pattern = Pattern::new("^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$", "\\A(?:^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$)\\z");
-static P5: Pattern = Pattern::new("[/\\.\\-_A-Za-z0-9]+", "\\A(?:[/\\.\\-_A-Za-z0-9]+)\\z");
-static P6: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[/\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[/\\.\\-_A-Za-z0-9]+)\\z");
-static P7: Pattern = Pattern::new("aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,}", "\\A(?:aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,})\\z");
-static P8: Pattern = Pattern::new("^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$", "\\A(?:^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$)\\z");
-static P9: Pattern = Pattern::new("^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$", "\\A(?:^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$)\\z");
-static P10: Pattern = Pattern::new("[A-Za-z0-9\\_\\-]+", "\\A(?:[A-Za-z0-9\\_\\-]+)\\z");
-static P11: Pattern = Pattern::new("^[a-zA-Z0-9_\\-/:]*$", "\\A(?:^[a-zA-Z0-9_\\-/:]*$)\\z");
-static P12: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[\\.\\-_A-Za-z0-9]+)\\z");
-static P13: Pattern = Pattern::new("^(?!\\s*$).+", "\\A(?:.*[^\\t\\n\\x0B\\f\\r ].*)\\z");
-static P14: Pattern = Pattern::new("(\\d{12}|\\*)", "\\A(?:([0-9]{12}|\\*))\\z");
-static P15: Pattern = Pattern::new("[^\\x00-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x1F\\x7F]+)\\z");
-static P16: Pattern = Pattern::new("[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+)\\z");
-static P17: Pattern = Pattern::new("(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[\\w_-]+(\\[(\\d+|\\*)\\])*)*)", "\\A(?:(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[a-zA-Z0-9__-]+(\\[([0-9]+|\\*)\\])*)*))\\z");
-static P18: Pattern = Pattern::new("^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$", "\\A(?:^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$)\\z");
-static P19: Pattern = Pattern::new("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", "\\A(?:^[a-zA-Z0-9](-*[a-zA-Z0-9])*$)\\z");
-static P20: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
+static P1: Pattern = Pattern::new(".*", "\\A(?:.*)\\z");
+static P2: Pattern = Pattern::new("[\\.\\-_A-Za-z0-9]+", "\\A(?:[\\.\\-_A-Za-z0-9]+)\\z");
+static P3: Pattern = Pattern::new("^arn:aws([a-z]|\\-)*:events:([a-z]|\\d|\\-)*:([0-9]{12})?:.+\\/.+$", "\\A(?:^arn:aws([a-z]|\\-)*:events:([a-z]|[0-9]|\\-)*:([0-9]{12})?:.+/.+$)\\z");
+static P4: Pattern = Pattern::new("^[ \\t]*[^\\x00-\\x1F:\\x7F]+([ \\t]+[^\\x00-\\x1F:\\x7F]+)*[ \\t]*$", "\\A(?:^[ \\t]*[^\\x00-\\x1F:\\x7F]+([ \\t]+[^\\x00-\\x1F:\\x7F]+)*[ \\t]*$)\\z");
+static P5: Pattern = Pattern::new("^arn:aws([a-z]|\\-)*:events:([a-z]|\\d|\\-)*:([0-9]{12})?:connection\\/[\\.\\-_A-Za-z0-9]+\\/[\\-A-Za-z0-9]+$", "\\A(?:^arn:aws([a-z]|\\-)*:events:([a-z]|[0-9]|\\-)*:([0-9]{12})?:connection/[\\.\\-_A-Za-z0-9]+/[\\-A-Za-z0-9]+$)\\z");
+static P6: Pattern = Pattern::new("^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$", "\\A(?:^[A-Za-z0-9\\-]+[\\.][A-Za-z0-9\\-]+$)\\z");
+static P7: Pattern = Pattern::new("[/\\.\\-_A-Za-z0-9]+", "\\A(?:[/\\.\\-_A-Za-z0-9]+)\\z");
+static P8: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[/\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[/\\.\\-_A-Za-z0-9]+)\\z");
+static P9: Pattern = Pattern::new("aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,}", "\\A(?:aws\\.partner(/[\\.\\-_A-Za-z0-9]+){2,})\\z");
+static P10: Pattern = Pattern::new("^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$", "\\A(?:^[!#$%&'*+-.^_`|~0-9a-zA-Z]+$)\\z");
+static P11: Pattern = Pattern::new("^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$", "\\A(?:^[ \\t]*[\\x20-\\x7E]+([ \\t]+[\\x20-\\x7E]+)*[ \\t]*$)\\z");
+static P12: Pattern = Pattern::new("^((%[0-9A-Fa-f]{2}|[-()_.!~*';/?:@\\x26=+$,A-Za-z0-9])+)([).!';/?:,])?$", "\\A(?:^((%[0-9A-Fa-f]{2}|[-()_.!~*';/?:@\\x26=+$,A-Za-z0-9])+)([).!';/?:,])?$)\\z");
+static P13: Pattern = Pattern::new("[A-Za-z0-9\\_\\-]+", "\\A(?:[A-Za-z0-9\\_\\-]+)\\z");
+static P14: Pattern = Pattern::new("^[a-zA-Z0-9_\\-/:]*$", "\\A(?:^[a-zA-Z0-9_\\-/:]*$)\\z");
+static P15: Pattern = Pattern::new("(arn:aws[\\w-]*:events:[a-z]+-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[\\.\\-_A-Za-z0-9]+", "\\A(?:(arn:aws[a-zA-Z0-9_-]*:events:[a-z]+-[a-z]+-[a-zA-Z0-9_-]+:[0-9]{12}:event-bus/)?[\\.\\-_A-Za-z0-9]+)\\z");
+static P16: Pattern = Pattern::new("^(?!\\s*$).+", "\\A(?:.*[^\\t\\n\\x0B\\f\\r ].*)\\z");
+static P17: Pattern = Pattern::new("(\\d{12}|\\*)", "\\A(?:([0-9]{12}|\\*))\\z");
+static P18: Pattern = Pattern::new("[^\\x00-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x1F\\x7F]+)\\z");
+static P19: Pattern = Pattern::new("[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+", "\\A(?:[^\\x00-\\x09\\x0B\\x0C\\x0E-\\x1F\\x7F]+)\\z");
+static P20: Pattern = Pattern::new("(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[\\w_-]+(\\[(\\d+|\\*)\\])*)*)", "\\A(?:(^arn:aws([a-z]|\\-)*:secretsmanager:[a-z0-9-.]+:.*)|(\\$(\\.[a-zA-Z0-9__-]+(\\[([0-9]+|\\*)\\])*)*))\\z");
+static P21: Pattern = Pattern::new("^(?:^arn:[a-z0-9\\-]+:vpc-lattice:[a-zA-Z0-9\\-]+:\\d{12}:resourceconfiguration/rcfg-[0-9a-z]{17}$|^$)", "\\A(?:^(?:^arn:[a-z0-9\\-]+:vpc-lattice:[a-zA-Z0-9\\-]+:[0-9]{12}:resourceconfiguration/rcfg-[0-9a-z]{17}$|^$))\\z");
+static P22: Pattern = Pattern::new("^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$", "\\A(?:^[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*$)\\z");
+static P23: Pattern = Pattern::new("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", "\\A(?:^[a-zA-Z0-9](-*[a-zA-Z0-9])*$)\\z");
+static P24: Pattern = Pattern::new("[a-zA-Z0-9-_]+", "\\A(?:[a-zA-Z0-9-_]+)\\z");
 
 /// The table of events.
 pub static SERVICE: Service = Service {
@@ -1158,272 +1727,347 @@ pub static SERVICE: Service = Service {
     payload_type: "application/octet-stream",
     operations: &[
         Operation { name: "ActivateEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "CancelReplay", method: "POST", uri: "/", status: 200, input: Some(16), output: Some(17), implemented: true },
-        Operation { name: "CreateApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "CreateArchive", method: "POST", uri: "/", status: 200, input: Some(24), output: Some(25), implemented: true },
-        Operation { name: "CreateConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "CancelReplay", method: "POST", uri: "/", status: 200, input: Some(26), output: Some(27), implemented: true },
+        Operation { name: "CreateApiDestination", method: "POST", uri: "/", status: 200, input: Some(57), output: Some(58), implemented: true },
+        Operation { name: "CreateArchive", method: "POST", uri: "/", status: 200, input: Some(59), output: Some(60), implemented: true },
+        Operation { name: "CreateConnection", method: "POST", uri: "/", status: 200, input: Some(66), output: Some(67), implemented: true },
         Operation { name: "CreateEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "CreateEventBus", method: "POST", uri: "/", status: 200, input: Some(26), output: Some(27), implemented: true },
+        Operation { name: "CreateEventBus", method: "POST", uri: "/", status: 200, input: Some(68), output: Some(69), implemented: true },
         Operation { name: "CreatePartnerEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DeactivateEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeauthorizeConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeleteApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeleteArchive", method: "POST", uri: "/", status: 200, input: Some(32), output: Some(33), implemented: true },
-        Operation { name: "DeleteConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "DeauthorizeConnection", method: "POST", uri: "/", status: 200, input: Some(74), output: Some(75), implemented: true },
+        Operation { name: "DeleteApiDestination", method: "POST", uri: "/", status: 200, input: Some(76), output: Some(77), implemented: true },
+        Operation { name: "DeleteArchive", method: "POST", uri: "/", status: 200, input: Some(78), output: Some(79), implemented: true },
+        Operation { name: "DeleteConnection", method: "POST", uri: "/", status: 200, input: Some(80), output: Some(81), implemented: true },
         Operation { name: "DeleteEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeleteEventBus", method: "POST", uri: "/", status: 200, input: Some(34), output: None, implemented: true },
+        Operation { name: "DeleteEventBus", method: "POST", uri: "/", status: 200, input: Some(82), output: None, implemented: true },
         Operation { name: "DeletePartnerEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DeleteRule", method: "POST", uri: "/", status: 200, input: Some(35), output: None, implemented: true },
-        Operation { name: "DescribeApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DescribeArchive", method: "POST", uri: "/", status: 200, input: Some(36), output: Some(37), implemented: true },
-        Operation { name: "DescribeConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "DeleteRule", method: "POST", uri: "/", status: 200, input: Some(83), output: None, implemented: true },
+        Operation { name: "DescribeApiDestination", method: "POST", uri: "/", status: 200, input: Some(84), output: Some(85), implemented: true },
+        Operation { name: "DescribeArchive", method: "POST", uri: "/", status: 200, input: Some(86), output: Some(87), implemented: true },
+        Operation { name: "DescribeConnection", method: "POST", uri: "/", status: 200, input: Some(89), output: Some(91), implemented: true },
         Operation { name: "DescribeEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DescribeEventBus", method: "POST", uri: "/", status: 200, input: Some(38), output: Some(39), implemented: true },
+        Operation { name: "DescribeEventBus", method: "POST", uri: "/", status: 200, input: Some(92), output: Some(93), implemented: true },
         Operation { name: "DescribeEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "DescribePartnerEventSource", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "DescribeReplay", method: "POST", uri: "/", status: 200, input: Some(40), output: Some(41), implemented: true },
-        Operation { name: "DescribeRule", method: "POST", uri: "/", status: 200, input: Some(42), output: Some(43), implemented: true },
-        Operation { name: "DisableRule", method: "POST", uri: "/", status: 200, input: Some(44), output: None, implemented: true },
-        Operation { name: "EnableRule", method: "POST", uri: "/", status: 200, input: Some(46), output: None, implemented: true },
-        Operation { name: "ListApiDestinations", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListArchives", method: "POST", uri: "/", status: 200, input: Some(77), output: Some(78), implemented: true },
-        Operation { name: "ListConnections", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "DescribeReplay", method: "POST", uri: "/", status: 200, input: Some(94), output: Some(95), implemented: true },
+        Operation { name: "DescribeRule", method: "POST", uri: "/", status: 200, input: Some(96), output: Some(97), implemented: true },
+        Operation { name: "DisableRule", method: "POST", uri: "/", status: 200, input: Some(98), output: None, implemented: true },
+        Operation { name: "EnableRule", method: "POST", uri: "/", status: 200, input: Some(100), output: None, implemented: true },
+        Operation { name: "ListApiDestinations", method: "POST", uri: "/", status: 200, input: Some(133), output: Some(134), implemented: true },
+        Operation { name: "ListArchives", method: "POST", uri: "/", status: 200, input: Some(135), output: Some(136), implemented: true },
+        Operation { name: "ListConnections", method: "POST", uri: "/", status: 200, input: Some(137), output: Some(138), implemented: true },
         Operation { name: "ListEndpoints", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListEventBuses", method: "POST", uri: "/", status: 200, input: Some(79), output: Some(80), implemented: true },
+        Operation { name: "ListEventBuses", method: "POST", uri: "/", status: 200, input: Some(139), output: Some(140), implemented: true },
         Operation { name: "ListEventSources", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "ListPartnerEventSourceAccounts", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
         Operation { name: "ListPartnerEventSources", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "ListReplays", method: "POST", uri: "/", status: 200, input: Some(81), output: Some(82), implemented: true },
-        Operation { name: "ListRuleNamesByTarget", method: "POST", uri: "/", status: 200, input: Some(83), output: Some(84), implemented: true },
-        Operation { name: "ListRules", method: "POST", uri: "/", status: 200, input: Some(85), output: Some(86), implemented: true },
-        Operation { name: "ListTagsForResource", method: "POST", uri: "/", status: 200, input: Some(87), output: Some(88), implemented: true },
-        Operation { name: "ListTargetsByRule", method: "POST", uri: "/", status: 200, input: Some(89), output: Some(90), implemented: true },
-        Operation { name: "PutEvents", method: "POST", uri: "/", status: 200, input: Some(113), output: Some(116), implemented: true },
+        Operation { name: "ListReplays", method: "POST", uri: "/", status: 200, input: Some(141), output: Some(142), implemented: true },
+        Operation { name: "ListRuleNamesByTarget", method: "POST", uri: "/", status: 200, input: Some(143), output: Some(144), implemented: true },
+        Operation { name: "ListRules", method: "POST", uri: "/", status: 200, input: Some(145), output: Some(146), implemented: true },
+        Operation { name: "ListTagsForResource", method: "POST", uri: "/", status: 200, input: Some(147), output: Some(148), implemented: true },
+        Operation { name: "ListTargetsByRule", method: "POST", uri: "/", status: 200, input: Some(149), output: Some(150), implemented: true },
+        Operation { name: "PutEvents", method: "POST", uri: "/", status: 200, input: Some(173), output: Some(176), implemented: true },
         Operation { name: "PutPartnerEvents", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "PutPermission", method: "POST", uri: "/", status: 200, input: Some(119), output: None, implemented: true },
-        Operation { name: "PutRule", method: "POST", uri: "/", status: 200, input: Some(120), output: Some(121), implemented: true },
-        Operation { name: "PutTargets", method: "POST", uri: "/", status: 200, input: Some(122), output: Some(123), implemented: true },
-        Operation { name: "RemovePermission", method: "POST", uri: "/", status: 200, input: Some(132), output: None, implemented: true },
-        Operation { name: "RemoveTargets", method: "POST", uri: "/", status: 200, input: Some(133), output: Some(134), implemented: true },
-        Operation { name: "StartReplay", method: "POST", uri: "/", status: 200, input: Some(172), output: Some(173), implemented: true },
-        Operation { name: "TagResource", method: "POST", uri: "/", status: 200, input: Some(182), output: Some(183), implemented: true },
-        Operation { name: "TestEventPattern", method: "POST", uri: "/", status: 200, input: Some(193), output: Some(194), implemented: true },
-        Operation { name: "UntagResource", method: "POST", uri: "/", status: 200, input: Some(199), output: Some(200), implemented: true },
-        Operation { name: "UpdateApiDestination", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "UpdateArchive", method: "POST", uri: "/", status: 200, input: Some(201), output: Some(202), implemented: true },
-        Operation { name: "UpdateConnection", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
+        Operation { name: "PutPermission", method: "POST", uri: "/", status: 200, input: Some(179), output: None, implemented: true },
+        Operation { name: "PutRule", method: "POST", uri: "/", status: 200, input: Some(180), output: Some(181), implemented: true },
+        Operation { name: "PutTargets", method: "POST", uri: "/", status: 200, input: Some(182), output: Some(183), implemented: true },
+        Operation { name: "RemovePermission", method: "POST", uri: "/", status: 200, input: Some(193), output: None, implemented: true },
+        Operation { name: "RemoveTargets", method: "POST", uri: "/", status: 200, input: Some(194), output: Some(195), implemented: true },
+        Operation { name: "StartReplay", method: "POST", uri: "/", status: 200, input: Some(237), output: Some(238), implemented: true },
+        Operation { name: "TagResource", method: "POST", uri: "/", status: 200, input: Some(247), output: Some(248), implemented: true },
+        Operation { name: "TestEventPattern", method: "POST", uri: "/", status: 200, input: Some(258), output: Some(259), implemented: true },
+        Operation { name: "UntagResource", method: "POST", uri: "/", status: 200, input: Some(264), output: Some(265), implemented: true },
+        Operation { name: "UpdateApiDestination", method: "POST", uri: "/", status: 200, input: Some(266), output: Some(267), implemented: true },
+        Operation { name: "UpdateArchive", method: "POST", uri: "/", status: 200, input: Some(268), output: Some(269), implemented: true },
+        Operation { name: "UpdateConnection", method: "POST", uri: "/", status: 200, input: Some(275), output: Some(276), implemented: true },
         Operation { name: "UpdateEndpoint", method: "POST", uri: "/", status: 200, input: None, output: None, implemented: false },
-        Operation { name: "UpdateEventBus", method: "POST", uri: "/", status: 200, input: Some(203), output: Some(204), implemented: true },
+        Operation { name: "UpdateEventBus", method: "POST", uri: "/", status: 200, input: Some(277), output: Some(278), implemented: true },
     ],
     routes: Routes::new(),
     shapes: &[
         /* 0 */ Shape { name: "Action", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P0), values: &[] } },
-        /* 1 */ Shape { name: "AppSyncParameters", sensitive: false, kind: Structure { members: &[Member { name: "GraphQLOperation", shape: 62, required: false, location: Body("GraphQLOperation") }], payload: None } },
-        /* 2 */ Shape { name: "Archive", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: false, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 51, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "SizeBytes", shape: 92, required: false, location: Body("SizeBytes") }, Member { name: "EventCount", shape: 92, required: false, location: Body("EventCount") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
-        /* 3 */ Shape { name: "ArchiveArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P1), values: &[] } },
-        /* 4 */ Shape { name: "ArchiveDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P2), values: &[] } },
-        /* 5 */ Shape { name: "ArchiveName", sensitive: false, kind: String { min: Some(1), max: Some(48), pattern: Some(&P3), values: &[] } },
-        /* 6 */ Shape { name: "ArchiveResponseList", sensitive: false, kind: List { item: 2, min: None, max: None } },
-        /* 7 */ Shape { name: "ArchiveState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "CREATING", "UPDATING", "CREATE_FAILED", "UPDATE_FAILED"] } },
-        /* 8 */ Shape { name: "ArchiveStateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 9 */ Shape { name: "Arn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 10 */ Shape { name: "AssignPublicIp", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED"] } },
-        /* 11 */ Shape { name: "AwsVpcConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "Subnets", shape: 177, required: true, location: Body("Subnets") }, Member { name: "SecurityGroups", shape: 177, required: false, location: Body("SecurityGroups") }, Member { name: "AssignPublicIp", shape: 10, required: false, location: Body("AssignPublicIp") }], payload: None } },
-        /* 12 */ Shape { name: "BatchArrayProperties", sensitive: false, kind: Structure { members: &[Member { name: "Size", shape: 70, required: false, location: Body("Size") }], payload: None } },
-        /* 13 */ Shape { name: "BatchParameters", sensitive: false, kind: Structure { members: &[Member { name: "JobDefinition", shape: 176, required: true, location: Body("JobDefinition") }, Member { name: "JobName", shape: 176, required: true, location: Body("JobName") }, Member { name: "ArrayProperties", shape: 12, required: false, location: Body("ArrayProperties") }, Member { name: "RetryStrategy", shape: 14, required: false, location: Body("RetryStrategy") }], payload: None } },
-        /* 14 */ Shape { name: "BatchRetryStrategy", sensitive: false, kind: Structure { members: &[Member { name: "Attempts", shape: 70, required: false, location: Body("Attempts") }], payload: None } },
-        /* 15 */ Shape { name: "Boolean", sensitive: false, kind: Boolean },
-        /* 16 */ Shape { name: "CancelReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: true, location: Body("ReplayName") }], payload: None } },
-        /* 17 */ Shape { name: "CancelReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayArn", shape: 138, required: false, location: Body("ReplayArn") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }], payload: None } },
-        /* 18 */ Shape { name: "CapacityProvider", sensitive: false, kind: String { min: Some(1), max: Some(255), pattern: None, values: &[] } },
-        /* 19 */ Shape { name: "CapacityProviderStrategy", sensitive: false, kind: List { item: 20, min: None, max: Some(6) } },
-        /* 20 */ Shape { name: "CapacityProviderStrategyItem", sensitive: false, kind: Structure { members: &[Member { name: "capacityProvider", shape: 18, required: true, location: Body("capacityProvider") }, Member { name: "weight", shape: 22, required: false, location: Body("weight") }, Member { name: "base", shape: 21, required: false, location: Body("base") }], payload: None } },
-        /* 21 */ Shape { name: "CapacityProviderStrategyItemBase", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(100000) } },
-        /* 22 */ Shape { name: "CapacityProviderStrategyItemWeight", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(1000) } },
-        /* 23 */ Shape { name: "Condition", sensitive: false, kind: Structure { members: &[Member { name: "Type", shape: 176, required: true, location: Body("Type") }, Member { name: "Key", shape: 176, required: true, location: Body("Key") }, Member { name: "Value", shape: 176, required: true, location: Body("Value") }], payload: None } },
-        /* 24 */ Shape { name: "CreateArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 51, required: true, location: Body("EventSourceArn") }, Member { name: "Description", shape: 4, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
-        /* 25 */ Shape { name: "CreateArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 3, required: false, location: Body("ArchiveArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
-        /* 26 */ Shape { name: "CreateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 54, required: true, location: Body("Name") }, Member { name: "EventSourceName", shape: 60, required: false, location: Body("EventSourceName") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }, Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }], payload: None } },
-        /* 27 */ Shape { name: "CreateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBusArn", shape: 176, required: false, location: Body("EventBusArn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }], payload: None } },
-        /* 28 */ Shape { name: "CreatedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 29 */ Shape { name: "Database", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: None, values: &[] } },
-        /* 30 */ Shape { name: "DbUser", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
-        /* 31 */ Shape { name: "DeadLetterConfig", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 146, required: false, location: Body("Arn") }], payload: None } },
-        /* 32 */ Shape { name: "DeleteArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }], payload: None } },
-        /* 33 */ Shape { name: "DeleteArchiveResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 34 */ Shape { name: "DeleteEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 54, required: true, location: Body("Name") }], payload: None } },
-        /* 35 */ Shape { name: "DeleteRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "Force", shape: 15, required: false, location: Body("Force") }], payload: None } },
-        /* 36 */ Shape { name: "DescribeArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }], payload: None } },
-        /* 37 */ Shape { name: "DescribeArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 3, required: false, location: Body("ArchiveArn") }, Member { name: "ArchiveName", shape: 5, required: false, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 51, required: false, location: Body("EventSourceArn") }, Member { name: "Description", shape: 4, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "SizeBytes", shape: 92, required: false, location: Body("SizeBytes") }, Member { name: "EventCount", shape: 92, required: false, location: Body("EventCount") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
-        /* 38 */ Shape { name: "DescribeEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 55, required: false, location: Body("Name") }], payload: None } },
-        /* 39 */ Shape { name: "DescribeEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 176, required: false, location: Body("Name") }, Member { name: "Arn", shape: 176, required: false, location: Body("Arn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "Policy", shape: 176, required: false, location: Body("Policy") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 195, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }], payload: None } },
-        /* 40 */ Shape { name: "DescribeReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: true, location: Body("ReplayName") }], payload: None } },
-        /* 41 */ Shape { name: "DescribeReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: false, location: Body("ReplayName") }, Member { name: "ReplayArn", shape: 138, required: false, location: Body("ReplayArn") }, Member { name: "Description", shape: 139, required: false, location: Body("Description") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }, Member { name: "EventSourceArn", shape: 3, required: false, location: Body("EventSourceArn") }, Member { name: "Destination", shape: 140, required: false, location: Body("Destination") }, Member { name: "EventStartTime", shape: 195, required: false, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 195, required: false, location: Body("EventEndTime") }, Member { name: "EventLastReplayedTime", shape: 195, required: false, location: Body("EventLastReplayedTime") }, Member { name: "ReplayStartTime", shape: 195, required: false, location: Body("ReplayStartTime") }, Member { name: "ReplayEndTime", shape: 195, required: false, location: Body("ReplayEndTime") }], payload: None } },
-        /* 42 */ Shape { name: "DescribeRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 43 */ Shape { name: "DescribeRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: false, location: Body("Name") }, Member { name: "Arn", shape: 151, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "ScheduleExpression", shape: 168, required: false, location: Body("ScheduleExpression") }, Member { name: "State", shape: 156, required: false, location: Body("State") }, Member { name: "Description", shape: 152, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 54, required: false, location: Body("EventBusName") }, Member { name: "CreatedBy", shape: 28, required: false, location: Body("CreatedBy") }], payload: None } },
-        /* 44 */ Shape { name: "DisableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 45 */ Shape { name: "EcsParameters", sensitive: false, kind: Structure { members: &[Member { name: "TaskDefinitionArn", shape: 9, required: true, location: Body("TaskDefinitionArn") }, Member { name: "TaskCount", shape: 76, required: false, location: Body("TaskCount") }, Member { name: "LaunchType", shape: 73, required: false, location: Body("LaunchType") }, Member { name: "NetworkConfiguration", shape: 97, required: false, location: Body("NetworkConfiguration") }, Member { name: "PlatformVersion", shape: 176, required: false, location: Body("PlatformVersion") }, Member { name: "Group", shape: 176, required: false, location: Body("Group") }, Member { name: "CapacityProviderStrategy", shape: 19, required: false, location: Body("CapacityProviderStrategy") }, Member { name: "EnableECSManagedTags", shape: 15, required: false, location: Body("EnableECSManagedTags") }, Member { name: "EnableExecuteCommand", shape: 15, required: false, location: Body("EnableExecuteCommand") }, Member { name: "PlacementConstraints", shape: 106, required: false, location: Body("PlacementConstraints") }, Member { name: "PlacementStrategy", shape: 107, required: false, location: Body("PlacementStrategy") }, Member { name: "PropagateTags", shape: 112, required: false, location: Body("PropagateTags") }, Member { name: "ReferenceId", shape: 131, required: false, location: Body("ReferenceId") }, Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }], payload: None } },
-        /* 46 */ Shape { name: "EnableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 47 */ Shape { name: "EndpointId", sensitive: false, kind: String { min: Some(1), max: Some(50), pattern: Some(&P4), values: &[] } },
-        /* 48 */ Shape { name: "ErrorCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 49 */ Shape { name: "ErrorMessage", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 50 */ Shape { name: "EventBus", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 176, required: false, location: Body("Name") }, Member { name: "Arn", shape: 176, required: false, location: Body("Arn") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "Policy", shape: 176, required: false, location: Body("Policy") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 195, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }], payload: None } },
-        /* 51 */ Shape { name: "EventBusArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P1), values: &[] } },
-        /* 52 */ Shape { name: "EventBusDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
-        /* 53 */ Shape { name: "EventBusList", sensitive: false, kind: List { item: 50, min: None, max: None } },
-        /* 54 */ Shape { name: "EventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P5), values: &[] } },
-        /* 55 */ Shape { name: "EventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P6), values: &[] } },
-        /* 56 */ Shape { name: "EventId", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 57 */ Shape { name: "EventPattern", sensitive: false, kind: String { min: None, max: Some(4096), pattern: None, values: &[] } },
-        /* 58 */ Shape { name: "EventResource", sensitive: false, kind: String { min: None, max: Some(2048), pattern: None, values: &[] } },
-        /* 59 */ Shape { name: "EventResourceList", sensitive: false, kind: List { item: 58, min: None, max: None } },
-        /* 60 */ Shape { name: "EventSourceName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P7), values: &[] } },
-        /* 61 */ Shape { name: "EventTime", sensitive: false, kind: Timestamp { format: None } },
-        /* 62 */ Shape { name: "GraphQLOperation", sensitive: true, kind: String { min: Some(1), max: Some(1048576), pattern: None, values: &[] } },
-        /* 63 */ Shape { name: "HeaderKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P8), values: &[] } },
-        /* 64 */ Shape { name: "HeaderParametersMap", sensitive: false, kind: Map { key: 63, value: 65, min: None, max: None } },
-        /* 65 */ Shape { name: "HeaderValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P9), values: &[] } },
-        /* 66 */ Shape { name: "HttpParameters", sensitive: false, kind: Structure { members: &[Member { name: "PathParameterValues", shape: 102, required: false, location: Body("PathParameterValues") }, Member { name: "HeaderParameters", shape: 64, required: false, location: Body("HeaderParameters") }, Member { name: "QueryStringParameters", shape: 127, required: false, location: Body("QueryStringParameters") }], payload: None } },
-        /* 67 */ Shape { name: "IncludeDetail", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["NONE", "FULL"] } },
-        /* 68 */ Shape { name: "InputTransformer", sensitive: false, kind: Structure { members: &[Member { name: "InputPathsMap", shape: 198, required: false, location: Body("InputPathsMap") }, Member { name: "InputTemplate", shape: 197, required: true, location: Body("InputTemplate") }], payload: None } },
-        /* 69 */ Shape { name: "InputTransformerPathKey", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P10), values: &[] } },
-        /* 70 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
-        /* 71 */ Shape { name: "KinesisParameters", sensitive: false, kind: Structure { members: &[Member { name: "PartitionKeyPath", shape: 192, required: true, location: Body("PartitionKeyPath") }], payload: None } },
-        /* 72 */ Shape { name: "KmsKeyIdentifier", sensitive: false, kind: String { min: None, max: Some(2048), pattern: Some(&P11), values: &[] } },
-        /* 73 */ Shape { name: "LaunchType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["EC2", "FARGATE", "EXTERNAL"] } },
-        /* 74 */ Shape { name: "Level", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["OFF", "ERROR", "INFO", "TRACE"] } },
-        /* 75 */ Shape { name: "LimitMax100", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(100) } },
-        /* 76 */ Shape { name: "LimitMin1", sensitive: false, kind: Integer { long: false, min: Some(1), max: None } },
-        /* 77 */ Shape { name: "ListArchivesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 5, required: false, location: Body("NamePrefix") }, Member { name: "EventSourceArn", shape: 51, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
-        /* 78 */ Shape { name: "ListArchivesResponse", sensitive: false, kind: Structure { members: &[Member { name: "Archives", shape: 6, required: false, location: Body("Archives") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
-        /* 79 */ Shape { name: "ListEventBusesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 54, required: false, location: Body("NamePrefix") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
-        /* 80 */ Shape { name: "ListEventBusesResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBuses", shape: 53, required: false, location: Body("EventBuses") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
-        /* 81 */ Shape { name: "ListReplaysRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 143, required: false, location: Body("NamePrefix") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "EventSourceArn", shape: 3, required: false, location: Body("EventSourceArn") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
-        /* 82 */ Shape { name: "ListReplaysResponse", sensitive: false, kind: Structure { members: &[Member { name: "Replays", shape: 142, required: false, location: Body("Replays") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
-        /* 83 */ Shape { name: "ListRuleNamesByTargetRequest", sensitive: false, kind: Structure { members: &[Member { name: "TargetArn", shape: 186, required: true, location: Body("TargetArn") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
-        /* 84 */ Shape { name: "ListRuleNamesByTargetResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleNames", shape: 154, required: false, location: Body("RuleNames") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
-        /* 85 */ Shape { name: "ListRulesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 153, required: false, location: Body("NamePrefix") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
-        /* 86 */ Shape { name: "ListRulesResponse", sensitive: false, kind: Structure { members: &[Member { name: "Rules", shape: 155, required: false, location: Body("Rules") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
-        /* 87 */ Shape { name: "ListTagsForResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 9, required: true, location: Body("ResourceARN") }], payload: None } },
-        /* 88 */ Shape { name: "ListTagsForResourceResponse", sensitive: false, kind: Structure { members: &[Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }], payload: None } },
-        /* 89 */ Shape { name: "ListTargetsByRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 153, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 75, required: false, location: Body("Limit") }], payload: None } },
-        /* 90 */ Shape { name: "ListTargetsByRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Targets", shape: 191, required: false, location: Body("Targets") }, Member { name: "NextToken", shape: 98, required: false, location: Body("NextToken") }], payload: None } },
-        /* 91 */ Shape { name: "LogConfig", sensitive: false, kind: Structure { members: &[Member { name: "IncludeDetail", shape: 67, required: false, location: Body("IncludeDetail") }, Member { name: "Level", shape: 74, required: false, location: Body("Level") }], payload: None } },
-        /* 92 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
-        /* 93 */ Shape { name: "ManagedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 94 */ Shape { name: "MaximumEventAgeInSeconds", sensitive: false, kind: Integer { long: false, min: Some(60), max: Some(86400) } },
-        /* 95 */ Shape { name: "MaximumRetryAttempts", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(185) } },
-        /* 96 */ Shape { name: "MessageGroupId", sensitive: false, kind: String { min: None, max: Some(100), pattern: None, values: &[] } },
-        /* 97 */ Shape { name: "NetworkConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "awsvpcConfiguration", shape: 11, required: false, location: Body("awsvpcConfiguration") }], payload: None } },
-        /* 98 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
-        /* 99 */ Shape { name: "NonPartnerEventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P3), values: &[] } },
-        /* 100 */ Shape { name: "NonPartnerEventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P12), values: &[] } },
-        /* 101 */ Shape { name: "PathParameter", sensitive: false, kind: String { min: None, max: None, pattern: Some(&P13), values: &[] } },
-        /* 102 */ Shape { name: "PathParameterList", sensitive: false, kind: List { item: 101, min: None, max: None } },
-        /* 103 */ Shape { name: "PlacementConstraint", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 105, required: false, location: Body("type") }, Member { name: "expression", shape: 104, required: false, location: Body("expression") }], payload: None } },
-        /* 104 */ Shape { name: "PlacementConstraintExpression", sensitive: false, kind: String { min: None, max: Some(2000), pattern: None, values: &[] } },
-        /* 105 */ Shape { name: "PlacementConstraintType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["distinctInstance", "memberOf"] } },
-        /* 106 */ Shape { name: "PlacementConstraints", sensitive: false, kind: List { item: 103, min: None, max: Some(10) } },
-        /* 107 */ Shape { name: "PlacementStrategies", sensitive: false, kind: List { item: 108, min: None, max: Some(5) } },
-        /* 108 */ Shape { name: "PlacementStrategy", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 110, required: false, location: Body("type") }, Member { name: "field", shape: 109, required: false, location: Body("field") }], payload: None } },
-        /* 109 */ Shape { name: "PlacementStrategyField", sensitive: false, kind: String { min: None, max: Some(255), pattern: None, values: &[] } },
-        /* 110 */ Shape { name: "PlacementStrategyType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["random", "spread", "binpack"] } },
-        /* 111 */ Shape { name: "Principal", sensitive: false, kind: String { min: Some(1), max: Some(12), pattern: Some(&P14), values: &[] } },
-        /* 112 */ Shape { name: "PropagateTags", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["TASK_DEFINITION"] } },
-        /* 113 */ Shape { name: "PutEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Entries", shape: 115, required: true, location: Body("Entries") }, Member { name: "EndpointId", shape: 47, required: false, location: Body("EndpointId") }], payload: None } },
-        /* 114 */ Shape { name: "PutEventsRequestEntry", sensitive: false, kind: Structure { members: &[Member { name: "Time", shape: 61, required: false, location: Body("Time") }, Member { name: "Source", shape: 176, required: false, location: Body("Source") }, Member { name: "Resources", shape: 59, required: false, location: Body("Resources") }, Member { name: "DetailType", shape: 176, required: false, location: Body("DetailType") }, Member { name: "Detail", shape: 176, required: false, location: Body("Detail") }, Member { name: "EventBusName", shape: 100, required: false, location: Body("EventBusName") }, Member { name: "TraceHeader", shape: 196, required: false, location: Body("TraceHeader") }], payload: None } },
-        /* 115 */ Shape { name: "PutEventsRequestEntryList", sensitive: false, kind: List { item: 114, min: Some(1), max: Some(10) } },
-        /* 116 */ Shape { name: "PutEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 70, required: false, location: Body("FailedEntryCount") }, Member { name: "Entries", shape: 118, required: false, location: Body("Entries") }], payload: None } },
-        /* 117 */ Shape { name: "PutEventsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "EventId", shape: 56, required: false, location: Body("EventId") }, Member { name: "ErrorCode", shape: 48, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 49, required: false, location: Body("ErrorMessage") }], payload: None } },
-        /* 118 */ Shape { name: "PutEventsResultEntryList", sensitive: false, kind: List { item: 117, min: None, max: None } },
-        /* 119 */ Shape { name: "PutPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventBusName", shape: 99, required: false, location: Body("EventBusName") }, Member { name: "Action", shape: 0, required: false, location: Body("Action") }, Member { name: "Principal", shape: 111, required: false, location: Body("Principal") }, Member { name: "StatementId", shape: 174, required: false, location: Body("StatementId") }, Member { name: "Condition", shape: 23, required: false, location: Body("Condition") }, Member { name: "Policy", shape: 176, required: false, location: Body("Policy") }], payload: None } },
-        /* 120 */ Shape { name: "PutRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: true, location: Body("Name") }, Member { name: "ScheduleExpression", shape: 168, required: false, location: Body("ScheduleExpression") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 156, required: false, location: Body("State") }, Member { name: "Description", shape: 152, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "Tags", shape: 181, required: false, location: Body("Tags") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 121 */ Shape { name: "PutRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleArn", shape: 151, required: false, location: Body("RuleArn") }], payload: None } },
-        /* 122 */ Shape { name: "PutTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 153, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "Targets", shape: 191, required: true, location: Body("Targets") }], payload: None } },
-        /* 123 */ Shape { name: "PutTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 70, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 125, required: false, location: Body("FailedEntries") }], payload: None } },
-        /* 124 */ Shape { name: "PutTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 187, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 48, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 49, required: false, location: Body("ErrorMessage") }], payload: None } },
-        /* 125 */ Shape { name: "PutTargetsResultEntryList", sensitive: false, kind: List { item: 124, min: None, max: None } },
-        /* 126 */ Shape { name: "QueryStringKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P15), values: &[] } },
-        /* 127 */ Shape { name: "QueryStringParametersMap", sensitive: false, kind: Map { key: 126, value: 128, min: None, max: None } },
-        /* 128 */ Shape { name: "QueryStringValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P16), values: &[] } },
-        /* 129 */ Shape { name: "RedshiftDataParameters", sensitive: false, kind: Structure { members: &[Member { name: "SecretManagerArn", shape: 130, required: false, location: Body("SecretManagerArn") }, Member { name: "Database", shape: 29, required: true, location: Body("Database") }, Member { name: "DbUser", shape: 30, required: false, location: Body("DbUser") }, Member { name: "Sql", shape: 169, required: false, location: Body("Sql") }, Member { name: "StatementName", shape: 175, required: false, location: Body("StatementName") }, Member { name: "WithEvent", shape: 15, required: false, location: Body("WithEvent") }, Member { name: "Sqls", shape: 170, required: false, location: Body("Sqls") }], payload: None } },
-        /* 130 */ Shape { name: "RedshiftSecretManagerArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P17), values: &[] } },
-        /* 131 */ Shape { name: "ReferenceId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
-        /* 132 */ Shape { name: "RemovePermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "StatementId", shape: 174, required: false, location: Body("StatementId") }, Member { name: "RemoveAllPermissions", shape: 15, required: false, location: Body("RemoveAllPermissions") }, Member { name: "EventBusName", shape: 99, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 133 */ Shape { name: "RemoveTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 153, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 55, required: false, location: Body("EventBusName") }, Member { name: "Ids", shape: 188, required: true, location: Body("Ids") }, Member { name: "Force", shape: 15, required: false, location: Body("Force") }], payload: None } },
-        /* 134 */ Shape { name: "RemoveTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 70, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 136, required: false, location: Body("FailedEntries") }], payload: None } },
-        /* 135 */ Shape { name: "RemoveTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 187, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 48, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 49, required: false, location: Body("ErrorMessage") }], payload: None } },
-        /* 136 */ Shape { name: "RemoveTargetsResultEntryList", sensitive: false, kind: List { item: 135, min: None, max: None } },
-        /* 137 */ Shape { name: "Replay", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: false, location: Body("ReplayName") }, Member { name: "EventSourceArn", shape: 3, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }, Member { name: "EventStartTime", shape: 195, required: false, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 195, required: false, location: Body("EventEndTime") }, Member { name: "EventLastReplayedTime", shape: 195, required: false, location: Body("EventLastReplayedTime") }, Member { name: "ReplayStartTime", shape: 195, required: false, location: Body("ReplayStartTime") }, Member { name: "ReplayEndTime", shape: 195, required: false, location: Body("ReplayEndTime") }], payload: None } },
-        /* 138 */ Shape { name: "ReplayArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 139 */ Shape { name: "ReplayDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P2), values: &[] } },
-        /* 140 */ Shape { name: "ReplayDestination", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 9, required: true, location: Body("Arn") }, Member { name: "FilterArns", shape: 141, required: false, location: Body("FilterArns") }], payload: None } },
-        /* 141 */ Shape { name: "ReplayDestinationFilters", sensitive: false, kind: List { item: 9, min: None, max: None } },
-        /* 142 */ Shape { name: "ReplayList", sensitive: false, kind: List { item: 137, min: None, max: None } },
-        /* 143 */ Shape { name: "ReplayName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P3), values: &[] } },
-        /* 144 */ Shape { name: "ReplayState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["STARTING", "RUNNING", "CANCELLING", "COMPLETED", "CANCELLED", "FAILED"] } },
-        /* 145 */ Shape { name: "ReplayStateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 146 */ Shape { name: "ResourceArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 147 */ Shape { name: "RetentionDays", sensitive: false, kind: Integer { long: false, min: Some(0), max: None } },
-        /* 148 */ Shape { name: "RetryPolicy", sensitive: false, kind: Structure { members: &[Member { name: "MaximumRetryAttempts", shape: 95, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 94, required: false, location: Body("MaximumEventAgeInSeconds") }], payload: None } },
-        /* 149 */ Shape { name: "RoleArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 150 */ Shape { name: "Rule", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 153, required: false, location: Body("Name") }, Member { name: "Arn", shape: 151, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 156, required: false, location: Body("State") }, Member { name: "Description", shape: 152, required: false, location: Body("Description") }, Member { name: "ScheduleExpression", shape: 168, required: false, location: Body("ScheduleExpression") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 93, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 54, required: false, location: Body("EventBusName") }], payload: None } },
-        /* 151 */ Shape { name: "RuleArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 152 */ Shape { name: "RuleDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
-        /* 153 */ Shape { name: "RuleName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P3), values: &[] } },
-        /* 154 */ Shape { name: "RuleNameList", sensitive: false, kind: List { item: 153, min: None, max: None } },
-        /* 155 */ Shape { name: "RuleResponseList", sensitive: false, kind: List { item: 150, min: None, max: None } },
-        /* 156 */ Shape { name: "RuleState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"] } },
-        /* 157 */ Shape { name: "RunCommandParameters", sensitive: false, kind: Structure { members: &[Member { name: "RunCommandTargets", shape: 162, required: true, location: Body("RunCommandTargets") }], payload: None } },
-        /* 158 */ Shape { name: "RunCommandTarget", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 159, required: true, location: Body("Key") }, Member { name: "Values", shape: 161, required: true, location: Body("Values") }], payload: None } },
-        /* 159 */ Shape { name: "RunCommandTargetKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P18), values: &[] } },
-        /* 160 */ Shape { name: "RunCommandTargetValue", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: None, values: &[] } },
-        /* 161 */ Shape { name: "RunCommandTargetValues", sensitive: false, kind: List { item: 160, min: Some(1), max: Some(50) } },
-        /* 162 */ Shape { name: "RunCommandTargets", sensitive: false, kind: List { item: 158, min: Some(1), max: Some(5) } },
-        /* 163 */ Shape { name: "SageMakerPipelineParameter", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 165, required: true, location: Body("Name") }, Member { name: "Value", shape: 166, required: true, location: Body("Value") }], payload: None } },
-        /* 164 */ Shape { name: "SageMakerPipelineParameterList", sensitive: false, kind: List { item: 163, min: None, max: Some(200) } },
-        /* 165 */ Shape { name: "SageMakerPipelineParameterName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P19), values: &[] } },
-        /* 166 */ Shape { name: "SageMakerPipelineParameterValue", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
-        /* 167 */ Shape { name: "SageMakerPipelineParameters", sensitive: false, kind: Structure { members: &[Member { name: "PipelineParameterList", shape: 164, required: false, location: Body("PipelineParameterList") }], payload: None } },
-        /* 168 */ Shape { name: "ScheduleExpression", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 169 */ Shape { name: "Sql", sensitive: true, kind: String { min: Some(1), max: Some(100000), pattern: None, values: &[] } },
-        /* 170 */ Shape { name: "Sqls", sensitive: true, kind: List { item: 169, min: None, max: Some(40) } },
-        /* 171 */ Shape { name: "SqsParameters", sensitive: false, kind: Structure { members: &[Member { name: "MessageGroupId", shape: 96, required: false, location: Body("MessageGroupId") }], payload: None } },
-        /* 172 */ Shape { name: "StartReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 143, required: true, location: Body("ReplayName") }, Member { name: "Description", shape: 139, required: false, location: Body("Description") }, Member { name: "EventSourceArn", shape: 3, required: true, location: Body("EventSourceArn") }, Member { name: "EventStartTime", shape: 195, required: true, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 195, required: true, location: Body("EventEndTime") }, Member { name: "Destination", shape: 140, required: true, location: Body("Destination") }], payload: None } },
-        /* 173 */ Shape { name: "StartReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayArn", shape: 138, required: false, location: Body("ReplayArn") }, Member { name: "State", shape: 144, required: false, location: Body("State") }, Member { name: "StateReason", shape: 145, required: false, location: Body("StateReason") }, Member { name: "ReplayStartTime", shape: 195, required: false, location: Body("ReplayStartTime") }], payload: None } },
-        /* 174 */ Shape { name: "StatementId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P20), values: &[] } },
-        /* 175 */ Shape { name: "StatementName", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
-        /* 176 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
-        /* 177 */ Shape { name: "StringList", sensitive: false, kind: List { item: 176, min: None, max: None } },
-        /* 178 */ Shape { name: "Tag", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 179, required: true, location: Body("Key") }, Member { name: "Value", shape: 184, required: true, location: Body("Value") }], payload: None } },
-        /* 179 */ Shape { name: "TagKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
-        /* 180 */ Shape { name: "TagKeyList", sensitive: false, kind: List { item: 179, min: None, max: None } },
-        /* 181 */ Shape { name: "TagList", sensitive: false, kind: List { item: 178, min: None, max: None } },
-        /* 182 */ Shape { name: "TagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 9, required: true, location: Body("ResourceARN") }, Member { name: "Tags", shape: 181, required: true, location: Body("Tags") }], payload: None } },
-        /* 183 */ Shape { name: "TagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 184 */ Shape { name: "TagValue", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 185 */ Shape { name: "Target", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 187, required: true, location: Body("Id") }, Member { name: "Arn", shape: 186, required: true, location: Body("Arn") }, Member { name: "RoleArn", shape: 149, required: false, location: Body("RoleArn") }, Member { name: "Input", shape: 189, required: false, location: Body("Input") }, Member { name: "InputPath", shape: 190, required: false, location: Body("InputPath") }, Member { name: "InputTransformer", shape: 68, required: false, location: Body("InputTransformer") }, Member { name: "KinesisParameters", shape: 71, required: false, location: Body("KinesisParameters") }, Member { name: "RunCommandParameters", shape: 157, required: false, location: Body("RunCommandParameters") }, Member { name: "EcsParameters", shape: 45, required: false, location: Body("EcsParameters") }, Member { name: "BatchParameters", shape: 13, required: false, location: Body("BatchParameters") }, Member { name: "SqsParameters", shape: 171, required: false, location: Body("SqsParameters") }, Member { name: "HttpParameters", shape: 66, required: false, location: Body("HttpParameters") }, Member { name: "RedshiftDataParameters", shape: 129, required: false, location: Body("RedshiftDataParameters") }, Member { name: "SageMakerPipelineParameters", shape: 167, required: false, location: Body("SageMakerPipelineParameters") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "RetryPolicy", shape: 148, required: false, location: Body("RetryPolicy") }, Member { name: "AppSyncParameters", shape: 1, required: false, location: Body("AppSyncParameters") }], payload: None } },
-        /* 186 */ Shape { name: "TargetArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
-        /* 187 */ Shape { name: "TargetId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P3), values: &[] } },
-        /* 188 */ Shape { name: "TargetIdList", sensitive: false, kind: List { item: 187, min: Some(1), max: Some(100) } },
-        /* 189 */ Shape { name: "TargetInput", sensitive: false, kind: String { min: None, max: Some(8192), pattern: None, values: &[] } },
-        /* 190 */ Shape { name: "TargetInputPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 191 */ Shape { name: "TargetList", sensitive: false, kind: List { item: 185, min: Some(1), max: Some(100) } },
-        /* 192 */ Shape { name: "TargetPartitionKeyPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
-        /* 193 */ Shape { name: "TestEventPatternRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventPattern", shape: 57, required: true, location: Body("EventPattern") }, Member { name: "Event", shape: 176, required: true, location: Body("Event") }], payload: None } },
-        /* 194 */ Shape { name: "TestEventPatternResponse", sensitive: false, kind: Structure { members: &[Member { name: "Result", shape: 15, required: false, location: Body("Result") }], payload: None } },
-        /* 195 */ Shape { name: "Timestamp", sensitive: false, kind: Timestamp { format: None } },
-        /* 196 */ Shape { name: "TraceHeader", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
-        /* 197 */ Shape { name: "TransformerInput", sensitive: false, kind: String { min: Some(1), max: Some(8192), pattern: None, values: &[] } },
-        /* 198 */ Shape { name: "TransformerPaths", sensitive: false, kind: Map { key: 69, value: 190, min: None, max: Some(100) } },
-        /* 199 */ Shape { name: "UntagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 9, required: true, location: Body("ResourceARN") }, Member { name: "TagKeys", shape: 180, required: true, location: Body("TagKeys") }], payload: None } },
-        /* 200 */ Shape { name: "UntagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
-        /* 201 */ Shape { name: "UpdateArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 5, required: true, location: Body("ArchiveName") }, Member { name: "Description", shape: 4, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 57, required: false, location: Body("EventPattern") }, Member { name: "RetentionDays", shape: 147, required: false, location: Body("RetentionDays") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
-        /* 202 */ Shape { name: "UpdateArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 3, required: false, location: Body("ArchiveArn") }, Member { name: "State", shape: 7, required: false, location: Body("State") }, Member { name: "StateReason", shape: 8, required: false, location: Body("StateReason") }, Member { name: "CreationTime", shape: 195, required: false, location: Body("CreationTime") }], payload: None } },
-        /* 203 */ Shape { name: "UpdateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 54, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }], payload: None } },
-        /* 204 */ Shape { name: "UpdateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 176, required: false, location: Body("Arn") }, Member { name: "Name", shape: 54, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 72, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 52, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 31, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 91, required: false, location: Body("LogConfig") }], payload: None } },
+        /* 1 */ Shape { name: "ApiDestination", sensitive: false, kind: Structure { members: &[Member { name: "ApiDestinationArn", shape: 2, required: false, location: Body("ApiDestinationArn") }, Member { name: "Name", shape: 6, required: false, location: Body("Name") }, Member { name: "ApiDestinationState", shape: 8, required: false, location: Body("ApiDestinationState") }, Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "InvocationEndpoint", shape: 122, required: false, location: Body("InvocationEndpoint") }, Member { name: "HttpMethod", shape: 4, required: false, location: Body("HttpMethod") }, Member { name: "InvocationRateLimitPerSecond", shape: 5, required: false, location: Body("InvocationRateLimitPerSecond") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }], payload: None } },
+        /* 2 */ Shape { name: "ApiDestinationArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 3 */ Shape { name: "ApiDestinationDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P1), values: &[] } },
+        /* 4 */ Shape { name: "ApiDestinationHttpMethod", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"] } },
+        /* 5 */ Shape { name: "ApiDestinationInvocationRateLimitPerSecond", sensitive: false, kind: Integer { long: false, min: Some(1), max: None } },
+        /* 6 */ Shape { name: "ApiDestinationName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P2), values: &[] } },
+        /* 7 */ Shape { name: "ApiDestinationResponseList", sensitive: false, kind: List { item: 1, min: None, max: None } },
+        /* 8 */ Shape { name: "ApiDestinationState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 9 */ Shape { name: "AppSyncParameters", sensitive: false, kind: Structure { members: &[Member { name: "GraphQLOperation", shape: 116, required: false, location: Body("GraphQLOperation") }], payload: None } },
+        /* 10 */ Shape { name: "Archive", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 13, required: false, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 105, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 15, required: false, location: Body("State") }, Member { name: "StateReason", shape: 16, required: false, location: Body("StateReason") }, Member { name: "RetentionDays", shape: 210, required: false, location: Body("RetentionDays") }, Member { name: "SizeBytes", shape: 152, required: false, location: Body("SizeBytes") }, Member { name: "EventCount", shape: 152, required: false, location: Body("EventCount") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 11 */ Shape { name: "ArchiveArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P3), values: &[] } },
+        /* 12 */ Shape { name: "ArchiveDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P1), values: &[] } },
+        /* 13 */ Shape { name: "ArchiveName", sensitive: false, kind: String { min: Some(1), max: Some(48), pattern: Some(&P2), values: &[] } },
+        /* 14 */ Shape { name: "ArchiveResponseList", sensitive: false, kind: List { item: 10, min: None, max: None } },
+        /* 15 */ Shape { name: "ArchiveState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "CREATING", "UPDATING", "CREATE_FAILED", "UPDATE_FAILED"] } },
+        /* 16 */ Shape { name: "ArchiveStateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 17 */ Shape { name: "Arn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 18 */ Shape { name: "AssignPublicIp", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED"] } },
+        /* 19 */ Shape { name: "AuthHeaderParameters", sensitive: false, kind: String { min: Some(1), max: Some(512), pattern: Some(&P4), values: &[] } },
+        /* 20 */ Shape { name: "AuthHeaderParametersSensitive", sensitive: true, kind: String { min: Some(1), max: Some(512), pattern: Some(&P4), values: &[] } },
+        /* 21 */ Shape { name: "AwsVpcConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "Subnets", shape: 242, required: true, location: Body("Subnets") }, Member { name: "SecurityGroups", shape: 242, required: false, location: Body("SecurityGroups") }, Member { name: "AssignPublicIp", shape: 18, required: false, location: Body("AssignPublicIp") }], payload: None } },
+        /* 22 */ Shape { name: "BatchArrayProperties", sensitive: false, kind: Structure { members: &[Member { name: "Size", shape: 126, required: false, location: Body("Size") }], payload: None } },
+        /* 23 */ Shape { name: "BatchParameters", sensitive: false, kind: Structure { members: &[Member { name: "JobDefinition", shape: 241, required: true, location: Body("JobDefinition") }, Member { name: "JobName", shape: 241, required: true, location: Body("JobName") }, Member { name: "ArrayProperties", shape: 22, required: false, location: Body("ArrayProperties") }, Member { name: "RetryStrategy", shape: 24, required: false, location: Body("RetryStrategy") }], payload: None } },
+        /* 24 */ Shape { name: "BatchRetryStrategy", sensitive: false, kind: Structure { members: &[Member { name: "Attempts", shape: 126, required: false, location: Body("Attempts") }], payload: None } },
+        /* 25 */ Shape { name: "Boolean", sensitive: false, kind: Boolean },
+        /* 26 */ Shape { name: "CancelReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 204, required: true, location: Body("ReplayName") }], payload: None } },
+        /* 27 */ Shape { name: "CancelReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayArn", shape: 199, required: false, location: Body("ReplayArn") }, Member { name: "State", shape: 205, required: false, location: Body("State") }, Member { name: "StateReason", shape: 206, required: false, location: Body("StateReason") }], payload: None } },
+        /* 28 */ Shape { name: "CapacityProvider", sensitive: false, kind: String { min: Some(1), max: Some(255), pattern: None, values: &[] } },
+        /* 29 */ Shape { name: "CapacityProviderStrategy", sensitive: false, kind: List { item: 30, min: None, max: Some(6) } },
+        /* 30 */ Shape { name: "CapacityProviderStrategyItem", sensitive: false, kind: Structure { members: &[Member { name: "capacityProvider", shape: 28, required: true, location: Body("capacityProvider") }, Member { name: "weight", shape: 32, required: false, location: Body("weight") }, Member { name: "base", shape: 31, required: false, location: Body("base") }], payload: None } },
+        /* 31 */ Shape { name: "CapacityProviderStrategyItemBase", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(100000) } },
+        /* 32 */ Shape { name: "CapacityProviderStrategyItemWeight", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(1000) } },
+        /* 33 */ Shape { name: "Condition", sensitive: false, kind: Structure { members: &[Member { name: "Type", shape: 241, required: true, location: Body("Type") }, Member { name: "Key", shape: 241, required: true, location: Body("Key") }, Member { name: "Value", shape: 241, required: true, location: Body("Value") }], payload: None } },
+        /* 34 */ Shape { name: "Connection", sensitive: false, kind: Structure { members: &[Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "Name", shape: 46, required: false, location: Body("Name") }, Member { name: "ConnectionState", shape: 53, required: false, location: Body("ConnectionState") }, Member { name: "StateReason", shape: 54, required: false, location: Body("StateReason") }, Member { name: "AuthorizationType", shape: 38, required: false, location: Body("AuthorizationType") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }, Member { name: "LastAuthorizedTime", shape: 260, required: false, location: Body("LastAuthorizedTime") }], payload: None } },
+        /* 35 */ Shape { name: "ConnectionApiKeyAuthResponseParameters", sensitive: false, kind: Structure { members: &[Member { name: "ApiKeyName", shape: 19, required: false, location: Body("ApiKeyName") }], payload: None } },
+        /* 36 */ Shape { name: "ConnectionArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P5), values: &[] } },
+        /* 37 */ Shape { name: "ConnectionAuthResponseParameters", sensitive: false, kind: Structure { members: &[Member { name: "BasicAuthParameters", shape: 39, required: false, location: Body("BasicAuthParameters") }, Member { name: "OAuthParameters", shape: 49, required: false, location: Body("OAuthParameters") }, Member { name: "ApiKeyAuthParameters", shape: 35, required: false, location: Body("ApiKeyAuthParameters") }, Member { name: "InvocationHttpParameters", shape: 45, required: false, location: Body("InvocationHttpParameters") }, Member { name: "ConnectivityParameters", shape: 88, required: false, location: Body("ConnectivityParameters") }], payload: None } },
+        /* 38 */ Shape { name: "ConnectionAuthorizationType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["BASIC", "OAUTH_CLIENT_CREDENTIALS", "API_KEY"] } },
+        /* 39 */ Shape { name: "ConnectionBasicAuthResponseParameters", sensitive: false, kind: Structure { members: &[Member { name: "Username", shape: 19, required: false, location: Body("Username") }], payload: None } },
+        /* 40 */ Shape { name: "ConnectionBodyParameter", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 241, required: false, location: Body("Key") }, Member { name: "Value", shape: 233, required: false, location: Body("Value") }, Member { name: "IsValueSecret", shape: 25, required: false, location: Body("IsValueSecret") }], payload: None } },
+        /* 41 */ Shape { name: "ConnectionBodyParametersList", sensitive: false, kind: List { item: 40, min: None, max: Some(100) } },
+        /* 42 */ Shape { name: "ConnectionDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P1), values: &[] } },
+        /* 43 */ Shape { name: "ConnectionHeaderParameter", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 117, required: false, location: Body("Key") }, Member { name: "Value", shape: 120, required: false, location: Body("Value") }, Member { name: "IsValueSecret", shape: 25, required: false, location: Body("IsValueSecret") }], payload: None } },
+        /* 44 */ Shape { name: "ConnectionHeaderParametersList", sensitive: false, kind: List { item: 43, min: None, max: Some(100) } },
+        /* 45 */ Shape { name: "ConnectionHttpParameters", sensitive: false, kind: Structure { members: &[Member { name: "HeaderParameters", shape: 44, required: false, location: Body("HeaderParameters") }, Member { name: "QueryStringParameters", shape: 51, required: false, location: Body("QueryStringParameters") }, Member { name: "BodyParameters", shape: 41, required: false, location: Body("BodyParameters") }], payload: None } },
+        /* 46 */ Shape { name: "ConnectionName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P2), values: &[] } },
+        /* 47 */ Shape { name: "ConnectionOAuthClientResponseParameters", sensitive: false, kind: Structure { members: &[Member { name: "ClientID", shape: 19, required: false, location: Body("ClientID") }], payload: None } },
+        /* 48 */ Shape { name: "ConnectionOAuthHttpMethod", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["GET", "POST", "PUT"] } },
+        /* 49 */ Shape { name: "ConnectionOAuthResponseParameters", sensitive: false, kind: Structure { members: &[Member { name: "ClientParameters", shape: 47, required: false, location: Body("ClientParameters") }, Member { name: "AuthorizationEndpoint", shape: 122, required: false, location: Body("AuthorizationEndpoint") }, Member { name: "HttpMethod", shape: 48, required: false, location: Body("HttpMethod") }, Member { name: "OAuthHttpParameters", shape: 45, required: false, location: Body("OAuthHttpParameters") }], payload: None } },
+        /* 50 */ Shape { name: "ConnectionQueryStringParameter", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 186, required: false, location: Body("Key") }, Member { name: "Value", shape: 189, required: false, location: Body("Value") }, Member { name: "IsValueSecret", shape: 25, required: false, location: Body("IsValueSecret") }], payload: None } },
+        /* 51 */ Shape { name: "ConnectionQueryStringParametersList", sensitive: false, kind: List { item: 50, min: None, max: Some(100) } },
+        /* 52 */ Shape { name: "ConnectionResponseList", sensitive: false, kind: List { item: 34, min: None, max: None } },
+        /* 53 */ Shape { name: "ConnectionState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["CREATING", "UPDATING", "DELETING", "AUTHORIZED", "DEAUTHORIZED", "AUTHORIZING", "DEAUTHORIZING", "ACTIVE", "FAILED_CONNECTIVITY"] } },
+        /* 54 */ Shape { name: "ConnectionStateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 55 */ Shape { name: "ConnectivityResourceConfigurationArn", sensitive: false, kind: Structure { members: &[Member { name: "ResourceConfigurationArn", shape: 209, required: true, location: Body("ResourceConfigurationArn") }], payload: None } },
+        /* 56 */ Shape { name: "ConnectivityResourceParameters", sensitive: false, kind: Structure { members: &[Member { name: "ResourceParameters", shape: 55, required: true, location: Body("ResourceParameters") }], payload: None } },
+        /* 57 */ Shape { name: "CreateApiDestinationRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 6, required: true, location: Body("Name") }, Member { name: "Description", shape: 3, required: false, location: Body("Description") }, Member { name: "ConnectionArn", shape: 36, required: true, location: Body("ConnectionArn") }, Member { name: "InvocationEndpoint", shape: 122, required: true, location: Body("InvocationEndpoint") }, Member { name: "HttpMethod", shape: 4, required: true, location: Body("HttpMethod") }, Member { name: "InvocationRateLimitPerSecond", shape: 5, required: false, location: Body("InvocationRateLimitPerSecond") }], payload: None } },
+        /* 58 */ Shape { name: "CreateApiDestinationResponse", sensitive: false, kind: Structure { members: &[Member { name: "ApiDestinationArn", shape: 2, required: false, location: Body("ApiDestinationArn") }, Member { name: "ApiDestinationState", shape: 8, required: false, location: Body("ApiDestinationState") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }], payload: None } },
+        /* 59 */ Shape { name: "CreateArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 13, required: true, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 105, required: true, location: Body("EventSourceArn") }, Member { name: "Description", shape: 12, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 111, required: false, location: Body("EventPattern") }, Member { name: "RetentionDays", shape: 210, required: false, location: Body("RetentionDays") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
+        /* 60 */ Shape { name: "CreateArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 11, required: false, location: Body("ArchiveArn") }, Member { name: "State", shape: 15, required: false, location: Body("State") }, Member { name: "StateReason", shape: 16, required: false, location: Body("StateReason") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 61 */ Shape { name: "CreateConnectionApiKeyAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "ApiKeyName", shape: 19, required: true, location: Body("ApiKeyName") }, Member { name: "ApiKeyValue", shape: 20, required: true, location: Body("ApiKeyValue") }], payload: None } },
+        /* 62 */ Shape { name: "CreateConnectionAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "BasicAuthParameters", shape: 63, required: false, location: Body("BasicAuthParameters") }, Member { name: "OAuthParameters", shape: 65, required: false, location: Body("OAuthParameters") }, Member { name: "ApiKeyAuthParameters", shape: 61, required: false, location: Body("ApiKeyAuthParameters") }, Member { name: "InvocationHttpParameters", shape: 45, required: false, location: Body("InvocationHttpParameters") }, Member { name: "ConnectivityParameters", shape: 56, required: false, location: Body("ConnectivityParameters") }], payload: None } },
+        /* 63 */ Shape { name: "CreateConnectionBasicAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "Username", shape: 19, required: true, location: Body("Username") }, Member { name: "Password", shape: 20, required: true, location: Body("Password") }], payload: None } },
+        /* 64 */ Shape { name: "CreateConnectionOAuthClientRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "ClientID", shape: 19, required: true, location: Body("ClientID") }, Member { name: "ClientSecret", shape: 20, required: true, location: Body("ClientSecret") }], payload: None } },
+        /* 65 */ Shape { name: "CreateConnectionOAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "ClientParameters", shape: 64, required: true, location: Body("ClientParameters") }, Member { name: "AuthorizationEndpoint", shape: 122, required: true, location: Body("AuthorizationEndpoint") }, Member { name: "HttpMethod", shape: 48, required: true, location: Body("HttpMethod") }, Member { name: "OAuthHttpParameters", shape: 45, required: false, location: Body("OAuthHttpParameters") }], payload: None } },
+        /* 66 */ Shape { name: "CreateConnectionRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 46, required: true, location: Body("Name") }, Member { name: "Description", shape: 42, required: false, location: Body("Description") }, Member { name: "AuthorizationType", shape: 38, required: true, location: Body("AuthorizationType") }, Member { name: "AuthParameters", shape: 62, required: true, location: Body("AuthParameters") }, Member { name: "InvocationConnectivityParameters", shape: 56, required: false, location: Body("InvocationConnectivityParameters") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
+        /* 67 */ Shape { name: "CreateConnectionResponse", sensitive: false, kind: Structure { members: &[Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "ConnectionState", shape: 53, required: false, location: Body("ConnectionState") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }], payload: None } },
+        /* 68 */ Shape { name: "CreateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 108, required: true, location: Body("Name") }, Member { name: "EventSourceName", shape: 114, required: false, location: Body("EventSourceName") }, Member { name: "Description", shape: 106, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 73, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 151, required: false, location: Body("LogConfig") }, Member { name: "Tags", shape: 246, required: false, location: Body("Tags") }], payload: None } },
+        /* 69 */ Shape { name: "CreateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBusArn", shape: 241, required: false, location: Body("EventBusArn") }, Member { name: "Description", shape: 106, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 73, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 151, required: false, location: Body("LogConfig") }], payload: None } },
+        /* 70 */ Shape { name: "CreatedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 71 */ Shape { name: "Database", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: None, values: &[] } },
+        /* 72 */ Shape { name: "DbUser", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
+        /* 73 */ Shape { name: "DeadLetterConfig", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 207, required: false, location: Body("Arn") }], payload: None } },
+        /* 74 */ Shape { name: "DeauthorizeConnectionRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 46, required: true, location: Body("Name") }], payload: None } },
+        /* 75 */ Shape { name: "DeauthorizeConnectionResponse", sensitive: false, kind: Structure { members: &[Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "ConnectionState", shape: 53, required: false, location: Body("ConnectionState") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }, Member { name: "LastAuthorizedTime", shape: 260, required: false, location: Body("LastAuthorizedTime") }], payload: None } },
+        /* 76 */ Shape { name: "DeleteApiDestinationRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 6, required: true, location: Body("Name") }], payload: None } },
+        /* 77 */ Shape { name: "DeleteApiDestinationResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 78 */ Shape { name: "DeleteArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 13, required: true, location: Body("ArchiveName") }], payload: None } },
+        /* 79 */ Shape { name: "DeleteArchiveResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 80 */ Shape { name: "DeleteConnectionRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 46, required: true, location: Body("Name") }], payload: None } },
+        /* 81 */ Shape { name: "DeleteConnectionResponse", sensitive: false, kind: Structure { members: &[Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "ConnectionState", shape: 53, required: false, location: Body("ConnectionState") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }, Member { name: "LastAuthorizedTime", shape: 260, required: false, location: Body("LastAuthorizedTime") }], payload: None } },
+        /* 82 */ Shape { name: "DeleteEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 108, required: true, location: Body("Name") }], payload: None } },
+        /* 83 */ Shape { name: "DeleteRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 216, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }, Member { name: "Force", shape: 25, required: false, location: Body("Force") }], payload: None } },
+        /* 84 */ Shape { name: "DescribeApiDestinationRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 6, required: true, location: Body("Name") }], payload: None } },
+        /* 85 */ Shape { name: "DescribeApiDestinationResponse", sensitive: false, kind: Structure { members: &[Member { name: "ApiDestinationArn", shape: 2, required: false, location: Body("ApiDestinationArn") }, Member { name: "Name", shape: 6, required: false, location: Body("Name") }, Member { name: "Description", shape: 3, required: false, location: Body("Description") }, Member { name: "ApiDestinationState", shape: 8, required: false, location: Body("ApiDestinationState") }, Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "InvocationEndpoint", shape: 122, required: false, location: Body("InvocationEndpoint") }, Member { name: "HttpMethod", shape: 4, required: false, location: Body("HttpMethod") }, Member { name: "InvocationRateLimitPerSecond", shape: 5, required: false, location: Body("InvocationRateLimitPerSecond") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }], payload: None } },
+        /* 86 */ Shape { name: "DescribeArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 13, required: true, location: Body("ArchiveName") }], payload: None } },
+        /* 87 */ Shape { name: "DescribeArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 11, required: false, location: Body("ArchiveArn") }, Member { name: "ArchiveName", shape: 13, required: false, location: Body("ArchiveName") }, Member { name: "EventSourceArn", shape: 105, required: false, location: Body("EventSourceArn") }, Member { name: "Description", shape: 12, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 111, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 15, required: false, location: Body("State") }, Member { name: "StateReason", shape: 16, required: false, location: Body("StateReason") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "RetentionDays", shape: 210, required: false, location: Body("RetentionDays") }, Member { name: "SizeBytes", shape: 152, required: false, location: Body("SizeBytes") }, Member { name: "EventCount", shape: 152, required: false, location: Body("EventCount") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 88 */ Shape { name: "DescribeConnectionConnectivityParameters", sensitive: false, kind: Structure { members: &[Member { name: "ResourceParameters", shape: 90, required: true, location: Body("ResourceParameters") }], payload: None } },
+        /* 89 */ Shape { name: "DescribeConnectionRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 46, required: true, location: Body("Name") }], payload: None } },
+        /* 90 */ Shape { name: "DescribeConnectionResourceParameters", sensitive: false, kind: Structure { members: &[Member { name: "ResourceConfigurationArn", shape: 209, required: true, location: Body("ResourceConfigurationArn") }, Member { name: "ResourceAssociationArn", shape: 208, required: true, location: Body("ResourceAssociationArn") }], payload: None } },
+        /* 91 */ Shape { name: "DescribeConnectionResponse", sensitive: false, kind: Structure { members: &[Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "Name", shape: 46, required: false, location: Body("Name") }, Member { name: "Description", shape: 42, required: false, location: Body("Description") }, Member { name: "InvocationConnectivityParameters", shape: 88, required: false, location: Body("InvocationConnectivityParameters") }, Member { name: "ConnectionState", shape: 53, required: false, location: Body("ConnectionState") }, Member { name: "StateReason", shape: 54, required: false, location: Body("StateReason") }, Member { name: "AuthorizationType", shape: 38, required: false, location: Body("AuthorizationType") }, Member { name: "SecretArn", shape: 232, required: false, location: Body("SecretArn") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "AuthParameters", shape: 37, required: false, location: Body("AuthParameters") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }, Member { name: "LastAuthorizedTime", shape: 260, required: false, location: Body("LastAuthorizedTime") }], payload: None } },
+        /* 92 */ Shape { name: "DescribeEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 109, required: false, location: Body("Name") }], payload: None } },
+        /* 93 */ Shape { name: "DescribeEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 241, required: false, location: Body("Name") }, Member { name: "Arn", shape: 241, required: false, location: Body("Arn") }, Member { name: "Description", shape: 106, required: false, location: Body("Description") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "DeadLetterConfig", shape: 73, required: false, location: Body("DeadLetterConfig") }, Member { name: "Policy", shape: 241, required: false, location: Body("Policy") }, Member { name: "LogConfig", shape: 151, required: false, location: Body("LogConfig") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 153, required: false, location: Body("ManagedBy") }], payload: None } },
+        /* 94 */ Shape { name: "DescribeReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 204, required: true, location: Body("ReplayName") }], payload: None } },
+        /* 95 */ Shape { name: "DescribeReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 204, required: false, location: Body("ReplayName") }, Member { name: "ReplayArn", shape: 199, required: false, location: Body("ReplayArn") }, Member { name: "Description", shape: 200, required: false, location: Body("Description") }, Member { name: "State", shape: 205, required: false, location: Body("State") }, Member { name: "StateReason", shape: 206, required: false, location: Body("StateReason") }, Member { name: "EventSourceArn", shape: 11, required: false, location: Body("EventSourceArn") }, Member { name: "Destination", shape: 201, required: false, location: Body("Destination") }, Member { name: "EventStartTime", shape: 260, required: false, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 260, required: false, location: Body("EventEndTime") }, Member { name: "EventLastReplayedTime", shape: 260, required: false, location: Body("EventLastReplayedTime") }, Member { name: "ReplayStartTime", shape: 260, required: false, location: Body("ReplayStartTime") }, Member { name: "ReplayEndTime", shape: 260, required: false, location: Body("ReplayEndTime") }], payload: None } },
+        /* 96 */ Shape { name: "DescribeRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 216, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 97 */ Shape { name: "DescribeRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 216, required: false, location: Body("Name") }, Member { name: "Arn", shape: 214, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 111, required: false, location: Body("EventPattern") }, Member { name: "ScheduleExpression", shape: 231, required: false, location: Body("ScheduleExpression") }, Member { name: "State", shape: 219, required: false, location: Body("State") }, Member { name: "Description", shape: 215, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 212, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 153, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 108, required: false, location: Body("EventBusName") }, Member { name: "CreatedBy", shape: 70, required: false, location: Body("CreatedBy") }], payload: None } },
+        /* 98 */ Shape { name: "DisableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 216, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 99 */ Shape { name: "EcsParameters", sensitive: false, kind: Structure { members: &[Member { name: "TaskDefinitionArn", shape: 17, required: true, location: Body("TaskDefinitionArn") }, Member { name: "TaskCount", shape: 132, required: false, location: Body("TaskCount") }, Member { name: "LaunchType", shape: 129, required: false, location: Body("LaunchType") }, Member { name: "NetworkConfiguration", shape: 157, required: false, location: Body("NetworkConfiguration") }, Member { name: "PlatformVersion", shape: 241, required: false, location: Body("PlatformVersion") }, Member { name: "Group", shape: 241, required: false, location: Body("Group") }, Member { name: "CapacityProviderStrategy", shape: 29, required: false, location: Body("CapacityProviderStrategy") }, Member { name: "EnableECSManagedTags", shape: 25, required: false, location: Body("EnableECSManagedTags") }, Member { name: "EnableExecuteCommand", shape: 25, required: false, location: Body("EnableExecuteCommand") }, Member { name: "PlacementConstraints", shape: 166, required: false, location: Body("PlacementConstraints") }, Member { name: "PlacementStrategy", shape: 167, required: false, location: Body("PlacementStrategy") }, Member { name: "PropagateTags", shape: 172, required: false, location: Body("PropagateTags") }, Member { name: "ReferenceId", shape: 192, required: false, location: Body("ReferenceId") }, Member { name: "Tags", shape: 246, required: false, location: Body("Tags") }], payload: None } },
+        /* 100 */ Shape { name: "EnableRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 216, required: true, location: Body("Name") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 101 */ Shape { name: "EndpointId", sensitive: false, kind: String { min: Some(1), max: Some(50), pattern: Some(&P6), values: &[] } },
+        /* 102 */ Shape { name: "ErrorCode", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 103 */ Shape { name: "ErrorMessage", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 104 */ Shape { name: "EventBus", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 241, required: false, location: Body("Name") }, Member { name: "Arn", shape: 241, required: false, location: Body("Arn") }, Member { name: "Description", shape: 106, required: false, location: Body("Description") }, Member { name: "Policy", shape: 241, required: false, location: Body("Policy") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }, Member { name: "ManagedBy", shape: 153, required: false, location: Body("ManagedBy") }], payload: None } },
+        /* 105 */ Shape { name: "EventBusArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P3), values: &[] } },
+        /* 106 */ Shape { name: "EventBusDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
+        /* 107 */ Shape { name: "EventBusList", sensitive: false, kind: List { item: 104, min: None, max: None } },
+        /* 108 */ Shape { name: "EventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P7), values: &[] } },
+        /* 109 */ Shape { name: "EventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P8), values: &[] } },
+        /* 110 */ Shape { name: "EventId", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 111 */ Shape { name: "EventPattern", sensitive: false, kind: String { min: None, max: Some(4096), pattern: None, values: &[] } },
+        /* 112 */ Shape { name: "EventResource", sensitive: false, kind: String { min: None, max: Some(2048), pattern: None, values: &[] } },
+        /* 113 */ Shape { name: "EventResourceList", sensitive: false, kind: List { item: 112, min: None, max: None } },
+        /* 114 */ Shape { name: "EventSourceName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P9), values: &[] } },
+        /* 115 */ Shape { name: "EventTime", sensitive: false, kind: Timestamp { format: None } },
+        /* 116 */ Shape { name: "GraphQLOperation", sensitive: true, kind: String { min: Some(1), max: Some(1048576), pattern: None, values: &[] } },
+        /* 117 */ Shape { name: "HeaderKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P10), values: &[] } },
+        /* 118 */ Shape { name: "HeaderParametersMap", sensitive: false, kind: Map { key: 117, value: 119, min: None, max: None } },
+        /* 119 */ Shape { name: "HeaderValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P11), values: &[] } },
+        /* 120 */ Shape { name: "HeaderValueSensitive", sensitive: true, kind: String { min: None, max: Some(512), pattern: Some(&P11), values: &[] } },
+        /* 121 */ Shape { name: "HttpParameters", sensitive: false, kind: Structure { members: &[Member { name: "PathParameterValues", shape: 162, required: false, location: Body("PathParameterValues") }, Member { name: "HeaderParameters", shape: 118, required: false, location: Body("HeaderParameters") }, Member { name: "QueryStringParameters", shape: 187, required: false, location: Body("QueryStringParameters") }], payload: None } },
+        /* 122 */ Shape { name: "HttpsEndpoint", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: Some(&P12), values: &[] } },
+        /* 123 */ Shape { name: "IncludeDetail", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["NONE", "FULL"] } },
+        /* 124 */ Shape { name: "InputTransformer", sensitive: false, kind: Structure { members: &[Member { name: "InputPathsMap", shape: 263, required: false, location: Body("InputPathsMap") }, Member { name: "InputTemplate", shape: 262, required: true, location: Body("InputTemplate") }], payload: None } },
+        /* 125 */ Shape { name: "InputTransformerPathKey", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P13), values: &[] } },
+        /* 126 */ Shape { name: "Integer", sensitive: false, kind: Integer { long: false, min: None, max: None } },
+        /* 127 */ Shape { name: "KinesisParameters", sensitive: false, kind: Structure { members: &[Member { name: "PartitionKeyPath", shape: 257, required: true, location: Body("PartitionKeyPath") }], payload: None } },
+        /* 128 */ Shape { name: "KmsKeyIdentifier", sensitive: false, kind: String { min: None, max: Some(2048), pattern: Some(&P14), values: &[] } },
+        /* 129 */ Shape { name: "LaunchType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["EC2", "FARGATE", "EXTERNAL"] } },
+        /* 130 */ Shape { name: "Level", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["OFF", "ERROR", "INFO", "TRACE"] } },
+        /* 131 */ Shape { name: "LimitMax100", sensitive: false, kind: Integer { long: false, min: Some(1), max: Some(100) } },
+        /* 132 */ Shape { name: "LimitMin1", sensitive: false, kind: Integer { long: false, min: Some(1), max: None } },
+        /* 133 */ Shape { name: "ListApiDestinationsRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 6, required: false, location: Body("NamePrefix") }, Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 134 */ Shape { name: "ListApiDestinationsResponse", sensitive: false, kind: Structure { members: &[Member { name: "ApiDestinations", shape: 7, required: false, location: Body("ApiDestinations") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 135 */ Shape { name: "ListArchivesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 13, required: false, location: Body("NamePrefix") }, Member { name: "EventSourceArn", shape: 105, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 15, required: false, location: Body("State") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 136 */ Shape { name: "ListArchivesResponse", sensitive: false, kind: Structure { members: &[Member { name: "Archives", shape: 14, required: false, location: Body("Archives") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 137 */ Shape { name: "ListConnectionsRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 46, required: false, location: Body("NamePrefix") }, Member { name: "ConnectionState", shape: 53, required: false, location: Body("ConnectionState") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 138 */ Shape { name: "ListConnectionsResponse", sensitive: false, kind: Structure { members: &[Member { name: "Connections", shape: 52, required: false, location: Body("Connections") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 139 */ Shape { name: "ListEventBusesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 108, required: false, location: Body("NamePrefix") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 140 */ Shape { name: "ListEventBusesResponse", sensitive: false, kind: Structure { members: &[Member { name: "EventBuses", shape: 107, required: false, location: Body("EventBuses") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 141 */ Shape { name: "ListReplaysRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 204, required: false, location: Body("NamePrefix") }, Member { name: "State", shape: 205, required: false, location: Body("State") }, Member { name: "EventSourceArn", shape: 11, required: false, location: Body("EventSourceArn") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 142 */ Shape { name: "ListReplaysResponse", sensitive: false, kind: Structure { members: &[Member { name: "Replays", shape: 203, required: false, location: Body("Replays") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 143 */ Shape { name: "ListRuleNamesByTargetRequest", sensitive: false, kind: Structure { members: &[Member { name: "TargetArn", shape: 251, required: true, location: Body("TargetArn") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 144 */ Shape { name: "ListRuleNamesByTargetResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleNames", shape: 217, required: false, location: Body("RuleNames") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 145 */ Shape { name: "ListRulesRequest", sensitive: false, kind: Structure { members: &[Member { name: "NamePrefix", shape: 216, required: false, location: Body("NamePrefix") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 146 */ Shape { name: "ListRulesResponse", sensitive: false, kind: Structure { members: &[Member { name: "Rules", shape: 218, required: false, location: Body("Rules") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 147 */ Shape { name: "ListTagsForResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 17, required: true, location: Body("ResourceARN") }], payload: None } },
+        /* 148 */ Shape { name: "ListTagsForResourceResponse", sensitive: false, kind: Structure { members: &[Member { name: "Tags", shape: 246, required: false, location: Body("Tags") }], payload: None } },
+        /* 149 */ Shape { name: "ListTargetsByRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 216, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }, Member { name: "Limit", shape: 131, required: false, location: Body("Limit") }], payload: None } },
+        /* 150 */ Shape { name: "ListTargetsByRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "Targets", shape: 256, required: false, location: Body("Targets") }, Member { name: "NextToken", shape: 158, required: false, location: Body("NextToken") }], payload: None } },
+        /* 151 */ Shape { name: "LogConfig", sensitive: false, kind: Structure { members: &[Member { name: "IncludeDetail", shape: 123, required: false, location: Body("IncludeDetail") }, Member { name: "Level", shape: 130, required: false, location: Body("Level") }], payload: None } },
+        /* 152 */ Shape { name: "Long", sensitive: false, kind: Integer { long: true, min: None, max: None } },
+        /* 153 */ Shape { name: "ManagedBy", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 154 */ Shape { name: "MaximumEventAgeInSeconds", sensitive: false, kind: Integer { long: false, min: Some(60), max: Some(86400) } },
+        /* 155 */ Shape { name: "MaximumRetryAttempts", sensitive: false, kind: Integer { long: false, min: Some(0), max: Some(185) } },
+        /* 156 */ Shape { name: "MessageGroupId", sensitive: false, kind: String { min: None, max: Some(100), pattern: None, values: &[] } },
+        /* 157 */ Shape { name: "NetworkConfiguration", sensitive: false, kind: Structure { members: &[Member { name: "awsvpcConfiguration", shape: 21, required: false, location: Body("awsvpcConfiguration") }], payload: None } },
+        /* 158 */ Shape { name: "NextToken", sensitive: false, kind: String { min: Some(1), max: Some(2048), pattern: None, values: &[] } },
+        /* 159 */ Shape { name: "NonPartnerEventBusName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P2), values: &[] } },
+        /* 160 */ Shape { name: "NonPartnerEventBusNameOrArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P15), values: &[] } },
+        /* 161 */ Shape { name: "PathParameter", sensitive: false, kind: String { min: None, max: None, pattern: Some(&P16), values: &[] } },
+        /* 162 */ Shape { name: "PathParameterList", sensitive: false, kind: List { item: 161, min: None, max: None } },
+        /* 163 */ Shape { name: "PlacementConstraint", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 165, required: false, location: Body("type") }, Member { name: "expression", shape: 164, required: false, location: Body("expression") }], payload: None } },
+        /* 164 */ Shape { name: "PlacementConstraintExpression", sensitive: false, kind: String { min: None, max: Some(2000), pattern: None, values: &[] } },
+        /* 165 */ Shape { name: "PlacementConstraintType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["distinctInstance", "memberOf"] } },
+        /* 166 */ Shape { name: "PlacementConstraints", sensitive: false, kind: List { item: 163, min: None, max: Some(10) } },
+        /* 167 */ Shape { name: "PlacementStrategies", sensitive: false, kind: List { item: 168, min: None, max: Some(5) } },
+        /* 168 */ Shape { name: "PlacementStrategy", sensitive: false, kind: Structure { members: &[Member { name: "type", shape: 170, required: false, location: Body("type") }, Member { name: "field", shape: 169, required: false, location: Body("field") }], payload: None } },
+        /* 169 */ Shape { name: "PlacementStrategyField", sensitive: false, kind: String { min: None, max: Some(255), pattern: None, values: &[] } },
+        /* 170 */ Shape { name: "PlacementStrategyType", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["random", "spread", "binpack"] } },
+        /* 171 */ Shape { name: "Principal", sensitive: false, kind: String { min: Some(1), max: Some(12), pattern: Some(&P17), values: &[] } },
+        /* 172 */ Shape { name: "PropagateTags", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["TASK_DEFINITION"] } },
+        /* 173 */ Shape { name: "PutEventsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Entries", shape: 175, required: true, location: Body("Entries") }, Member { name: "EndpointId", shape: 101, required: false, location: Body("EndpointId") }], payload: None } },
+        /* 174 */ Shape { name: "PutEventsRequestEntry", sensitive: false, kind: Structure { members: &[Member { name: "Time", shape: 115, required: false, location: Body("Time") }, Member { name: "Source", shape: 241, required: false, location: Body("Source") }, Member { name: "Resources", shape: 113, required: false, location: Body("Resources") }, Member { name: "DetailType", shape: 241, required: false, location: Body("DetailType") }, Member { name: "Detail", shape: 241, required: false, location: Body("Detail") }, Member { name: "EventBusName", shape: 160, required: false, location: Body("EventBusName") }, Member { name: "TraceHeader", shape: 261, required: false, location: Body("TraceHeader") }], payload: None } },
+        /* 175 */ Shape { name: "PutEventsRequestEntryList", sensitive: false, kind: List { item: 174, min: Some(1), max: Some(10) } },
+        /* 176 */ Shape { name: "PutEventsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 126, required: false, location: Body("FailedEntryCount") }, Member { name: "Entries", shape: 178, required: false, location: Body("Entries") }], payload: None } },
+        /* 177 */ Shape { name: "PutEventsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "EventId", shape: 110, required: false, location: Body("EventId") }, Member { name: "ErrorCode", shape: 102, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 103, required: false, location: Body("ErrorMessage") }], payload: None } },
+        /* 178 */ Shape { name: "PutEventsResultEntryList", sensitive: false, kind: List { item: 177, min: None, max: None } },
+        /* 179 */ Shape { name: "PutPermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventBusName", shape: 159, required: false, location: Body("EventBusName") }, Member { name: "Action", shape: 0, required: false, location: Body("Action") }, Member { name: "Principal", shape: 171, required: false, location: Body("Principal") }, Member { name: "StatementId", shape: 239, required: false, location: Body("StatementId") }, Member { name: "Condition", shape: 33, required: false, location: Body("Condition") }, Member { name: "Policy", shape: 241, required: false, location: Body("Policy") }], payload: None } },
+        /* 180 */ Shape { name: "PutRuleRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 216, required: true, location: Body("Name") }, Member { name: "ScheduleExpression", shape: 231, required: false, location: Body("ScheduleExpression") }, Member { name: "EventPattern", shape: 111, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 219, required: false, location: Body("State") }, Member { name: "Description", shape: 215, required: false, location: Body("Description") }, Member { name: "RoleArn", shape: 212, required: false, location: Body("RoleArn") }, Member { name: "Tags", shape: 246, required: false, location: Body("Tags") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 181 */ Shape { name: "PutRuleResponse", sensitive: false, kind: Structure { members: &[Member { name: "RuleArn", shape: 214, required: false, location: Body("RuleArn") }], payload: None } },
+        /* 182 */ Shape { name: "PutTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 216, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }, Member { name: "Targets", shape: 256, required: true, location: Body("Targets") }], payload: None } },
+        /* 183 */ Shape { name: "PutTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 126, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 185, required: false, location: Body("FailedEntries") }], payload: None } },
+        /* 184 */ Shape { name: "PutTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 252, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 102, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 103, required: false, location: Body("ErrorMessage") }], payload: None } },
+        /* 185 */ Shape { name: "PutTargetsResultEntryList", sensitive: false, kind: List { item: 184, min: None, max: None } },
+        /* 186 */ Shape { name: "QueryStringKey", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P18), values: &[] } },
+        /* 187 */ Shape { name: "QueryStringParametersMap", sensitive: false, kind: Map { key: 186, value: 188, min: None, max: None } },
+        /* 188 */ Shape { name: "QueryStringValue", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P19), values: &[] } },
+        /* 189 */ Shape { name: "QueryStringValueSensitive", sensitive: true, kind: String { min: None, max: Some(512), pattern: Some(&P19), values: &[] } },
+        /* 190 */ Shape { name: "RedshiftDataParameters", sensitive: false, kind: Structure { members: &[Member { name: "SecretManagerArn", shape: 191, required: false, location: Body("SecretManagerArn") }, Member { name: "Database", shape: 71, required: true, location: Body("Database") }, Member { name: "DbUser", shape: 72, required: false, location: Body("DbUser") }, Member { name: "Sql", shape: 234, required: false, location: Body("Sql") }, Member { name: "StatementName", shape: 240, required: false, location: Body("StatementName") }, Member { name: "WithEvent", shape: 25, required: false, location: Body("WithEvent") }, Member { name: "Sqls", shape: 235, required: false, location: Body("Sqls") }], payload: None } },
+        /* 191 */ Shape { name: "RedshiftSecretManagerArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: Some(&P20), values: &[] } },
+        /* 192 */ Shape { name: "ReferenceId", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
+        /* 193 */ Shape { name: "RemovePermissionRequest", sensitive: false, kind: Structure { members: &[Member { name: "StatementId", shape: 239, required: false, location: Body("StatementId") }, Member { name: "RemoveAllPermissions", shape: 25, required: false, location: Body("RemoveAllPermissions") }, Member { name: "EventBusName", shape: 159, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 194 */ Shape { name: "RemoveTargetsRequest", sensitive: false, kind: Structure { members: &[Member { name: "Rule", shape: 216, required: true, location: Body("Rule") }, Member { name: "EventBusName", shape: 109, required: false, location: Body("EventBusName") }, Member { name: "Ids", shape: 253, required: true, location: Body("Ids") }, Member { name: "Force", shape: 25, required: false, location: Body("Force") }], payload: None } },
+        /* 195 */ Shape { name: "RemoveTargetsResponse", sensitive: false, kind: Structure { members: &[Member { name: "FailedEntryCount", shape: 126, required: false, location: Body("FailedEntryCount") }, Member { name: "FailedEntries", shape: 197, required: false, location: Body("FailedEntries") }], payload: None } },
+        /* 196 */ Shape { name: "RemoveTargetsResultEntry", sensitive: false, kind: Structure { members: &[Member { name: "TargetId", shape: 252, required: false, location: Body("TargetId") }, Member { name: "ErrorCode", shape: 102, required: false, location: Body("ErrorCode") }, Member { name: "ErrorMessage", shape: 103, required: false, location: Body("ErrorMessage") }], payload: None } },
+        /* 197 */ Shape { name: "RemoveTargetsResultEntryList", sensitive: false, kind: List { item: 196, min: None, max: None } },
+        /* 198 */ Shape { name: "Replay", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 204, required: false, location: Body("ReplayName") }, Member { name: "EventSourceArn", shape: 11, required: false, location: Body("EventSourceArn") }, Member { name: "State", shape: 205, required: false, location: Body("State") }, Member { name: "StateReason", shape: 206, required: false, location: Body("StateReason") }, Member { name: "EventStartTime", shape: 260, required: false, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 260, required: false, location: Body("EventEndTime") }, Member { name: "EventLastReplayedTime", shape: 260, required: false, location: Body("EventLastReplayedTime") }, Member { name: "ReplayStartTime", shape: 260, required: false, location: Body("ReplayStartTime") }, Member { name: "ReplayEndTime", shape: 260, required: false, location: Body("ReplayEndTime") }], payload: None } },
+        /* 199 */ Shape { name: "ReplayArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 200 */ Shape { name: "ReplayDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: Some(&P1), values: &[] } },
+        /* 201 */ Shape { name: "ReplayDestination", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 17, required: true, location: Body("Arn") }, Member { name: "FilterArns", shape: 202, required: false, location: Body("FilterArns") }], payload: None } },
+        /* 202 */ Shape { name: "ReplayDestinationFilters", sensitive: false, kind: List { item: 17, min: None, max: None } },
+        /* 203 */ Shape { name: "ReplayList", sensitive: false, kind: List { item: 198, min: None, max: None } },
+        /* 204 */ Shape { name: "ReplayName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P2), values: &[] } },
+        /* 205 */ Shape { name: "ReplayState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["STARTING", "RUNNING", "CANCELLING", "COMPLETED", "CANCELLED", "FAILED"] } },
+        /* 206 */ Shape { name: "ReplayStateReason", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 207 */ Shape { name: "ResourceArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 208 */ Shape { name: "ResourceAssociationArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 209 */ Shape { name: "ResourceConfigurationArn", sensitive: false, kind: String { min: None, max: Some(2048), pattern: Some(&P21), values: &[] } },
+        /* 210 */ Shape { name: "RetentionDays", sensitive: false, kind: Integer { long: false, min: Some(0), max: None } },
+        /* 211 */ Shape { name: "RetryPolicy", sensitive: false, kind: Structure { members: &[Member { name: "MaximumRetryAttempts", shape: 155, required: false, location: Body("MaximumRetryAttempts") }, Member { name: "MaximumEventAgeInSeconds", shape: 154, required: false, location: Body("MaximumEventAgeInSeconds") }], payload: None } },
+        /* 212 */ Shape { name: "RoleArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 213 */ Shape { name: "Rule", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 216, required: false, location: Body("Name") }, Member { name: "Arn", shape: 214, required: false, location: Body("Arn") }, Member { name: "EventPattern", shape: 111, required: false, location: Body("EventPattern") }, Member { name: "State", shape: 219, required: false, location: Body("State") }, Member { name: "Description", shape: 215, required: false, location: Body("Description") }, Member { name: "ScheduleExpression", shape: 231, required: false, location: Body("ScheduleExpression") }, Member { name: "RoleArn", shape: 212, required: false, location: Body("RoleArn") }, Member { name: "ManagedBy", shape: 153, required: false, location: Body("ManagedBy") }, Member { name: "EventBusName", shape: 108, required: false, location: Body("EventBusName") }], payload: None } },
+        /* 214 */ Shape { name: "RuleArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 215 */ Shape { name: "RuleDescription", sensitive: false, kind: String { min: None, max: Some(512), pattern: None, values: &[] } },
+        /* 216 */ Shape { name: "RuleName", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P2), values: &[] } },
+        /* 217 */ Shape { name: "RuleNameList", sensitive: false, kind: List { item: 216, min: None, max: None } },
+        /* 218 */ Shape { name: "RuleResponseList", sensitive: false, kind: List { item: 213, min: None, max: None } },
+        /* 219 */ Shape { name: "RuleState", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &["ENABLED", "DISABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"] } },
+        /* 220 */ Shape { name: "RunCommandParameters", sensitive: false, kind: Structure { members: &[Member { name: "RunCommandTargets", shape: 225, required: true, location: Body("RunCommandTargets") }], payload: None } },
+        /* 221 */ Shape { name: "RunCommandTarget", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 222, required: true, location: Body("Key") }, Member { name: "Values", shape: 224, required: true, location: Body("Values") }], payload: None } },
+        /* 222 */ Shape { name: "RunCommandTargetKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: Some(&P22), values: &[] } },
+        /* 223 */ Shape { name: "RunCommandTargetValue", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: None, values: &[] } },
+        /* 224 */ Shape { name: "RunCommandTargetValues", sensitive: false, kind: List { item: 223, min: Some(1), max: Some(50) } },
+        /* 225 */ Shape { name: "RunCommandTargets", sensitive: false, kind: List { item: 221, min: Some(1), max: Some(5) } },
+        /* 226 */ Shape { name: "SageMakerPipelineParameter", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 228, required: true, location: Body("Name") }, Member { name: "Value", shape: 229, required: true, location: Body("Value") }], payload: None } },
+        /* 227 */ Shape { name: "SageMakerPipelineParameterList", sensitive: false, kind: List { item: 226, min: None, max: Some(200) } },
+        /* 228 */ Shape { name: "SageMakerPipelineParameterName", sensitive: false, kind: String { min: Some(1), max: Some(256), pattern: Some(&P23), values: &[] } },
+        /* 229 */ Shape { name: "SageMakerPipelineParameterValue", sensitive: false, kind: String { min: None, max: Some(1024), pattern: None, values: &[] } },
+        /* 230 */ Shape { name: "SageMakerPipelineParameters", sensitive: false, kind: Structure { members: &[Member { name: "PipelineParameterList", shape: 227, required: false, location: Body("PipelineParameterList") }], payload: None } },
+        /* 231 */ Shape { name: "ScheduleExpression", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 232 */ Shape { name: "SecretsManagerSecretArn", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 233 */ Shape { name: "SensitiveString", sensitive: true, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 234 */ Shape { name: "Sql", sensitive: true, kind: String { min: Some(1), max: Some(100000), pattern: None, values: &[] } },
+        /* 235 */ Shape { name: "Sqls", sensitive: true, kind: List { item: 234, min: None, max: Some(40) } },
+        /* 236 */ Shape { name: "SqsParameters", sensitive: false, kind: Structure { members: &[Member { name: "MessageGroupId", shape: 156, required: false, location: Body("MessageGroupId") }], payload: None } },
+        /* 237 */ Shape { name: "StartReplayRequest", sensitive: false, kind: Structure { members: &[Member { name: "ReplayName", shape: 204, required: true, location: Body("ReplayName") }, Member { name: "Description", shape: 200, required: false, location: Body("Description") }, Member { name: "EventSourceArn", shape: 11, required: true, location: Body("EventSourceArn") }, Member { name: "EventStartTime", shape: 260, required: true, location: Body("EventStartTime") }, Member { name: "EventEndTime", shape: 260, required: true, location: Body("EventEndTime") }, Member { name: "Destination", shape: 201, required: true, location: Body("Destination") }], payload: None } },
+        /* 238 */ Shape { name: "StartReplayResponse", sensitive: false, kind: Structure { members: &[Member { name: "ReplayArn", shape: 199, required: false, location: Body("ReplayArn") }, Member { name: "State", shape: 205, required: false, location: Body("State") }, Member { name: "StateReason", shape: 206, required: false, location: Body("StateReason") }, Member { name: "ReplayStartTime", shape: 260, required: false, location: Body("ReplayStartTime") }], payload: None } },
+        /* 239 */ Shape { name: "StatementId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P24), values: &[] } },
+        /* 240 */ Shape { name: "StatementName", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
+        /* 241 */ Shape { name: "String", sensitive: false, kind: String { min: None, max: None, pattern: None, values: &[] } },
+        /* 242 */ Shape { name: "StringList", sensitive: false, kind: List { item: 241, min: None, max: None } },
+        /* 243 */ Shape { name: "Tag", sensitive: false, kind: Structure { members: &[Member { name: "Key", shape: 244, required: true, location: Body("Key") }, Member { name: "Value", shape: 249, required: true, location: Body("Value") }], payload: None } },
+        /* 244 */ Shape { name: "TagKey", sensitive: false, kind: String { min: Some(1), max: Some(128), pattern: None, values: &[] } },
+        /* 245 */ Shape { name: "TagKeyList", sensitive: false, kind: List { item: 244, min: None, max: None } },
+        /* 246 */ Shape { name: "TagList", sensitive: false, kind: List { item: 243, min: None, max: None } },
+        /* 247 */ Shape { name: "TagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 17, required: true, location: Body("ResourceARN") }, Member { name: "Tags", shape: 246, required: true, location: Body("Tags") }], payload: None } },
+        /* 248 */ Shape { name: "TagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 249 */ Shape { name: "TagValue", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 250 */ Shape { name: "Target", sensitive: false, kind: Structure { members: &[Member { name: "Id", shape: 252, required: true, location: Body("Id") }, Member { name: "Arn", shape: 251, required: true, location: Body("Arn") }, Member { name: "RoleArn", shape: 212, required: false, location: Body("RoleArn") }, Member { name: "Input", shape: 254, required: false, location: Body("Input") }, Member { name: "InputPath", shape: 255, required: false, location: Body("InputPath") }, Member { name: "InputTransformer", shape: 124, required: false, location: Body("InputTransformer") }, Member { name: "KinesisParameters", shape: 127, required: false, location: Body("KinesisParameters") }, Member { name: "RunCommandParameters", shape: 220, required: false, location: Body("RunCommandParameters") }, Member { name: "EcsParameters", shape: 99, required: false, location: Body("EcsParameters") }, Member { name: "BatchParameters", shape: 23, required: false, location: Body("BatchParameters") }, Member { name: "SqsParameters", shape: 236, required: false, location: Body("SqsParameters") }, Member { name: "HttpParameters", shape: 121, required: false, location: Body("HttpParameters") }, Member { name: "RedshiftDataParameters", shape: 190, required: false, location: Body("RedshiftDataParameters") }, Member { name: "SageMakerPipelineParameters", shape: 230, required: false, location: Body("SageMakerPipelineParameters") }, Member { name: "DeadLetterConfig", shape: 73, required: false, location: Body("DeadLetterConfig") }, Member { name: "RetryPolicy", shape: 211, required: false, location: Body("RetryPolicy") }, Member { name: "AppSyncParameters", shape: 9, required: false, location: Body("AppSyncParameters") }], payload: None } },
+        /* 251 */ Shape { name: "TargetArn", sensitive: false, kind: String { min: Some(1), max: Some(1600), pattern: None, values: &[] } },
+        /* 252 */ Shape { name: "TargetId", sensitive: false, kind: String { min: Some(1), max: Some(64), pattern: Some(&P2), values: &[] } },
+        /* 253 */ Shape { name: "TargetIdList", sensitive: false, kind: List { item: 252, min: Some(1), max: Some(100) } },
+        /* 254 */ Shape { name: "TargetInput", sensitive: false, kind: String { min: None, max: Some(8192), pattern: None, values: &[] } },
+        /* 255 */ Shape { name: "TargetInputPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 256 */ Shape { name: "TargetList", sensitive: false, kind: List { item: 250, min: Some(1), max: Some(100) } },
+        /* 257 */ Shape { name: "TargetPartitionKeyPath", sensitive: false, kind: String { min: None, max: Some(256), pattern: None, values: &[] } },
+        /* 258 */ Shape { name: "TestEventPatternRequest", sensitive: false, kind: Structure { members: &[Member { name: "EventPattern", shape: 111, required: true, location: Body("EventPattern") }, Member { name: "Event", shape: 241, required: true, location: Body("Event") }], payload: None } },
+        /* 259 */ Shape { name: "TestEventPatternResponse", sensitive: false, kind: Structure { members: &[Member { name: "Result", shape: 25, required: false, location: Body("Result") }], payload: None } },
+        /* 260 */ Shape { name: "Timestamp", sensitive: false, kind: Timestamp { format: None } },
+        /* 261 */ Shape { name: "TraceHeader", sensitive: false, kind: String { min: Some(1), max: Some(500), pattern: None, values: &[] } },
+        /* 262 */ Shape { name: "TransformerInput", sensitive: false, kind: String { min: Some(1), max: Some(8192), pattern: None, values: &[] } },
+        /* 263 */ Shape { name: "TransformerPaths", sensitive: false, kind: Map { key: 125, value: 255, min: None, max: Some(100) } },
+        /* 264 */ Shape { name: "UntagResourceRequest", sensitive: false, kind: Structure { members: &[Member { name: "ResourceARN", shape: 17, required: true, location: Body("ResourceARN") }, Member { name: "TagKeys", shape: 245, required: true, location: Body("TagKeys") }], payload: None } },
+        /* 265 */ Shape { name: "UntagResourceResponse", sensitive: false, kind: Structure { members: &[], payload: None } },
+        /* 266 */ Shape { name: "UpdateApiDestinationRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 6, required: true, location: Body("Name") }, Member { name: "Description", shape: 3, required: false, location: Body("Description") }, Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "InvocationEndpoint", shape: 122, required: false, location: Body("InvocationEndpoint") }, Member { name: "HttpMethod", shape: 4, required: false, location: Body("HttpMethod") }, Member { name: "InvocationRateLimitPerSecond", shape: 5, required: false, location: Body("InvocationRateLimitPerSecond") }], payload: None } },
+        /* 267 */ Shape { name: "UpdateApiDestinationResponse", sensitive: false, kind: Structure { members: &[Member { name: "ApiDestinationArn", shape: 2, required: false, location: Body("ApiDestinationArn") }, Member { name: "ApiDestinationState", shape: 8, required: false, location: Body("ApiDestinationState") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }], payload: None } },
+        /* 268 */ Shape { name: "UpdateArchiveRequest", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveName", shape: 13, required: true, location: Body("ArchiveName") }, Member { name: "Description", shape: 12, required: false, location: Body("Description") }, Member { name: "EventPattern", shape: 111, required: false, location: Body("EventPattern") }, Member { name: "RetentionDays", shape: 210, required: false, location: Body("RetentionDays") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
+        /* 269 */ Shape { name: "UpdateArchiveResponse", sensitive: false, kind: Structure { members: &[Member { name: "ArchiveArn", shape: 11, required: false, location: Body("ArchiveArn") }, Member { name: "State", shape: 15, required: false, location: Body("State") }, Member { name: "StateReason", shape: 16, required: false, location: Body("StateReason") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }], payload: None } },
+        /* 270 */ Shape { name: "UpdateConnectionApiKeyAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "ApiKeyName", shape: 19, required: false, location: Body("ApiKeyName") }, Member { name: "ApiKeyValue", shape: 20, required: false, location: Body("ApiKeyValue") }], payload: None } },
+        /* 271 */ Shape { name: "UpdateConnectionAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "BasicAuthParameters", shape: 272, required: false, location: Body("BasicAuthParameters") }, Member { name: "OAuthParameters", shape: 274, required: false, location: Body("OAuthParameters") }, Member { name: "ApiKeyAuthParameters", shape: 270, required: false, location: Body("ApiKeyAuthParameters") }, Member { name: "InvocationHttpParameters", shape: 45, required: false, location: Body("InvocationHttpParameters") }, Member { name: "ConnectivityParameters", shape: 56, required: false, location: Body("ConnectivityParameters") }], payload: None } },
+        /* 272 */ Shape { name: "UpdateConnectionBasicAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "Username", shape: 19, required: false, location: Body("Username") }, Member { name: "Password", shape: 20, required: false, location: Body("Password") }], payload: None } },
+        /* 273 */ Shape { name: "UpdateConnectionOAuthClientRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "ClientID", shape: 19, required: false, location: Body("ClientID") }, Member { name: "ClientSecret", shape: 20, required: false, location: Body("ClientSecret") }], payload: None } },
+        /* 274 */ Shape { name: "UpdateConnectionOAuthRequestParameters", sensitive: false, kind: Structure { members: &[Member { name: "ClientParameters", shape: 273, required: false, location: Body("ClientParameters") }, Member { name: "AuthorizationEndpoint", shape: 122, required: false, location: Body("AuthorizationEndpoint") }, Member { name: "HttpMethod", shape: 48, required: false, location: Body("HttpMethod") }, Member { name: "OAuthHttpParameters", shape: 45, required: false, location: Body("OAuthHttpParameters") }], payload: None } },
+        /* 275 */ Shape { name: "UpdateConnectionRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 46, required: true, location: Body("Name") }, Member { name: "Description", shape: 42, required: false, location: Body("Description") }, Member { name: "AuthorizationType", shape: 38, required: false, location: Body("AuthorizationType") }, Member { name: "AuthParameters", shape: 271, required: false, location: Body("AuthParameters") }, Member { name: "InvocationConnectivityParameters", shape: 56, required: false, location: Body("InvocationConnectivityParameters") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }], payload: None } },
+        /* 276 */ Shape { name: "UpdateConnectionResponse", sensitive: false, kind: Structure { members: &[Member { name: "ConnectionArn", shape: 36, required: false, location: Body("ConnectionArn") }, Member { name: "ConnectionState", shape: 53, required: false, location: Body("ConnectionState") }, Member { name: "CreationTime", shape: 260, required: false, location: Body("CreationTime") }, Member { name: "LastModifiedTime", shape: 260, required: false, location: Body("LastModifiedTime") }, Member { name: "LastAuthorizedTime", shape: 260, required: false, location: Body("LastAuthorizedTime") }], payload: None } },
+        /* 277 */ Shape { name: "UpdateEventBusRequest", sensitive: false, kind: Structure { members: &[Member { name: "Name", shape: 108, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 106, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 73, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 151, required: false, location: Body("LogConfig") }], payload: None } },
+        /* 278 */ Shape { name: "UpdateEventBusResponse", sensitive: false, kind: Structure { members: &[Member { name: "Arn", shape: 241, required: false, location: Body("Arn") }, Member { name: "Name", shape: 108, required: false, location: Body("Name") }, Member { name: "KmsKeyIdentifier", shape: 128, required: false, location: Body("KmsKeyIdentifier") }, Member { name: "Description", shape: 106, required: false, location: Body("Description") }, Member { name: "DeadLetterConfig", shape: 73, required: false, location: Body("DeadLetterConfig") }, Member { name: "LogConfig", shape: 151, required: false, location: Body("LogConfig") }], payload: None } },
     ],
     errors: &[
+        ErrorShape { code: "AccessDeniedException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "ConcurrentModificationException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "IllegalStatusException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "InternalException", message: "message", typed: false, headers: &[] },
@@ -1435,6 +2079,7 @@ pub static SERVICE: Service = Service {
         ErrorShape { code: "PolicyLengthExceededException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "ResourceAlreadyExistsException", message: "message", typed: false, headers: &[] },
         ErrorShape { code: "ResourceNotFoundException", message: "message", typed: false, headers: &[] },
+        ErrorShape { code: "ThrottlingException", message: "message", typed: false, headers: &[] },
     ],
     query: None,
 };

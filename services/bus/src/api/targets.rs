@@ -1,6 +1,7 @@
 //! Targets of rules: PutTargets, ListTargetsByRule, RemoveTargets.
 
 use super::*;
+use crate::request::TargetHttp;
 use crate::store::{Rule, Space, Target as Record, Template};
 use std::sync::Arc;
 
@@ -26,7 +27,6 @@ fn record(given: Target) -> Result<Record> {
         (given.run_command_parameters.is_some(), "RunCommandParameters of targets"),
         (given.ecs_parameters.is_some(), "EcsParameters of targets"),
         (given.batch_parameters.is_some(), "BatchParameters of targets"),
-        (given.http_parameters.is_some(), "HttpParameters of targets"),
         (given.redshift_data_parameters.is_some(), "RedshiftDataParameters of targets"),
         (given.sage_maker_pipeline_parameters.is_some(), "SageMakerPipelineParameters of targets"),
         (given.app_sync_parameters.is_some(), "AppSyncParameters of targets"),
@@ -46,6 +46,11 @@ fn record(given: Target) -> Result<Record> {
         dead_letter: given.dead_letter_config.and_then(|d| d.arn),
         retries_max: number(retry.maximum_retry_attempts),
         age_max_s: number(retry.maximum_event_age_in_seconds),
+        http: given.http_parameters.map(|http| TargetHttp {
+            path: http.path_parameter_values.unwrap_or_default(),
+            headers: http.header_parameters.unwrap_or_default(),
+            query: http.query_string_parameters.unwrap_or_default(),
+        }),
     })
 }
 
@@ -67,6 +72,11 @@ fn shape(record: Record) -> Target {
         }),
         sqs_parameters: record.message_group.map(|group| SqsParameters { message_group_id: Some(group) }),
         dead_letter_config: record.dead_letter.map(|arn| DeadLetterConfig { arn: Some(arn) }),
+        http_parameters: record.http.map(|http| HttpParameters {
+            path_parameter_values: (!http.path.is_empty()).then_some(http.path),
+            header_parameters: (!http.headers.is_empty()).then_some(http.headers),
+            query_string_parameters: (!http.query.is_empty()).then_some(http.query),
+        }),
         retry_policy: (retry != RetryPolicy::default()).then_some(retry),
         ..Default::default()
     }

@@ -5,10 +5,8 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn rules_with_schedules_fire() {
     let store = Store::new(Arc::new(::store::memory::Memory::default()));
-    let parts =
-        || Parts { store: store.clone(), clock: kit::RunningClock::at(START), entropy: Arc::new(Seeded::new(1)) };
-    let bus = Bus::open(parts());
-    let rig = Rig { table: room(bus.clone()), bus: bus.clone(), store: store.clone() };
+    let rig = Rig::with(store.clone(), kit::RunningClock::at(START), Arc::new(Pigeonhole::always(200)));
+    let bus = rig.bus.clone();
     rig.ok("PutRule", json!({"Name": "r", "ScheduleExpression": "rate(5 minutes)"})).await;
     rig.ok("PutTargets", json!({"Rule": "r", "Targets": [{"Id": "1", "Arn": F}, {"Id": "2", "Arn": Q}]})).await;
     rig.ok("PutRule", json!({"Name": "c", "ScheduleExpression": "cron(0 16 * * ? *)"})).await;
@@ -57,8 +55,8 @@ async fn rules_with_schedules_fire() {
 async fn archives_keep_and_replays_send_again() {
     let store = Store::new(Arc::new(::store::memory::Memory::default()));
     let clock = kit::RunningClock::at(START);
-    let bus = Bus::open(Parts { store: store.clone(), clock, entropy: Arc::new(Seeded::new(1)) });
-    let rig = Rig { table: room(bus.clone()), bus: bus.clone(), store: store.clone() };
+    let rig = Rig::with(store.clone(), clock, Arc::new(Pigeonhole::always(200)));
+    let bus = rig.bus.clone();
     let stop = tokio_util::sync::CancellationToken::new();
     let work = tokio::spawn(bus.work(stop.clone()));
     let wait = async |s: u64| tokio::time::sleep(std::time::Duration::from_secs(s)).await;

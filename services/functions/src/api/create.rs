@@ -46,6 +46,7 @@ pub async fn create_function(
         None => Code::Zip(room.take_code(&scope.account, source).await?),
     };
     let record = Function {
+        loops: false,
         name: function.clone(),
         latest: Snapshot {
             settings,

@@ -126,9 +126,13 @@ fn destinations(config: Option<&s::DestinationConfig>) -> Result<(Option<String>
     let Some(config) = config else { return Ok((None, None)) };
     let success = config.on_success.as_ref().map(|d| d.destination.clone().unwrap_or_default());
     let failure = config.on_failure.as_ref().map(|d| d.destination.clone().unwrap_or_default());
+    if success.as_ref().is_some_and(|arn| arn.starts_with("arn:aws:s3:")) {
+        return Err(Error::Invalid(
+            "The destination ARN of OnSuccess is invalid: a bucket takes failures alone.".into(),
+        ));
+    }
     for arn in [&success, &failure].into_iter().flatten().filter(|arn| !arn.is_empty()) {
         match arn.parse::<base::Arn>() {
-            Ok(arn) if arn.service == "s3" => return Err(Error::unsupported("DestinationConfig with a bucket")),
             Ok(to) if destination::SERVICES.contains(&to.service.as_str()) => {}
             _ => return Err(Error::Invalid(format!("The destination ARN {arn} is invalid."))),
         }

@@ -101,8 +101,8 @@ fn complete(outcome: Result<Outcome, InvokeError>, tail: bool) -> s::InvokeWithR
 }
 
 fn call(cx: &Context, function: FunctionRef, payload: Bytes, client_context: Option<String>) -> Invocation {
-    let request_id = cx.request_id.clone();
-    Invocation { function, request_id, payload, mode: Mode::Wait, client_context, trace_id: None }
+    let (request_id, trace_id) = (cx.request_id.clone(), cx.lineage().map(str::to_owned));
+    Invocation { function, request_id, payload, mode: Mode::Wait, client_context, trace_id }
 }
 
 /// `RequestResponse`: the run's outcome is the reply; a function's own error is a 200 with a header.
@@ -137,6 +137,9 @@ async fn accept(room: &Functions, cx: &Context, named: FunctionRef, payload: &By
     let mut event = events::event(room, &named, source, payload);
     // The id that the caller was told is the one that the handler sees.
     event.id.clone_from(&cx.request_id);
+    if let Some(trace) = cx.lineage() {
+        event.attributes.insert("trace_id".into(), trace.into());
+    }
     let (named, event) = (&named, &event);
     room.store
         .transact(|tx| async move {

@@ -33,6 +33,14 @@ pub struct Batch {
     pub event: Bytes,
 }
 
+impl Batch {
+    /// The trace of the message that has come through functions most often.
+    pub fn trace(&self) -> Option<&str> {
+        let traces = self.messages.iter().filter_map(|message| message.attributes.get("AWSTraceHeader"));
+        traces.map(String::as_str).max_by_key(|trace| crate::lineage::longest(trace))
+    }
+}
+
 /// Messages in events of a size that functions take, in order.
 pub fn batches(messages: Vec<QueuedMessage>, queue: &Arn) -> Vec<Batch> {
     const FRAME: (&[u8], &[u8]) = (b"{\"Records\":[", b"]}");

@@ -6,8 +6,10 @@
 use super::event::{Batch, failures};
 use super::scale::Scale;
 use crate::Functions;
+use crate::events::{self, LOOP};
+use crate::lineage::LOOP_MAX;
 use crate::records::Mapping;
-use base::{Invocation, InvokeError, Mode, QueueError};
+use base::{Invocation, InvokeError, Mode, QueueError, QueuedMessage, Source};
 use std::time::Duration;
 
 /// Pauses between tries while the function is throttled.
@@ -18,6 +20,10 @@ const DELETE_TRIES: u32 = 5;
 
 impl Functions {
     pub(super) async fn process(&self, mapping: &Mapping, scale: &Scale, batch: Batch) {
+        if self.stopped_loop(mapping, &batch).await {
+            self.mappings.note(&mapping.uuid, "PROBLEM: Recursive loop stopped".to_owned());
+            return self.done_with(mapping, batch.messages).await;
+        }
         let (result, handled) = match self.invoke_with(mapping, scale, &batch).await {
             Ok(Ok(answer)) => match mapping.partial.then(|| failures(&answer, &batch.messages)) {
                 None => ("OK".to_owned(), batch.messages),
@@ -31,6 +37,34 @@ impl Functions {
             Err(error) => (format!("PROBLEM: {error}"), Vec::new()),
         };
         self.mappings.note(&mapping.uuid, result);
+        self.done_with(mapping, handled).await;
+    }
+
+    /// Is the batch the next turn of a recursive loop that is to be stopped? Its messages then lie in the dead letters.
+    async fn stopped_loop(&self, mapping: &Mapping, batch: &Batch) -> bool {
+        let entered = self.enter(&mapping.function, batch.trace());
+        if !self.loops(&mapping.function, entered.times).await.unwrap_or(false) {
+            return false;
+        }
+        let reason = format!("{LOOP}: invoked more than {LOOP_MAX} times by what it has caused itself");
+        let Ok(payload) = serde_json::from_slice(&batch.event) else { return false };
+        let account = mapping.function.scope.account.as_str().to_owned();
+        let source = Source { service: Some("sqs.amazonaws.com".into()), arn: Some(mapping.source.clone()), account };
+        let mut letter = events::event(self, &mapping.function, source, payload);
+        letter.attributes.insert("undeliverable".into(), reason.into());
+        let letter = &letter;
+        let emitted: Result<(), ::store::Error> = self.store.transact(|tx| async move { tx.emit(letter) }).await;
+        match emitted {
+            Ok(()) => true,
+            Err(cause) => {
+                tracing::warn!(%cause, mapping = %mapping.uuid, "a recursive loop could not be stopped");
+                false
+            }
+        }
+    }
+
+    /// Deletes messages.
+    async fn done_with(&self, mapping: &Mapping, handled: Vec<QueuedMessage>) {
         let handles: Vec<String> = handled.into_iter().map(|m| m.handle).collect();
         if handles.is_empty() {
             return;
@@ -55,6 +89,7 @@ impl Functions {
     ) -> Result<Result<bytes::Bytes, ()>, InvokeError> {
         let visibility = self.queues.facts(&mapping.source).await.map_or(Duration::ZERO, |facts| facts.visibility);
         let ends = self.clock.elapsed() + visibility / 2;
+        let trace = self.enter(&mapping.function, batch.trace()).trace;
         let mut pause = PAUSE_MIN;
         loop {
             let call = Invocation {
@@ -63,7 +98,7 @@ impl Functions {
                 payload: batch.event.clone(),
                 mode: Mode::Wait,
                 client_context: None,
-                trace_id: None,
+                trace_id: Some(trace.clone()),
             };
             let refused = match self.runner.invoke(call).await {
                 Ok(outcome) => return Ok(outcome.result.map_err(|_| ())),

@@ -126,16 +126,10 @@ async fn settings_of_the_qualifier_hold() {
     assert_eq!(listed["FunctionEventInvokeConfigs"][0]["FunctionArn"], format!("{ARN}:prod"));
     let text = format!("The function {ARN}:$LATEST doesn't have an EventInvokeConfig");
     rig.refused("GetFunctionEventInvokeConfig", json!({"FunctionName": "f"}), "ResourceNotFoundException", &text).await;
-    let queue = json!({
-        "FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::bucket"}},
+    let bucket = json!({
+        "FunctionName": "f", "DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:s3:::bucket"}},
     });
-    rig.refused(
-        "PutFunctionEventInvokeConfig",
-        queue,
-        "InvalidParameterValueException",
-        "DestinationConfig with a bucket",
-    )
-    .await;
+    rig.refused("PutFunctionEventInvokeConfig", bucket, "InvalidParameterValueException", "takes failures alone").await;
     let prod = json!({"FunctionName": "f", "Qualifier": "prod"});
     rig.ok("DeleteFunctionEventInvokeConfig", prod.clone()).await;
     rig.refused("DeleteFunctionEventInvokeConfig", prod, "ResourceNotFoundException", "EventInvokeConfig").await;
@@ -243,4 +237,51 @@ async fn outcomes_are_told_to_their_destinations() {
     let bad = json!({"FunctionName": "f", "DeadLetterConfig": {"TargetArn": ARN}});
     rig.refused("UpdateFunctionConfiguration", bad, "InvalidParameterValueException", "not of a queue or a topic")
         .await;
+}
+
+#[tokio::test]
+async fn a_bucket_gets_the_records_of_failures() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let config = json!({"OnFailure": {"Destination": "arn:aws:s3:::failed"}});
+    let put = json!({"FunctionName": "f", "MaximumRetryAttempts": 0, "DestinationConfig": config});
+    rig.ok("PutFunctionEventInvokeConfig", put).await;
+    let event = accepted(&rig, "f").await;
+    rig.runner.then([Answer::Fails("KeyError")]);
+    let Verdict::Over { failure: Some(_), then } = rig.functions.deliver(&event, 1).await else { panic!("a failure") };
+    assert_eq!((then.len(), then[0].target.to_string().as_str()), (1, "arn:aws:s3:::failed"));
+    let key = then[0].attributes["Key"].as_str().expect("a key");
+    let (date, rest) = key.strip_prefix("aws/lambda/async/f/").expect("the layout").split_at(11);
+    let [year, month, day, empty] = date.split('/').collect::<Vec<_>>()[..] else { panic!("{key}") };
+    assert!(empty.is_empty() && rest.starts_with(&format!("{year}-{month}-{day}T")), "{key}");
+    let record: serde_json::Value = serde_json::from_str(then[0].payload.get()).expect("JSON");
+    assert_eq!(record["requestContext"]["condition"], "RetriesExhausted");
+}
+
+#[tokio::test]
+async fn a_recursive_loop_is_stopped_where_it_is_not_allowed() {
+    let rig = Rig::new();
+    rig.create("f").await;
+    let named = json!({"FunctionName": "f"});
+    assert_eq!(rig.ok("GetFunctionRecursionConfig", named.clone()).await["RecursiveLoop"], "Terminate");
+    let mut event = accepted(&rig, "f").await;
+    // What the function has caused itself comes with the trace that it was given.
+    let mut turn = async |n: u32| {
+        let verdict = rig.functions.deliver(&event, 1).await;
+        let entered = rig.functions.enter(
+            &base::FunctionRef { scope: kit::scope(), name: "f".into(), qualifier: None },
+            crate::events::trace_of(&event),
+        );
+        assert_eq!(entered.times, n);
+        event.attributes.insert("trace_id".into(), entered.trace.into());
+        verdict
+    };
+    for n in 1..=16 {
+        assert_eq!(turn(n).await, Verdict::Done);
+    }
+    assert!(dead(turn(17).await).starts_with("RecursiveLoop after 16 invocations"));
+    let allow = json!({"FunctionName": "f", "RecursiveLoop": "Allow"});
+    assert_eq!(rig.ok("PutFunctionRecursionConfig", allow).await["RecursiveLoop"], "Allow");
+    assert_eq!(rig.ok("GetFunctionRecursionConfig", named).await["RecursiveLoop"], "Allow");
+    assert_eq!(turn(18).await, Verdict::Done);
 }

@@ -156,6 +156,7 @@ fn context() -> Context {
         request_id: "11111111-1111-4111-8111-111111111111".into(),
         host: "127.0.0.1:4566".into(),
         source_ip: [127, 0, 0, 1].into(),
+        trace: None,
     }
 }
 

@@ -9,7 +9,7 @@ mod listing;
 mod multipart;
 mod notification;
 mod part;
-mod put;
+pub(crate) mod put;
 mod tagging;
 mod uploads;
 mod versions;

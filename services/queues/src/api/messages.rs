@@ -51,10 +51,11 @@ impl Queues {
             attributes: digest::of_attributes(described(&message.head.attributes)),
             system: trace.as_ref().and_then(|t| digest::of_attributes([("AWSTraceHeader", t)])),
         };
-        message.head.trace = trace.and_then(|t| match t.value {
+        let given = trace.and_then(|t| match t.value {
             Value::Text(text) => Some(text),
             Value::Bytes(_) => None,
         });
+        message.head.trace = given.or_else(|| cx.lineage().map(str::to_owned));
         Ok((Draft { message, delay_s: delay_s.filter(|_| !queue.attributes.fifo) }, sums))
     }
 }
