@@ -152,3 +152,22 @@ pub trait ObjectReader: Send + Sync {
     /// The object's bytes; refuses one larger than `limit`.
     async fn read(&self, account: &crate::AccountId, bucket: &str, key: &str, limit: u64) -> Result<Bytes, ReadError>;
 }
+
+/// Why an HTTP request had no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    #[error("{0} may not be reached from this node")]
+    Forbidden(String),
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Sends HTTP for rooms (API destinations, webhooks, subscriptions).
+#[async_trait]
+pub trait Courier: Send + Sync {
+    /// The answer, whatever its status, with the first 64 KiB of its body. The URI is absolute, `http` or `https`;
+    /// `timeout` is for all of it. Redirects are not followed.
+    async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, SendError>;
+}

@@ -1,11 +1,13 @@
-//! What tests put in the place of the ports: clocks, seeded entropy, free memory, keys. Only ever a dev-dependency.
+//! What tests put in the place of the ports: clocks, seeded entropy, free memory, keys, a courier. Only ever a dev-dependency.
 
 mod clock;
+mod courier;
 mod entropy;
 mod headroom;
 mod keys;
 
 pub use clock::{ManualClock, RunningClock};
+pub use courier::Pigeonhole;
 pub use entropy::Seeded;
 pub use headroom::Free;
 pub use keys::Keys;
