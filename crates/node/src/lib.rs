@@ -44,6 +44,7 @@ use targets::Wired;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use topics::Topics;
 use usage::Usage;
 
 /// A running node.
@@ -163,11 +164,19 @@ impl Node {
         let bus = Bus::open(bus::Parts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() });
         let schedules =
             Schedules::open(schedules::Parts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() });
+        let topics = Topics::open(topics::Parts {
+            store: store.clone(),
+            seal: seal.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            courier: Arc::new(courier::Http::new(courier::Reach::Anywhere)),
+        });
         let targets = Arc::new(Wired {
             functions: functions.clone(),
             queues: queues.clone(),
             bus: bus.clone(),
             logs: logs.clone(),
+            topics: topics.clone(),
         });
         let objects = Objects::open(objects::Parts {
             store: store.clone(),
@@ -193,9 +202,14 @@ impl Node {
                 Arc::new(queues::room(queues.clone())),
                 Arc::new(bus::room(bus.clone())),
                 Arc::new(schedules::room(schedules.clone())),
+                Arc::new(topics::room(topics.clone())),
                 Arc::new(usage::room(usage.clone())),
             ],
-            doors: vec![Arc::new(functions::UrlDoor::new(functions.clone())), Arc::new(objects::door(objects.clone()))],
+            doors: vec![
+                Arc::new(functions::UrlDoor::new(functions.clone())),
+                Arc::new(topics::TopicDoor::new(topics.clone())),
+                Arc::new(objects::door(objects.clone())),
+            ],
             identity: identity.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -214,6 +228,7 @@ impl Node {
             tokio::spawn(usage.clone().work(resting.clone())),
             tokio::spawn(bus.work(resting.clone())),
             tokio::spawn(schedules.work(resting.clone())),
+            tokio::spawn(topics.work(resting.clone())),
             tokio::spawn(delivery.clone().sweep(resting.clone())),
         ];
         let delivery = tokio::spawn(delivery.run(resting.clone()));

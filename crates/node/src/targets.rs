@@ -7,6 +7,7 @@ use functions::Functions;
 use logs::Logs;
 use queues::Queues;
 use std::sync::Arc;
+use topics::Topics;
 
 /// Every target of this node.
 pub struct Wired {
@@ -14,6 +15,7 @@ pub struct Wired {
     pub queues: Arc<Queues>,
     pub bus: Arc<Bus>,
     pub logs: Arc<Logs>,
+    pub topics: Arc<Topics>,
 }
 
 impl Targets for Wired {
@@ -22,6 +24,7 @@ impl Targets for Wired {
             "lambda" => Some(self.functions.as_ref()),
             "sqs" => Some(self.queues.as_ref()),
             "events" => Some(self.bus.as_ref()),
+            "sns" => Some(self.topics.as_ref()),
             "logs" => Some(self.logs.as_ref()),
             _ => None,
         }

@@ -177,7 +177,11 @@ pub fn test(bucket: &Bucket, to: &Arn, cause: &Cause<'_>, id: String) -> Result<
 fn event(bucket: &Bucket, target: Arn, message: &serde_json::Value, cause: &Cause<'_>, id: String) -> Result<Event> {
     let payload = serde_json::value::to_raw_value(message)
         .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
-    let (attributes, terms) = Default::default();
+    let mut attributes = serde_json::Map::new();
+    if target.service == "sns" {
+        attributes.insert("Subject".into(), "Amazon S3 Notification".into());
+    }
+    let terms = base::Terms::default();
     Ok(Event { id, target, source: source(bucket), created: cause.at, payload, attributes, terms })
 }
 
