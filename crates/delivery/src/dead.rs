@@ -70,6 +70,9 @@ pub(crate) fn letter(id: String, to: &Arn, now: Timestamp, waiting: &Waiting, de
 /// What the sender wants its letter to be.
 fn own(event: &Event, mut attributes: Map<String, Value>) -> (Box<RawValue>, Map<String, Value>) {
     let body = attributes.remove("body").and_then(|body| RawValue::from_string(body.to_string()).ok());
+    if body.is_some() {
+        attributes.insert("RawBody".into(), true.into());
+    }
     (body.unwrap_or_else(|| event.payload.clone()), attributes)
 }
 

@@ -1,8 +1,8 @@
 //! The room through its table: what it commits for its subscribers, what it refuses, and what comes of endpoints' answers.
 
+mod endpoints;
 mod events;
 mod fifo;
-mod http;
 mod standard;
 mod topics;
 

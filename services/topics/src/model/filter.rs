@@ -200,4 +200,34 @@ mod tests {
         assert!(parse(&"[".repeat(100_000), BODY).is_err());
         assert!(parse(&format!("{{\"k\": [\"{}\"]}}", "x".repeat(BYTES_MAX)), BODY).is_err());
     }
+
+    /// Values that look like policies, some of them hostile.
+    fn any(entropy: &kit::Seeded, depth: u64) -> Value {
+        let text = |n: u64| ["a", "$or", "prefix", "wildcard", "numeric", "exists", "anything-but", "*x*"][n as usize];
+        match entropy.below(if depth == 0 { 4 } else { 7 }) {
+            0 => Value::from(text(entropy.below(8))),
+            1 => Value::from(entropy.below(1 << 40)),
+            2 => Value::Null,
+            3 => Value::Bool(true),
+            4 | 5 => (0..entropy.below(5)).map(|_| any(entropy, depth - 1)).collect(),
+            _ => (0..entropy.below(5)).map(|_| (text(entropy.below(8)).to_owned(), any(entropy, depth - 1))).collect(),
+        }
+    }
+
+    #[test]
+    fn whatever_comes_is_a_policy_or_refused() {
+        let entropy = kit::Seeded::new(0x5eed);
+        let m = message(&[("a", "String", "x")], r#"{"a": {"prefix": ["x", {"a": 1}]}}"#);
+        let mut policies = 0;
+        for _ in 0..20_000 {
+            let text = any(&entropy, 5).to_string();
+            for scope in [ATTRIBUTES, BODY] {
+                if let Ok(Some(filter)) = parse(&text, scope) {
+                    filter.wants(&Seen::new(&m));
+                    policies += 1;
+                }
+            }
+        }
+        assert!(policies > 50, "{policies}");
+    }
 }
