@@ -118,7 +118,7 @@ def test_topics_and_subscriptions(shared):
         assert protocol in code(sns.subscribe, TopicArn=arn, Protocol=protocol, Endpoint="x")[1]
     told = code(sns.create_platform_application, Name="x", Platform="GCM", Attributes={})
     assert "CreatePlatformApplication" in told[1]
-    assert code(sns.tag_resource, ResourceArn=arn, Tags=[{"Key": "", "Value": "b"}])[0] == "ValidationError"
+    assert code(sns.tag_resource, ResourceArn=arn, Tags=[{"Key": "a", "Value": "b" * 257}])[0] == "ValidationError"
     batch = sns.publish_batch(TopicArn=arn, PublishBatchRequestEntries=[{"Id": "1", "Message": "x"}, {"Id": "2", "Message": "x", "Subject": "a\nb"}])
     assert [e["Id"] for e in batch["Successful"]] == ["1"] and batch["Failed"][0]["Code"] == "InvalidParameter"
     sns.delete_topic(TopicArn=arn)
