@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+import urllib.parse
 
 import botocore.loaders
 import pytest
@@ -20,6 +21,7 @@ LAYER_ARN = f"arn:aws:lambda:us-east-1:000000000000:layer:{LAYER}"
 QUEUE_ARN, QUEUE_URL = f"arn:aws:sqs:us-east-1:000000000000:{QUEUE}", f"http://localhost/000000000000/{QUEUE}"
 GROUP_ARN = f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}"
 RULE_ARN = "arn:aws:events:us-east-1:000000000000:rule/access-kept"
+TOPIC_ARN = "arn:aws:sns:us-east-1:000000000000:access-kept"
 SCHEDULES_ARN = "arn:aws:scheduler:us-east-1:000000000000:schedule-group/access-kept"
 
 # What requests ask for: things that are there, so that one that got through would be seen.
@@ -33,6 +35,9 @@ GIVEN = {
                "Targets": [{"Id": "2", "Arn": FUNCTION_ARN}]},
     "scheduler": {"Name": "access-kept", "ScheduleExpression": "rate(1 day)", "Target": {"Arn": FUNCTION_ARN, "RoleArn": ROLE},
                   "ResourceArn": SCHEDULES_ARN, "FlexibleTimeWindow": {"Mode": "OFF"}},
+    # Which subscription there is shows when it has been made.
+    "sns": {"TopicArn": TOPIC_ARN, "ResourceArn": TOPIC_ARN, "Protocol": "sqs", "Endpoint": QUEUE_ARN, "AttributeName": "DisplayName",
+            "AttributeValue": "changed", "Label": "l", "AWSAccountId": ["111122223333"], "ActionName": ["Publish"]},
     "wadi": {},
     "s3": {"Bucket": BUCKET, "Key": KEY, "CopySource": f"{BUCKET}/{KEY}", "UploadId": "u", "PartNumber": 1},
 }
@@ -47,6 +52,7 @@ BY_OPERATION = {
     "CreateArchive": {"ArchiveName": "access-new"},
     "StartReplay": {"ReplayName": "access-new", "EventSourceArn": "arn:aws:events:us-east-1:000000000000:archive/access-kept"},
     "CreateScheduleGroup": {"Name": "access-new"},
+    "CreateTopic": {"Name": "access-new"},
 }
 
 
@@ -98,6 +104,8 @@ def request_of(service, operation):
         path = f"/{params['Bucket']}{path}"
     url = requests.Request("GET", "http://x" + path, params=query).prepare().path_url
     body = made["body"] or b""
+    if isinstance(body, dict):
+        body = urllib.parse.urlencode(body)
     return made["method"], url, made["headers"], body if isinstance(body, bytes) else body.encode()
 
 
@@ -122,7 +130,9 @@ def furnished(shared):
     lam, logs, s3, sqs = (shared.client(s) for s in ("lambda", "logs", "s3", "sqs"))
     sqs.create_queue(QueueName=QUEUE, tags={"a": "b"})
     sqs.send_message(QueueUrl=QUEUE_URL, MessageBody="kept")
-    bus, scheduler = shared.client("events"), shared.client("scheduler")
+    bus, scheduler, sns = shared.client("events"), shared.client("scheduler"), shared.client("sns")
+    sns.create_topic(Name="access-kept", Tags=[{"Key": "a", "Value": "b"}])
+    GIVEN["sns"]["SubscriptionArn"] = sns.subscribe(TopicArn=TOPIC_ARN, Protocol="sqs", Endpoint=QUEUE_ARN, ReturnSubscriptionArn=True)["SubscriptionArn"]
     bus.create_event_bus(Name="access-kept")
     bus.put_rule(Name="access-kept", EventPattern='{"source": ["access"]}')
     bus.put_targets(Rule="access-kept", Targets=[{"Id": "1", "Arn": FUNCTION_ARN}])
@@ -165,10 +175,13 @@ def furnished(shared):
             of(bus.list_event_buses), of(bus.list_rules), of(bus.list_targets_by_rule, Rule="access-kept"), of(bus.describe_event_bus),
             of(bus.list_archives), of(bus.list_replays),
             of(bus.list_tags_for_resource, ResourceARN=RULE_ARN), of(scheduler.list_schedule_groups), of(scheduler.list_schedules),
+            of(sns.list_topics), of(sns.list_subscriptions), of(sns.get_topic_attributes, TopicArn=TOPIC_ARN),
+            of(sns.list_tags_for_resource, ResourceArn=TOPIC_ARN), of(sns.get_subscription_attributes, SubscriptionArn=GIVEN["sns"]["SubscriptionArn"]),
             of(scheduler.get_schedule, Name="access-kept"), of(scheduler.list_tags_for_resource, ResourceArn=SCHEDULES_ARN),
             of(s3.get_bucket_notification_configuration, Bucket=BUCKET), s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read(),
         ]
     yield seen
+    sns.delete_topic(TopicArn=TOPIC_ARN)
     scheduler.delete_schedule(Name="access-kept")
     scheduler.delete_schedule_group(Name="access-kept")
     bus.delete_archive(ArchiveName="access-kept")
@@ -185,6 +198,7 @@ def furnished(shared):
 
 ROOMS = {"unsigned": "MissingAuthenticationTokenException", "secret": "InvalidSignatureException",
          "key": "UnrecognizedClientException", "service": "InvalidSignatureException"}
+SNS = {"secret": "SignatureDoesNotMatch", "key": "InvalidClientTokenId"}
 S3 = {"unsigned": "AccessDenied", "secret": "SignatureDoesNotMatch", "key": "InvalidAccessKeyId"}
 
 
@@ -203,11 +217,15 @@ def test_no_operation_runs_for_a_stranger(shared, furnished):
             count += 1
             if request[0] == "HEAD":
                 fine = reply.status_code == (404 if case == "service" else 403) and not reply.content
-            elif service == "s3" and case == "service":
+            elif service in ("s3", "sns") and case == "service":
                 # One address serves all services: what is signed for Lambda is asked of Lambda, which has no such path.
                 fine = (reply.status_code, code(reply)) == (404, "UnknownOperationException")
+            elif service == "sns" and case == "unsigned":
+                # A form that nothing says the service of is asked of S3, which has no such request.
+                fine = (reply.status_code, code(reply)) == (501, "NotImplemented")
             else:
-                fine = (reply.status_code, code(reply)) == (403, (S3 if service == "s3" else ROOMS)[case])
+                expect = {"s3": S3, "sns": SNS}.get(service, ROOMS)
+                fine = (reply.status_code, code(reply)) == (403, expect[case])
             if not fine:
                 wrong.append((service, operation, case, request[:2], reply.status_code, reply.text[:200]))
     assert not wrong, "\n".join(map(str, wrong))

@@ -66,8 +66,8 @@ def test_requests_that_are_not_right(shared):
     assert r.status_code in (400, 501) and "StartQuery" in r.text
     r = signed(shared, "POST", "/", b"{}", service="logs", **{"X-Amz-Target": "Logs_20140328.NoSuch", "Content-Type": "application/x-amz-json-1.1"})
     assert r.status_code in (400, 404) and "UnknownOperationException" in r.text
-    r = signed(shared, "POST", "/", b"Action=ListTopics", service="sns")
-    assert r.status_code >= 400 and "sns" in r.text
+    r = signed(shared, "POST", "/", b"Action=ListTopics", service="ses")
+    assert r.status_code >= 400 and "ses" in r.text
     assert signed(shared, "PUT", "/2015-03-31/functions/x/code", b"x" * 80_000_000).status_code == 413
     assert requests.get(shared.url + "/2015-03-31/functions").status_code == 403
     assert requests.get(shared.url + "/_wadi/health").json()["status"] == "ok"

@@ -47,7 +47,9 @@ impl FromStr for Arn {
         let mut next = || parts.next().map(str::to_owned);
         match (next().as_deref(), next(), next(), next(), next(), next()) {
             (Some("arn"), Some(partition), Some(service), Some(region), Some(account), Some(resource))
-                if text.len() <= 2048 && !partition.is_empty() && !service.is_empty() && !resource.is_empty() =>
+                if text.len() <= 2048
+                    && !text.contains(char::is_control)
+                    && ![&partition, &service, &resource].into_iter().any(String::is_empty) =>
             {
                 Ok(Self { partition, service, region, account, resource })
             }
@@ -79,7 +81,7 @@ mod tests {
         for text in ["arn:aws:lambda:us-east-1:000000000000:function:thumbs:prod", "arn:aws:s3:::photos/a:b"] {
             assert_eq!(text.parse::<Arn>().expect("valid").to_string(), text);
         }
-        for text in ["", "arn:aws:s3", "arn:aws:s3:::", "urn:aws:s3:::x", "arn::s3:::x"] {
+        for text in ["", "arn:aws:s3", "arn:aws:s3:::", "urn:aws:s3:::x", "arn::s3:::x", "arn:aws:s3:::a\nb"] {
             assert!(text.parse::<Arn>().is_err(), "{text}");
         }
     }

@@ -28,7 +28,9 @@ pub struct Event {
     pub created: Timestamp,
     /// What the target receives: JSON, at most 1 MB.
     pub payload: Box<RawValue>,
-    /// Extra facts the target's own room put there (client context, trace header), never interpreted on the way.
+    /// Extra facts for the target (client context, trace header, message attributes). On the way two are read:
+    /// `undeliverable` (a text: why it is dead before it is tried) and `letter` (an object: its dead letter is the sender's
+    /// affair alone, with these attributes, and `body` as a text in place of the payload, if it is there).
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub attributes: serde_json::Map<String, serde_json::Value>,
     #[serde(default, skip_serializing_if = "Terms::say_nothing")]
@@ -64,6 +66,10 @@ pub struct Terms {
     /// The id of the event that this one passes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// Events for the same target with the same text here are tried one after the other, in the order of their creation
+    /// and, within a millisecond, of their ids; one that has to wait holds up those behind it. No control characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
 }
 
 impl Terms {

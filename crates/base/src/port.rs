@@ -110,7 +110,7 @@ pub trait Target: Send + Sync {
     async fn deliver(&self, event: &Event, attempt: u32) -> Verdict;
     /// Does the target itself decide how often and how long an event is tried, as functions do? Else the event's terms
     /// hold.
-    fn patient(&self) -> bool {
+    fn patient(&self, _target: &Arn) -> bool {
         false
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::Delivery;
 use crate::dead::{self, Ended};
-use base::{Arn, Event, Timestamp, Verdict};
+use base::{Event, Timestamp, Verdict};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::outbox::{self, Attempt, Waiting};
+use store::outbox::{self, Attempt, Lane, Waiting};
 use store::trail::{self, Way};
 
 /// When an attempt is repeated that ended in a panic, where no target can say: AWS's first delay.
@@ -25,7 +25,7 @@ const REASON_CHARS_MAX: usize = 1000;
 
 /// An attempt that has been settled.
 pub(crate) struct Finished {
-    pub(crate) target: Arn,
+    pub(crate) lane: Lane,
     pub(crate) id: String,
     /// When the event is due again.
     pub(crate) again: Option<Timestamp>,
@@ -61,7 +61,7 @@ impl Delivery {
             Settlement::PutOff { due, .. } => Some(due),
             Settlement::End { .. } | Settlement::Bury(_) => None,
         };
-        Finished { target: waiting.event.target, id: waiting.event.id, again }
+        Finished { lane: Lane::of(&waiting.event), id: waiting.event.id, again }
     }
 
     async fn deliver(&self, event: &Event, attempt: u32) -> Verdict {
@@ -98,7 +98,7 @@ impl Delivery {
     /// When the event is due again, or what forbids it.
     fn again(&self, waiting: &Waiting, now: Timestamp, after: Duration) -> Result<Timestamp, Ended> {
         let (event, attempts) = (&waiting.event, waiting.attempts + 1);
-        let patient = self.targets.find(&event.target).is_some_and(|target| target.patient());
+        let patient = self.targets.find(&event.target).is_some_and(|target| target.patient(&event.target));
         let (mut after, mut age_max) = (after, self.config.event_age_max);
         if !patient && !event.terms.say_nothing() {
             if event.terms.retries_max.is_some_and(|max| attempts > max) {

@@ -1,7 +1,8 @@
 //! Dead letters that are sent on: the event as its target would have had it, and why it had not, in message attributes
 //! as EventBridge writes them ("Using dead-letter queues to process undelivered events").
 
-use base::{Arn, Event, Source, Terms, Timestamp};
+use base::{Arn, Event, Terms, Timestamp};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use store::outbox::Waiting;
 
@@ -46,6 +47,38 @@ pub(crate) struct Death<'a> {
 /// The letter, for the queue or topic `to`. It has no dead-letter target of its own.
 pub(crate) fn letter(id: String, to: &Arn, now: Timestamp, waiting: &Waiting, death: &Death<'_>) -> Event {
     let event = &waiting.event;
+    let (payload, attributes) = match event.attributes.get("letter").and_then(Value::as_object) {
+        Some(given) => own(event, given.clone()),
+        None => (event.payload.clone(), Map::from_iter([("MessageAttributes".into(), told(waiting, death))])),
+    };
+    Event {
+        id,
+        target: to.clone(),
+        source: event.source.clone(),
+        created: now,
+        payload,
+        attributes,
+        terms: Terms {
+            origin: Some(event.terms.origin.clone().unwrap_or_else(|| event.id.clone())),
+            rule: event.terms.rule.clone(),
+            order: event.terms.order.clone(),
+            ..Terms::default()
+        },
+    }
+}
+
+/// What the sender wants its letter to be.
+fn own(event: &Event, mut attributes: Map<String, Value>) -> (Box<RawValue>, Map<String, Value>) {
+    let body = attributes.remove("body").and_then(|body| RawValue::from_string(body.to_string()).ok());
+    if body.is_some() {
+        attributes.insert("RawBody".into(), true.into());
+    }
+    (body.unwrap_or_else(|| event.payload.clone()), attributes)
+}
+
+/// Why it died, as message attributes.
+fn told(waiting: &Waiting, death: &Death<'_>) -> Value {
+    let event = &waiting.event;
     let code = match (death.ended, death.denied) {
         (Ended::Refused, true) => "NO_PERMISSIONS",
         (Ended::Refused, false) => "INVALID_TARGET",
@@ -65,17 +98,5 @@ pub(crate) fn letter(id: String, to: &Arn, now: Timestamp, waiting: &Waiting, de
         say("EXHAUSTED_RETRY_CONDITION", "String", condition.to_owned());
     }
     say("RETRY_ATTEMPTS", "Number", waiting.attempts.to_string());
-    Event {
-        id,
-        target: to.clone(),
-        source: Source { arn: event.terms.rule.as_ref().and_then(|rule| rule.parse().ok()), ..event.source.clone() },
-        created: now,
-        payload: event.payload.clone(),
-        attributes: Map::from_iter([("MessageAttributes".to_owned(), Value::Object(attributes))]),
-        terms: Terms {
-            origin: Some(event.terms.origin.clone().unwrap_or_else(|| event.id.clone())),
-            rule: event.terms.rule.clone(),
-            ..Terms::default()
-        },
-    }
+    Value::Object(attributes)
 }

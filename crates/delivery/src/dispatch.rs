@@ -3,11 +3,10 @@
 use crate::Delivery;
 use crate::attempt::{Finished, STORE_RETRY_MAX, STORE_RETRY_MIN};
 use crate::lanes::Lanes;
-use base::Arn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::outbox;
+use store::outbox::{self, Lane};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +59,7 @@ impl Dispatcher {
                 () = stop.cancelled() => {}
                 emitted = self.delivery.store.emitted() => {
                     let now = self.delivery.clock.now();
-                    emitted.iter().for_each(|(target, due)| self.lanes.note(target, *due, now));
+                    emitted.iter().for_each(|(lane, due)| self.lanes.note(lane, *due, now));
                 }
                 Some(ended) = self.attempts.join_next() => self.finished(ended),
                 () = self.delivery.clock.sleep(wait) => {}
@@ -89,26 +88,26 @@ impl Dispatcher {
     /// Notes when each lane's first event is due.
     async fn look(&mut self) -> store::Result<()> {
         let now = self.delivery.clock.now();
-        let mut last: Option<Arn> = None;
-        while let Some((target, due)) = outbox::next_lane(&self.delivery.store, last.as_ref()).await? {
-            self.lanes.note(&target, due, now);
-            last = Some(target);
+        let mut last: Option<Lane> = None;
+        while let Some((lane, due)) = outbox::next_lane(&self.delivery.store, last.as_ref()).await? {
+            self.lanes.note(&lane, due, now);
+            last = Some(lane);
         }
         Ok(())
     }
 
     /// Starts what is due and has room, a page of each lane in turn.
-    async fn start_ready(&mut self, held: &mut Vec<Arc<Arn>>) -> store::Result<()> {
-        while let Some((target, after, room)) = self.lanes.next_ready(held) {
+    async fn start_ready(&mut self, held: &mut Vec<Arc<Lane>>) -> store::Result<()> {
+        while let Some((lane, after, room)) = self.lanes.next_ready(held) {
             let limit = room.min(PAGE);
-            match outbox::lane(&self.delivery.store, &target, after.as_ref(), limit).await {
+            match outbox::lane(&self.delivery.store, &lane, after.as_ref(), limit).await {
                 Ok(found) => {
                     let full = found.len() == limit;
-                    let all_due = self.start_found(&target, found);
-                    self.lanes.read(target, full && all_due);
+                    let all_due = self.start_found(&lane, found);
+                    self.lanes.read(lane, full && all_due);
                 }
                 Err(e) => {
-                    self.lanes.read(target, true);
+                    self.lanes.read(lane, true);
                     return Err(e);
                 }
             }
@@ -117,23 +116,23 @@ impl Dispatcher {
     }
 
     /// Starts what is due of a page; `false` when the page ended with what is not.
-    fn start_found(&mut self, target: &Arc<Arn>, found: Vec<outbox::Found>) -> bool {
+    fn start_found(&mut self, lane: &Arc<Lane>, found: Vec<outbox::Found>) -> bool {
         let now = self.delivery.clock.now();
         for outbox::Found { place, waiting } in found {
             if place.0 > now {
-                self.lanes.note(target, place.0, now);
+                self.lanes.note(lane, place.0, now);
                 return false;
             }
             match waiting {
                 Ok(waiting) => {
-                    if self.lanes.start(target, place) {
+                    if self.lanes.start(lane, place) {
                         self.attempts.spawn(self.delivery.clone().attempt(waiting));
                     }
                 }
                 // Left where it is, for a person to look at; nobody waits behind it.
                 Err(e) => {
-                    tracing::error!(event = %place.1, %target, "an event cannot be read and is passed over: {e}");
-                    self.lanes.pass(target, place);
+                    tracing::error!(event = %place.1, target = %lane.target, "an event cannot be read and is passed over: {e}");
+                    self.lanes.pass(lane, place);
                 }
             }
         }
@@ -142,7 +141,7 @@ impl Dispatcher {
 
     fn finished(&mut self, ended: Result<Finished, JoinError>) {
         match ended {
-            Ok(f) => self.lanes.finished(&f.target, &f.id, f.again, self.delivery.clock.now()),
+            Ok(f) => self.lanes.finished(&f.lane, &f.id, f.again, self.delivery.clock.now()),
             // Panics of targets are caught inside; what remains is our own bug, and the event waits for a restart.
             Err(e) => tracing::error!("an attempt ended without a result: {e}"),
         }

@@ -45,6 +45,7 @@ use targets::Wired;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use topics::Topics;
 use usage::Usage;
 
 /// A running node.
@@ -173,6 +174,13 @@ impl Node {
         bus.reseal().await.context("cannot read the connections")?;
         let schedules =
             Schedules::open(schedules::Parts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone() });
+        let topics = Topics::open(topics::Parts {
+            store: store.clone(),
+            seal: seal.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            courier: courier.clone(),
+        });
         let targets = Arc::new(Wired {
             functions: functions.clone(),
             queues: queues.clone(),
@@ -180,6 +188,7 @@ impl Node {
             logs: logs.clone(),
             objects: OnceLock::new(),
             eventgrid: OnceLock::new(),
+            topics: topics.clone(),
         });
         let objects = Objects::open(objects::Parts {
             store: store.clone(),
@@ -217,12 +226,14 @@ impl Node {
                 Arc::new(queues::room(queues.clone())),
                 Arc::new(bus::room(bus.clone())),
                 Arc::new(schedules::room(schedules.clone())),
+                Arc::new(topics::room(topics.clone())),
                 Arc::new(usage::room(usage.clone())),
             ],
             doors: vec![
                 Arc::new(functions::UrlDoor::new(functions.clone())),
                 Arc::new(bus::CloudEventsDoor::new(bus.clone(), identity.clone())),
                 Arc::new(eventgrid::EventGridDoor(eventgrid)),
+                Arc::new(topics::TopicDoor::new(topics.clone())),
                 Arc::new(objects::door(objects.clone())),
             ],
             identity: identity.clone(),
@@ -243,6 +254,7 @@ impl Node {
             tokio::spawn(usage.clone().work(resting.clone())),
             tokio::spawn(bus.work(resting.clone())),
             tokio::spawn(schedules.work(resting.clone())),
+            tokio::spawn(topics.work(resting.clone())),
             tokio::spawn(delivery.clone().sweep(resting.clone())),
         ];
         let delivery = tokio::spawn(delivery.run(resting.clone()));

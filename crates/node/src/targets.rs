@@ -9,6 +9,7 @@ use logs::Logs;
 use objects::Inbox;
 use queues::Queues;
 use std::sync::{Arc, OnceLock};
+use topics::Topics;
 
 /// Every target of this node.
 pub struct Wired {
@@ -16,6 +17,7 @@ pub struct Wired {
     pub queues: Arc<Queues>,
     pub bus: Arc<Bus>,
     pub logs: Arc<Logs>,
+    pub topics: Arc<Topics>,
     /// These send to the others, and are set once they are there.
     pub objects: OnceLock<Inbox>,
     pub eventgrid: OnceLock<Arc<EventGrid>>,
@@ -27,6 +29,7 @@ impl Targets for Wired {
             "lambda" => Some(self.functions.as_ref()),
             "sqs" => Some(self.queues.as_ref()),
             "events" => Some(self.bus.as_ref()),
+            "sns" => Some(self.topics.as_ref()),
             "eventgrid" => self.eventgrid.get().map(|grid| grid.as_ref() as &dyn Target),
             "s3" => self.objects.get().map(|inbox| inbox as &dyn Target),
             "logs" => Some(self.logs.as_ref()),

@@ -300,7 +300,7 @@ async fn an_event_commits_with_its_change(f: Fixture) {
     assert_eq!(store.get_bytes(&key(2)).await.unwrap(), None);
     let nowhere = Event { target: Arn::new("lambda", "us-east-1", "0", ""), ..event(4, "a", 104) };
     assert!(store.transact::<_, Error, _, _>(async |tx: Tx| tx.emit(&nowhere)).await.is_err());
-    assert_eq!(store.emitted().await, [(waiting[0].event.target.clone(), Timestamp(101))]);
+    assert_eq!(store.emitted().await, [(outbox::Lane::of(&waiting[0].event), Timestamp(101))]);
 }
 
 async fn lanes_are_read_in_order(f: Fixture) {
@@ -309,7 +309,7 @@ async fn lanes_are_read_in_order(f: Fixture) {
         (0..6).try_for_each(|n| tx.emit(&event(n, if n % 2 == 0 { "a" } else { "b" }, 100 - n)))
     });
     run.await.unwrap();
-    let (a, b) = (event(0, "a", 0).target, event(0, "b", 0).target);
+    let (a, b) = (outbox::Lane::of(&event(0, "a", 0)), outbox::Lane::of(&event(0, "b", 0)));
     assert_eq!(outbox::next_lane(&store, None).await.unwrap(), Some((a.clone(), Timestamp(96))));
     assert_eq!(outbox::next_lane(&store, Some(&a)).await.unwrap(), Some((b.clone(), Timestamp(95))));
     assert_eq!(outbox::next_lane(&store, Some(&b)).await.unwrap(), None);

@@ -1,5 +1,6 @@
 //! The outbox: events waiting for delivery, one lane a target, each ordered by when its events are next due. Rooms put
-//! through `Tx::emit`; the delivery crate takes, puts off and removes.
+//! through `Tx::emit`; the delivery crate takes, puts off and removes. Events that keep an order have a lane of their own
+//! within it, in which what is put off keeps its place.
 
 use crate::engine::Item;
 use crate::record::{self, Record};
@@ -7,7 +8,7 @@ use crate::{Error, Key, KeyReader, Result, Store, Tx};
 use base::{Arn, Event, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// `outbox/due/<target ARN>/<due ms>/<event id>` → [`Waiting`]; `outbox/dead/<died ms>/<event id>` → [`Dead`]. Lanes
+/// `outbox/due/<lane>/<due ms>/<event id>` → [`Waiting`]; `outbox/dead/<died ms>/<event id>` → [`Dead`]. Lanes
 /// by target, so that a hundred thousand events waiting for a slow one cost the others nothing.
 const DUE: &str = "outbox/due";
 const DEAD: &str = "outbox/dead";
@@ -56,6 +57,35 @@ impl Record for Dead {
     const VERSION: u8 = 1;
 }
 
+/// A lane: a target and, of events that keep an order, within what they keep it ([`base::Terms::order`]).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane {
+    pub target: Arn,
+    pub order: Option<String>,
+}
+
+impl Lane {
+    pub fn of(event: &Event) -> Self {
+        Self { target: event.target.clone(), order: event.terms.order.clone() }
+    }
+
+    /// The ARN, and behind a line end, which no ARN has, the order.
+    fn text(&self) -> String {
+        match &self.order {
+            None => self.target.to_string(),
+            Some(order) => format!("{}\n{order}", self.target),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (target, order) = match text.split_once('\n') {
+            Some((target, order)) => (target, Some(order.to_owned())),
+            None => (text, None),
+        };
+        Some(Self { target: target.parse().ok()?, order })
+    }
+}
+
 /// A place in a lane: a due time and an event id. No event has an empty id: such a place is before all of its due time.
 pub type Place = (Timestamp, String);
 
@@ -72,12 +102,16 @@ pub struct Counts {
     pub dead: usize,
 }
 
-fn lane_key(target: &Arn) -> Key {
-    Key::of(DUE).text(&target.to_string())
+fn lane_key(lane: &Lane) -> Key {
+    Key::of(DUE).text(&lane.text())
 }
 
-fn due_key(target: &Arn, due: Timestamp, id: &str) -> Key {
-    lane_key(target).number(due.millis()).text(id)
+fn due_key(lane: &Lane, due: Timestamp, id: &str) -> Key {
+    lane_key(lane).number(due.millis()).text(id)
+}
+
+fn key_of(waiting: &Waiting) -> Key {
+    due_key(&Lane::of(&waiting.event), waiting.due, &waiting.event.id)
 }
 
 fn dead_key(died: Timestamp, id: &str) -> Key {
@@ -86,36 +120,37 @@ fn dead_key(died: Timestamp, id: &str) -> Key {
 
 pub(crate) fn put(tx: &Tx, event: &Event) -> Result<()> {
     // A key that could not be read back would stop everybody's delivery.
-    if event.id.is_empty() || event.target.to_string().parse().as_ref() != Ok(&event.target) {
+    let lane = Lane::of(event);
+    if event.id.is_empty() || Lane::parse(&lane.text()).as_ref() != Some(&lane) {
         return Err(Error::Damaged(format!("event {:?} for {} has no proper id or target", event.id, event.target)));
     }
     let waiting = Waiting { event: event.clone(), attempts: 0, due: event.created, tried: Vec::new() };
-    tx.put(&due_key(&event.target, waiting.due, &event.id), &waiting)
+    tx.put(&key_of(&waiting), &waiting)
 }
 
 /// Up to `limit` events in the order of their keys (by target, then by due time), from `after` (exclusive) on.
 pub async fn waiting(store: &Store, after: Option<&Waiting>, limit: usize) -> Result<Vec<Waiting>> {
     let all = Key::of(DUE);
-    let from = after.map_or(all.clone().into_bytes(), |w| due_key(&w.event.target, w.due, &w.event.id).end());
+    let from = after.map_or(all.clone().into_bytes(), |w| key_of(w).end());
     let items = store.scan(&from, &all.end(), limit).await?;
     items.iter().map(|i| record::decode(&i.value)).collect()
 }
 
-/// The first target after `after`, in the order of ARNs' text, that has events waiting, and when its first is due. One
+/// The first lane after `after`, in the order of their text, that has events waiting, and when its first is due. One
 /// seek, however many wait.
-pub async fn next_lane(store: &Store, after: Option<&Arn>) -> Result<Option<(Arn, Timestamp)>> {
+pub async fn next_lane(store: &Store, after: Option<&Lane>) -> Result<Option<(Lane, Timestamp)>> {
     let all = Key::of(DUE);
-    let from = after.map_or(all.clone().into_bytes(), |target| lane_key(target).end());
+    let from = after.map_or(all.clone().into_bytes(), |lane| lane_key(lane).end());
     match store.scan(&from, &all.end(), 1).await?.first() {
-        Some(item) => parse(&item.key).map(|(target, (due, _))| Some((target, due))).ok_or_else(|| damaged(item)),
+        Some(item) => parse(&item.key).map(|(lane, (due, _))| Some((lane, due))).ok_or_else(|| damaged(item)),
         None => Ok(None),
     }
 }
 
-/// Up to `limit` events of one target in due order, from `after` (exclusive) on, due or not.
-pub async fn lane(store: &Store, target: &Arn, after: Option<&Place>, limit: usize) -> Result<Vec<Found>> {
-    let all = lane_key(target);
-    let from = after.map_or(all.clone().into_bytes(), |(due, id)| due_key(target, *due, id).end());
+/// Up to `limit` events of one lane in due order, from `after` (exclusive) on, due or not.
+pub async fn lane(store: &Store, lane: &Lane, after: Option<&Place>, limit: usize) -> Result<Vec<Found>> {
+    let all = lane_key(lane);
+    let from = after.map_or(all.clone().into_bytes(), |(due, id)| due_key(lane, *due, id).end());
     let items = store.scan(&from, &all.end(), limit).await?;
     let found = |i: &Item| {
         let (_, place) = parse(&i.key).ok_or_else(|| damaged(i))?;
@@ -126,15 +161,16 @@ pub async fn lane(store: &Store, target: &Arn, after: Option<&Place>, limit: usi
 
 /// The event has been handled: forget it.
 pub fn done(tx: &Tx, waiting: &Waiting) {
-    tx.delete(&due_key(&waiting.event.target, waiting.due, &waiting.event.id));
+    tx.delete(&key_of(waiting));
 }
 
-/// Counts an attempt and puts the event off until `due`.
+/// Counts an attempt and puts the event off until `due`; one that keeps an order stays where it is.
 pub fn put_off(tx: &Tx, waiting: &Waiting, due: Timestamp, attempt: &Attempt) -> Result<()> {
     done(tx, waiting);
     let (event, tried) = (waiting.event.clone(), waiting.tried_with(attempt));
+    let due = if event.terms.order.is_some() { waiting.due } else { due };
     let later = Waiting { event, attempts: waiting.attempts + 1, due, tried };
-    tx.put(&due_key(&later.event.target, due, &later.event.id), &later)
+    tx.put(&key_of(&later), &later)
 }
 
 /// Moves the event to the dead letters. `last` is the attempt that ended it.
@@ -191,11 +227,11 @@ pub(crate) async fn count(store: &Store, space: &str, max: usize) -> Result<usiz
     Ok(n)
 }
 
-/// The target and place in a key of the outbox.
-fn parse(key: &[u8]) -> Option<(Arn, Place)> {
+/// The lane and place in a key of the outbox.
+fn parse(key: &[u8]) -> Option<(Lane, Place)> {
     let mut r = KeyReader::new(key);
     (r.text()? == DUE).then_some(())?;
-    Some((r.text()?.parse().ok()?, (Timestamp(r.number()?), r.text()?)))
+    Some((Lane::parse(&r.text()?)?, (Timestamp(r.number()?), r.text()?)))
 }
 
 fn damaged(item: &Item) -> Error {

@@ -3,7 +3,7 @@
 use crate::engine::{Batch, Check, Committed, Engine, Item, Range, Version, Write};
 use crate::record::{self, Record};
 use crate::{Error, KEY_BYTES_MAX, Key, Result, VALUE_BYTES_MAX, outbox};
-use base::{Arn, Event, Timestamp};
+use base::{Event, Timestamp};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Watch {
 #[derive(Default)]
 struct Emitted {
     wake: Notify,
-    due: Mutex<BTreeMap<Arn, Timestamp>>,
+    due: Mutex<BTreeMap<outbox::Lane, Timestamp>>,
 }
 
 /// One try of a transaction: reads see the engine and this try's own writes; nothing is written before commit. A cheap
@@ -73,7 +73,7 @@ struct Seen {
     reads: BTreeMap<Bytes, Version>,
     scans: Vec<Check>,
     writes: BTreeMap<Bytes, Option<Bytes>>,
-    emits: Vec<(Arn, Timestamp)>,
+    emits: Vec<(outbox::Lane, Timestamp)>,
 }
 
 impl Store {
@@ -164,9 +164,9 @@ impl Store {
         self.engine.scan(&range(from, to, limit, true)).await
     }
 
-    /// Waits until commits have put events in the outbox; gives each target that got some since the last call, and the
+    /// Waits until commits have put events in the outbox; gives each lane that got some since the last call, and the
     /// earliest due time among those. Only one task may wait. Safe to cancel.
-    pub async fn emitted(&self) -> Vec<(Arn, Timestamp)> {
+    pub async fn emitted(&self) -> Vec<(outbox::Lane, Timestamp)> {
         loop {
             let due = std::mem::take(&mut *self.emitted.due.lock());
             if !due.is_empty() {
@@ -178,13 +178,13 @@ impl Store {
 }
 
 impl Emitted {
-    fn note(&self, emits: Vec<(Arn, Timestamp)>) {
+    fn note(&self, emits: Vec<(outbox::Lane, Timestamp)>) {
         if emits.is_empty() {
             return;
         }
         let mut all = self.due.lock();
-        for (target, due) in emits {
-            let earliest = all.entry(target).or_insert(due);
+        for (lane, due) in emits {
+            let earliest = all.entry(lane).or_insert(due);
             *earliest = due.min(*earliest);
         }
         drop(all);
@@ -280,11 +280,11 @@ impl Tx {
     /// Puts an event in the outbox of this transaction: it will be delivered if, and only if, this commits.
     pub fn emit(&self, event: &Event) -> Result<()> {
         outbox::put(self, event)?;
-        self.0.seen.lock().emits.push((event.target.clone(), event.created));
+        self.0.seen.lock().emits.push((outbox::Lane::of(event), event.created));
         Ok(())
     }
 
-    fn into_batch(self) -> (Batch, Vec<(Arn, Timestamp)>) {
+    fn into_batch(self) -> (Batch, Vec<(outbox::Lane, Timestamp)>) {
         let seen = std::mem::take(&mut *self.0.seen.lock());
         let mut checks: Vec<Check> = seen.reads.into_iter().map(|(key, version)| Check::Key { key, version }).collect();
         checks.extend(seen.scans);

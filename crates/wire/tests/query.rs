@@ -117,3 +117,37 @@ fn replies_and_errors() {
     let body: Value = serde_json::from_slice(reply.body()).expect("JSON");
     assert_eq!(body["__type"], "QueueDoesNotExist");
 }
+
+/// SNS speaks nothing else.
+#[test]
+fn a_service_of_this_protocol_alone() {
+    let service = &tables::sns::SERVICE;
+    let form = "Action=Publish&Version=2010-03-31&TopicArn=t&Message=a%0Ab&MessageAttributes.entry.1.Name=n\
+                &MessageAttributes.entry.1.Value.DataType=Binary&MessageAttributes.entry.1.Value.BinaryValue=AQI%3D\
+                &MessageAttributes.entry.2.Name=m&MessageAttributes.entry.2.Value.DataType=String\
+                &MessageAttributes.entry.2.Value.StringValue=v";
+    let request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+    let (parts, ()) = request.body(()).expect("a request").into_parts();
+    assert_eq!(service.spoken(&parts), Protocol::Query);
+    let operation = service.route_query(&parts, form.as_bytes()).expect("an operation");
+    let decoded = wire::decode(service, operation, &Default::default(), &parts, &Bytes::from(form)).expect("a request");
+    let expect = json!({"TopicArn": "t", "Message": "a\nb", "MessageAttributes": {
+        "n": {"DataType": "Binary", "BinaryValue": "AQI="}, "m": {"DataType": "String", "StringValue": "v"},
+    }});
+    assert_eq!(decoded.input, expect);
+    let unknown = service.route_query(&parts, b"Action=Shout").expect_err("unknown");
+    assert_eq!(unknown.code, "InvalidAction");
+    let missing = Bytes::from("Action=Publish&TopicArn=t");
+    let missing = wire::decode(service, operation, &Default::default(), &parts, &missing).expect_err("no message");
+    assert_eq!(missing.code, "ValidationError");
+    let told = service.operation("GetTopicAttributes").expect("an operation");
+    let reply = Encoded { output: json!({"Attributes": {"Owner": "0"}}), ..Encoded::default() };
+    let reply = wire::encode(service, Protocol::Query, told, reply, "r");
+    let text = String::from_utf8(reply.body().to_vec()).expect("text");
+    let expect = "<GetTopicAttributesResult><Attributes><entry><key>Owner</key><value>0</value></entry></Attributes>\
+                  </GetTopicAttributesResult>";
+    assert!(text.contains(expect), "{text}");
+    let fault = Fault::new("AccessDeniedException", 403, "no");
+    let fault = wire::encode_fault(service, Protocol::Query, fault, "r");
+    assert!(String::from_utf8(fault.body().to_vec()).expect("text").contains("<Code>AuthorizationError</Code>"));
+}

@@ -197,6 +197,7 @@ impl Sender {
                 dead_letter: target.dead_letter.as_deref().and_then(|arn| arn.parse().ok()),
                 rule: Some(self.arn.clone()),
                 origin: Some(arrived.id.to_owned()),
+                ..Terms::default()
             },
         }
     }

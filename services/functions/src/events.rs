@@ -68,7 +68,7 @@ impl Target for Functions {
     }
 
     /// AWS's rules of asynchronous invocation hold, whoever sends.
-    fn patient(&self) -> bool {
+    fn patient(&self, _: &Arn) -> bool {
         true
     }
 }

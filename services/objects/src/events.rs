@@ -181,7 +181,11 @@ fn event(bucket: &Bucket, target: Arn, message: &serde_json::Value, cause: &Caus
         .map_err(|e| Error::Internal(format!("an event could not be written: {e}")))?;
     // A function reads the one, a queue the other.
     let traces = ["trace_id", "AWSTraceHeader"].map(|name| Some((name.to_owned(), cause.trace?.into())));
-    let (attributes, terms) = (traces.into_iter().flatten().collect(), Default::default());
+    let mut attributes: serde_json::Map<_, _> = traces.into_iter().flatten().collect();
+    if target.service == "sns" {
+        attributes.insert("Subject".into(), "Amazon S3 Notification".into());
+    }
+    let terms = base::Terms::default();
     Ok(Event { id, target, source: source(bucket), created: cause.at, payload, attributes, terms })
 }
 

@@ -40,7 +40,7 @@ pub fn event(place: &Place, schedule: &Schedule, scheduled: Timestamp, now: Time
             age_max_s: Some(target.age_max_s.unwrap_or(AGE_S)),
             dead_letter: target.dead_letter.as_deref().and_then(|arn| arn.parse().ok()),
             rule: Some(arn),
-            origin: None,
+            ..Terms::default()
         },
     })
 }

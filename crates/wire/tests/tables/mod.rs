@@ -6,9 +6,12 @@
 pub mod lambda;
 #[path = "../../../../services/logs/src/api/shapes.rs"]
 pub mod logs;
+#[path = "../../../../services/topics/src/api/shapes.rs"]
+pub mod sns;
 #[path = "../../../../services/queues/src/api/shapes.rs"]
 pub mod sqs;
 #[path = "../../../../services/usage/src/api/shapes.rs"]
 pub mod usage;
 
-pub static ALL: [&wire::table::Service; 4] = [&lambda::SERVICE, &logs::SERVICE, &sqs::SERVICE, &usage::SERVICE];
+pub static ALL: [&wire::table::Service; 5] =
+    [&lambda::SERVICE, &logs::SERVICE, &sqs::SERVICE, &sns::SERVICE, &usage::SERVICE];

@@ -73,7 +73,7 @@ fn parse(given: Given, new_id: impl Fn() -> String) -> Result<Notification> {
     if target.service != given.service {
         return Err(invalid_argument("The ARN is not well formed"));
     }
-    if given.service == "sqs" && target.resource.ends_with(".fifo") {
+    if given.service != "lambda" && target.resource.ends_with(".fifo") {
         return Err(invalid_argument("Unable to validate the following destination configurations"));
     }
     if given.events.is_empty() {
