@@ -7,6 +7,9 @@ harmless where they succeed, besides that the guard is around them."""
 from dataclasses import dataclass
 
 BOTH = ("copied", "plain")
+# The walls that can be around a program beside our own sandbox, and the runtime that each takes. What both kinds of instances
+# try is tried behind each of them as well.
+TIERS = {"container": "runc", "gvisor": "runsc"}
 GONE = {"ENOENT"}
 NO = {"EPERM"}
 SHUT = {"EACCES", "EPERM", "ENOENT", "EROFS"}
@@ -22,6 +25,11 @@ class Case:
     on: tuple = BOTH
     # Of a function of its own, which is gone afterwards.
     own: dict | None = None
+
+    def tries(self):
+        """The functions that run it, those behind other walls included."""
+        behind = (tier for tier in TIERS if self.on == BOTH and BEHIND[tier].get(self.name, ()) is not None)
+        return (*self.on, *behind)
 
 
 CASES = []
@@ -239,6 +247,42 @@ return tried((given['private'], 8080), (given['private'], 53, 2), (given['intern
 case("listed-no-names", "ways-out", {"unknown"}, """
 try: return 'GOT %r' % socket.getaddrinfo('somewhere.example', 80)
 except socket.gaierror: return 'unknown'""", on=("listed",))
+# Names that are listed: resolved by the node alone, and open for as long as the answer is good.
+NO_NAME = {"[Errno -2] Name or service not known", "[Errno -5] No address associated with hostname"}
+ASK = """
+def ask(name, kind=1, at='169.254.0.1', port=53):
+    labels = b''.join(bytes([len(p)]) + p.encode() for p in name.split('.'))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(2)
+        s.sendto(b'ab\\1\\0\\0\\1' + bytes(6) + labels + b'\\0' + kind.to_bytes(2, 'big') + b'\\0\\1', (at, port))
+        return s.recv(4096)
+"""
+case("named-reaches", "ways-out", {"GOT b'reached'"}, "return tried(('api.example', 80), ('API.example.', 80), ('alias.wild.example', 80), ('db.wild.example', 8080))", on=("named",))
+case("named-not-listed", "ways-out", NO_NAME, """
+return tried(*((n, 80) for n in ('other.example', 'wild.example', 'notapi.example', 'api.example.elsewhere.example', 'edge.elsewhere.example', 'localhost.elsewhere')))""", on=("named",))
+case("named-not-asked-for", "ways-out", SILENCE, "return tried((given['unnamed'], 80), (given['internet'], 80), (given['metadata'], 80))", on=("named",))
+case("named-rebinding", "ways-out", NO_NAME | SILENCE, """
+# Whoever owns a listed name answers with what is near; asked for or not, it stays closed.
+got = tried(('rebound.wild.example', 80), ('sneaking.wild.example', 80), ('db.wild.example', 80))
+return got + tried((given['metadata'], 80), (given['own'], 7777), (given['own'], given['node_port']), (given['private'], 80))""", on=("named",))
+case("named-other-ports", "ways-out", SILENCE, """
+socket.getaddrinfo('api.example', 80)
+return tried((given['named'], 8080), (given['named'], 53), (given['named'], 53, 2), ('169.254.0.1', 80))""", on=("named",))
+case("named-huge-answer", "ways-out", {"bounded"}, ASK + """
+answer = ask('huge.wild.example')
+count = int.from_bytes(answer[6:8], 'big')
+return 'bounded' if 1 <= count <= 15 and len(answer) <= 512 else 'GOT %d addresses' % count""", on=("named",))
+case("named-other-records", "ways-out", {"nothing"}, ASK + """
+# Records that carry what anybody likes: not for names that are listed, nor for others.
+return ['nothing' if ask(n, k)[6:8] == bytes(2) else 'GOT records' for n in ('api.example', 'secret.elsewhere.example') for k in (16, 5, 15, 33, 28, 65, 255)]""", on=("named",))
+case("named-expired", "ways-out", SILENCE, """
+assert refused(reach, 'brief.wild.example', 80) == "GOT b'reached'"
+time.sleep(7)
+return refused(reach, given['brief'], 80)""", on=("named",))
+case("named-by-other-resolvers", "ways-out", SILENCE, ASK + "return [refused(ask, 'other.example', 1, at) for at in (given['internet'], given['private'])]", on=("named",))
+case("named-resolver-of-others", "ways-out", SILENCE, ASK + """
+# The ports behind which the router answers for networks that list names are open to those alone.
+return [refused(ask, 'api.example', 1, '169.254.0.1', port) for port in (10001, 10002, 10003, 10004)]""", on=("web",))
 case("alone", "ways-out", {"ENODEV", "nowhere", *NOWHERE}, """
 names = [n for _, n in socket.if_nameindex() if n != 'lo']
 return ['nowhere' if 'AWS_ENDPOINT_URL' not in os.environ else 'GOT an endpoint', 'ENODEV' if not names else 'GOT %s' % names,
@@ -521,3 +565,8 @@ while time.time() < end:
     n += 1
     os.path.exists('/tmp/no-such-%d' % n)
 return 'held'""", Timeout=10)
+
+# What some attacks are refused with behind other walls, beside what they are refused with behind our own: a container's own root
+# has other files in the places of those that are not there, and gVisor's kernel other errors, or things of its own where the
+# host's would matter. None is what a tier does not promise (docs/sandbox.md says so).
+BEHIND = {"container": {"uptime": None}, "gvisor": {"uptime": None}}
