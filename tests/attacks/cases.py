@@ -61,15 +61,16 @@ case("climbing", "files", GONE, """
 here = os.open('.', os.O_RDONLY)
 return [refused(open, '../' * 40 + 'etc/shadow'), refused(lambda: os.open('../' * 40 + given['data_dir'][1:], os.O_RDONLY, dir_fd=here))]""")
 case("root-of-init", "files", {"EACCES", "ENOENT"}, """
-return [refused(os.listdir, '/proc/1/root' + given['data_dir']), refused(os.listdir, '/proc/1/cwd'), refused(os.readlink, '/proc/1/exe'),
-        refused(open, '/proc/self/root/etc/shadow')]""")
+# Behind other walls the program is itself the first process.
+inits = [] if os.getpid() == 1 else [refused(os.listdir, '/proc/1/cwd'), refused(os.readlink, '/proc/1/exe')]
+return inits + [refused(os.listdir, '/proc/1/root' + given['data_dir']), refused(open, '/proc/self/root/etc/shadow')]""")
 case("left-open-descriptors", "files", {"none"}, """
 found = []
 for name in os.listdir('/proc/self/fd'):
     try: target = os.readlink('/proc/self/fd/' + name)
     except OSError: continue
     kind = target.split(':')[0]
-    if kind not in ('pipe', 'socket', '/dev/null', 'anon_inode') and not target.startswith(('/proc/', '/var/', '/usr/')):
+    if kind not in ('pipe', 'socket', '/dev/null', 'anon_inode', 'host') and not target.startswith(('/proc/', '/var/', '/usr/')):
         found.append(target)
 return 'none' if not found else 'GOT %s' % found""")
 case("devices", "files", GONE, "return [refused(open, '/dev/' + d) for d in ('mem', 'kmem', 'kmsg', 'port', 'vda', 'sda', 'loop0', 'kvm', 'fuse', 'net/tun', 'tty', 'pts', 'shm', 'loop-control')]")
@@ -138,7 +139,7 @@ return 'ENOENT' if found < 0 else 'GOT %d' % found""")
 case("message-queues", "functions", {"ENOENT", "nothing"}, """
 found = libc.msgget(0x77616469, 0), libc.semget(0x77616469, 0, 0)
 return ['nothing' if found == (-1, -1) else 'GOT %s' % (found,), refused(os.listdir, '/dev/mqueue'), refused(os.listdir, '/dev/shm')]""")
-case("pages-in-common", "functions", {"EACCES", "EPERM", "ENOENT"}, "return [refused(open, p, 'rb') for p in ('/proc/kpagemap', '/proc/kpageflags', '/proc/1/pagemap', '/proc/kpagecgroup')]")
+case("pages-in-common", "functions", {"EACCES", "EPERM", "ENOENT"}, "return [refused(open, p, 'rb') for p in ('/proc/kpagemap', '/proc/kpageflags', '/proc/kpagecgroup', *([] if os.getpid() == 1 else ['/proc/1/pagemap']))]")
 case("copies-share-no-tmp", "functions", {"own"}, "return 'own' if not os.path.exists('/tmp/mine') and os.stat('/tmp').st_uid == os.getuid() else 'GOT %s' % os.listdir('/tmp')")
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -292,7 +293,7 @@ return ['nowhere' if 'AWS_ENDPOINT_URL' not in os.environ else 'GOT an endpoint'
 
 case("no-rights-at-all", "rights", {"none"}, """
 status = dict(l.split(':', 1) for l in open('/proc/self/status'))
-caps = [n for n in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb') if int(status[n], 16)]
+caps = [n for n in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb') if int(status.get(n, '0'), 16)]
 fine = not caps and status['NoNewPrivs'].strip() == '1' and status['Seccomp'].strip() == '2' and os.getuid() == os.geteuid() == 993 and os.getgroups() in ([], [993])
 return 'none' if fine else 'GOT %s' % caps""")
 case("become-root", "rights", {"EINVAL", "EPERM"}, """
@@ -566,7 +567,35 @@ while time.time() < end:
     os.path.exists('/tmp/no-such-%d' % n)
 return 'held'""", Timeout=10)
 
-# What some attacks are refused with behind other walls, beside what they are refused with behind our own: a container's own root
-# has other files in the places of those that are not there, and gVisor's kernel other errors, or things of its own where the
-# host's would matter. None is what a tier does not promise (docs/sandbox.md says so).
-BEHIND = {"container": {"uptime": None}, "gvisor": {"uptime": None}}
+# What some attacks are refused with behind other walls, beside what they are refused with behind our own. None is what a tier does
+# not promise, or has of its own, so that there is nothing to refuse (docs/sandbox.md#tiers).
+BEHIND = {
+    "container": {
+        "uptime": None,
+        # A terminal's name that leads to none.
+        "devices": {"ENXIO"},
+        # What the list has not is not there: the runtime knows one answer for all of that.
+        **dict.fromkeys(("foreign-sockets", "raw-sockets", "clone-namespaces", "personality", "terminals"), {"ENOSYS"}),
+    },
+    "gvisor": {
+        # Its kernel's own time, /sys, devices, /dev/shm and namespaces, and the first process's own end.
+        **dict.fromkeys(("uptime", "sys", "devices", "copies-share-no-tmp", "unshare", "clone-namespaces", "clone3", "enter-namespaces"), None),
+        "only-what-is-known": {"GOT {'sys'}"},
+        "kernel-texts": {"GOT ['cmdline']"},
+        "message-queues": {"GOT []"},
+        "end-the-init": {"Runtime.ExitError"},
+        "trace": {"GOT 0"},
+        "priorities": {"GOT None", "EINVAL"},
+        "allocate-at-once": {"GOT 0"},
+        "x32-calls": {"-1"},
+        # What it has not.
+        **dict.fromkeys(("handles", "give-files-to-root", "other-network-namespaces"), {"ENOTSUP"}),
+        **dict.fromkeys(("process-vm", "process-madvise", "descriptors-of-others", "pidfds", "userfaultfd", "machine"), {"ENOSYS"}),
+        **dict.fromkeys(("raise-capabilities", "personality"), {"EINVAL"}),
+        **dict.fromkeys(("terminals", "devices-of-the-network"), {"ENOTTY"}),
+        "raw-sockets": {"EAFNOSUPPORT"},
+        "keyrings": {"EACCES"},
+        "io-uring": {"EFAULT", "ENOSYS"},
+        "perf-events": {"ENODEV"},
+    },
+}

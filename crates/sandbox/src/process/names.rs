@@ -21,7 +21,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Questions on their way at once, and connections, for each network that lists names and for all others; more questions are not answered, more connections wait.
+/// Questions on their way at once, and connections, for each network that lists names and for all others together; more
+/// questions are not answered, more connections wait.
 const QUESTIONS_MAX: usize = 512;
 const CONNECTIONS_MAX: usize = 64;
 /// How long one resolver has to answer before the next is asked.

@@ -40,8 +40,10 @@ pub fn set(group: u32, place: usize) -> String {
 
 /// The router's: what is not let through is dropped.
 pub fn of_router(networks: &BTreeMap<String, Policy>) -> String {
-    let mut text = format!("table inet {TABLE} {{\n  set flows {{ type ipv4_addr; size 65535; flags dynamic; }}
-  set questions {{ type ipv4_addr; size 65535; flags dynamic; }}\n");
+    let mut text = format!(
+        "table inet {TABLE} {{\n  set flows {{ type ipv4_addr; size 65535; flags dynamic; }}
+  set questions {{ type ipv4_addr; size 65535; flags dynamic; }}\n"
+    );
     for (group, _, policy) in groups(networks) {
         for (place, _) in policy.allow.iter().enumerate().filter(|(_, listed)| listed.name().is_some()) {
             let set = set(group, place);
