@@ -580,6 +580,8 @@ BEHIND = {
     "gvisor": {
         # Its kernel's own time, /sys, devices, /dev/shm and namespaces, and the first process's own end.
         **dict.fromkeys(("uptime", "sys", "devices", "copies-share-no-tmp", "unshare", "clone-namespaces", "clone3", "enter-namespaces"), None),
+        # No capability, and no filter within its kernel, which is the filter itself.
+        "no-rights-at-all": {"GOT []"},
         "only-what-is-known": {"GOT {'sys'}"},
         "kernel-texts": {"GOT ['cmdline']"},
         "message-queues": {"GOT []"},
