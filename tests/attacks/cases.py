@@ -7,6 +7,9 @@ harmless where they succeed, besides that the guard is around them."""
 from dataclasses import dataclass
 
 BOTH = ("copied", "plain")
+# The walls that can be around a program beside our own sandbox, and the runtime that each takes. What both kinds of instances
+# try is tried behind each of them as well.
+TIERS = {"container": "runc", "gvisor": "runsc"}
 GONE = {"ENOENT"}
 NO = {"EPERM"}
 SHUT = {"EACCES", "EPERM", "ENOENT", "EROFS"}
@@ -22,6 +25,11 @@ class Case:
     on: tuple = BOTH
     # Of a function of its own, which is gone afterwards.
     own: dict | None = None
+
+    def tries(self):
+        """The functions that run it, those behind other walls included."""
+        behind = (tier for tier in TIERS if self.on == BOTH and BEHIND[tier].get(self.name, ()) is not None)
+        return (*self.on, *behind)
 
 
 CASES = []
@@ -53,15 +61,16 @@ case("climbing", "files", GONE, """
 here = os.open('.', os.O_RDONLY)
 return [refused(open, '../' * 40 + 'etc/shadow'), refused(lambda: os.open('../' * 40 + given['data_dir'][1:], os.O_RDONLY, dir_fd=here))]""")
 case("root-of-init", "files", {"EACCES", "ENOENT"}, """
-return [refused(os.listdir, '/proc/1/root' + given['data_dir']), refused(os.listdir, '/proc/1/cwd'), refused(os.readlink, '/proc/1/exe'),
-        refused(open, '/proc/self/root/etc/shadow')]""")
+# Behind other walls the program is itself the first process.
+inits = [] if os.getpid() == 1 else [refused(os.listdir, '/proc/1/cwd'), refused(os.readlink, '/proc/1/exe')]
+return inits + [refused(os.listdir, '/proc/1/root' + given['data_dir']), refused(open, '/proc/self/root/etc/shadow')]""")
 case("left-open-descriptors", "files", {"none"}, """
 found = []
 for name in os.listdir('/proc/self/fd'):
     try: target = os.readlink('/proc/self/fd/' + name)
     except OSError: continue
     kind = target.split(':')[0]
-    if kind not in ('pipe', 'socket', '/dev/null', 'anon_inode') and not target.startswith(('/proc/', '/var/', '/usr/')):
+    if kind not in ('pipe', 'socket', '/dev/null', 'anon_inode', 'host') and not target.startswith(('/proc/', '/var/', '/usr/')):
         found.append(target)
 return 'none' if not found else 'GOT %s' % found""")
 case("devices", "files", GONE, "return [refused(open, '/dev/' + d) for d in ('mem', 'kmem', 'kmsg', 'port', 'vda', 'sda', 'loop0', 'kvm', 'fuse', 'net/tun', 'tty', 'pts', 'shm', 'loop-control')]")
@@ -130,7 +139,7 @@ return 'ENOENT' if found < 0 else 'GOT %d' % found""")
 case("message-queues", "functions", {"ENOENT", "nothing"}, """
 found = libc.msgget(0x77616469, 0), libc.semget(0x77616469, 0, 0)
 return ['nothing' if found == (-1, -1) else 'GOT %s' % (found,), refused(os.listdir, '/dev/mqueue'), refused(os.listdir, '/dev/shm')]""")
-case("pages-in-common", "functions", {"EACCES", "EPERM", "ENOENT"}, "return [refused(open, p, 'rb') for p in ('/proc/kpagemap', '/proc/kpageflags', '/proc/1/pagemap', '/proc/kpagecgroup')]")
+case("pages-in-common", "functions", {"EACCES", "EPERM", "ENOENT"}, "return [refused(open, p, 'rb') for p in ('/proc/kpagemap', '/proc/kpageflags', '/proc/kpagecgroup', *([] if os.getpid() == 1 else ['/proc/1/pagemap']))]")
 case("copies-share-no-tmp", "functions", {"own"}, "return 'own' if not os.path.exists('/tmp/mine') and os.stat('/tmp').st_uid == os.getuid() else 'GOT %s' % os.listdir('/tmp')")
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -239,6 +248,42 @@ return tried((given['private'], 8080), (given['private'], 53, 2), (given['intern
 case("listed-no-names", "ways-out", {"unknown"}, """
 try: return 'GOT %r' % socket.getaddrinfo('somewhere.example', 80)
 except socket.gaierror: return 'unknown'""", on=("listed",))
+# Names that are listed: resolved by the node alone, and open for as long as the answer is good.
+NO_NAME = {"[Errno -2] Name or service not known", "[Errno -5] No address associated with hostname"}
+ASK = """
+def ask(name, kind=1, at='169.254.0.1', port=53):
+    labels = b''.join(bytes([len(p)]) + p.encode() for p in name.split('.'))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(2)
+        s.sendto(b'ab\\1\\0\\0\\1' + bytes(6) + labels + b'\\0' + kind.to_bytes(2, 'big') + b'\\0\\1', (at, port))
+        return s.recv(4096)
+"""
+case("named-reaches", "ways-out", {"GOT b'reached'"}, "return tried(('api.example', 80), ('API.example.', 80), ('alias.wild.example', 80), ('db.wild.example', 8080))", on=("named",))
+case("named-not-listed", "ways-out", NO_NAME, """
+return tried(*((n, 80) for n in ('other.example', 'wild.example', 'notapi.example', 'api.example.elsewhere.example', 'edge.elsewhere.example', 'localhost.elsewhere')))""", on=("named",))
+case("named-not-asked-for", "ways-out", SILENCE, "return tried((given['unnamed'], 80), (given['internet'], 80), (given['metadata'], 80))", on=("named",))
+case("named-rebinding", "ways-out", NO_NAME | SILENCE, """
+# Whoever owns a listed name answers with what is near; asked for or not, it stays closed.
+got = tried(('rebound.wild.example', 80), ('sneaking.wild.example', 80), ('db.wild.example', 80))
+return got + tried((given['metadata'], 80), (given['own'], 7777), (given['own'], given['node_port']), (given['private'], 80))""", on=("named",))
+case("named-other-ports", "ways-out", SILENCE, """
+socket.getaddrinfo('api.example', 80)
+return tried((given['named'], 8080), (given['named'], 53), (given['named'], 53, 2), ('169.254.0.1', 80))""", on=("named",))
+case("named-huge-answer", "ways-out", {"bounded"}, ASK + """
+answer = ask('huge.wild.example')
+count = int.from_bytes(answer[6:8], 'big')
+return 'bounded' if 1 <= count <= 15 and len(answer) <= 512 else 'GOT %d addresses' % count""", on=("named",))
+case("named-other-records", "ways-out", {"nothing"}, ASK + """
+# Records that carry what anybody likes: not for names that are listed, nor for others.
+return ['nothing' if ask(n, k)[6:8] == bytes(2) else 'GOT records' for n in ('api.example', 'secret.elsewhere.example') for k in (16, 5, 15, 33, 28, 65, 255)]""", on=("named",))
+case("named-expired", "ways-out", SILENCE, """
+assert refused(reach, 'brief.wild.example', 80) == "GOT b'reached'"
+time.sleep(7)
+return refused(reach, given['brief'], 80)""", on=("named",))
+case("named-by-other-resolvers", "ways-out", SILENCE, ASK + "return [refused(ask, 'other.example', 1, at) for at in (given['internet'], given['private'])]", on=("named",))
+case("named-resolver-of-others", "ways-out", SILENCE, ASK + """
+# The ports behind which the router answers for networks that list names are open to those alone.
+return [refused(ask, 'api.example', 1, '169.254.0.1', port) for port in (10001, 10002, 10003, 10004)]""", on=("web",))
 case("alone", "ways-out", {"ENODEV", "nowhere", *NOWHERE}, """
 names = [n for _, n in socket.if_nameindex() if n != 'lo']
 return ['nowhere' if 'AWS_ENDPOINT_URL' not in os.environ else 'GOT an endpoint', 'ENODEV' if not names else 'GOT %s' % names,
@@ -248,7 +293,7 @@ return ['nowhere' if 'AWS_ENDPOINT_URL' not in os.environ else 'GOT an endpoint'
 
 case("no-rights-at-all", "rights", {"none"}, """
 status = dict(l.split(':', 1) for l in open('/proc/self/status'))
-caps = [n for n in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb') if int(status[n], 16)]
+caps = [n for n in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb') if int(status.get(n, '0'), 16)]
 fine = not caps and status['NoNewPrivs'].strip() == '1' and status['Seccomp'].strip() == '2' and os.getuid() == os.geteuid() == 993 and os.getgroups() in ([], [993])
 return 'none' if fine else 'GOT %s' % caps""")
 case("become-root", "rights", {"EINVAL", "EPERM"}, """
@@ -521,3 +566,38 @@ while time.time() < end:
     n += 1
     os.path.exists('/tmp/no-such-%d' % n)
 return 'held'""", Timeout=10)
+
+# What some attacks are refused with behind other walls, beside what they are refused with behind our own. None is what a tier does
+# not promise, or has of its own, so that there is nothing to refuse (docs/sandbox.md#tiers).
+BEHIND = {
+    "container": {
+        "uptime": None,
+        # A terminal's name that leads to none.
+        "devices": {"ENXIO"},
+        # What the list has not is not there: the runtime knows one answer for all of that.
+        **dict.fromkeys(("foreign-sockets", "raw-sockets", "clone-namespaces", "personality", "terminals"), {"ENOSYS"}),
+    },
+    "gvisor": {
+        # Its kernel's own time, /sys, devices, /dev/shm and namespaces, and the first process's own end.
+        **dict.fromkeys(("uptime", "sys", "devices", "copies-share-no-tmp", "unshare", "clone-namespaces", "clone3", "enter-namespaces"), None),
+        # No capability, and no filter within its kernel, which is the filter itself.
+        "no-rights-at-all": {"GOT []"},
+        "only-what-is-known": {"GOT {'sys'}"},
+        "kernel-texts": {"GOT ['cmdline']"},
+        "message-queues": {"GOT []"},
+        "end-the-init": {"Runtime.ExitError"},
+        "trace": {"GOT 0"},
+        "priorities": {"GOT None", "EINVAL"},
+        "allocate-at-once": {"GOT 0"},
+        "x32-calls": {"-1"},
+        # What it has not.
+        **dict.fromkeys(("handles", "give-files-to-root", "other-network-namespaces"), {"ENOTSUP"}),
+        **dict.fromkeys(("process-vm", "process-madvise", "descriptors-of-others", "pidfds", "userfaultfd", "machine"), {"ENOSYS"}),
+        **dict.fromkeys(("raise-capabilities", "personality"), {"EINVAL"}),
+        **dict.fromkeys(("terminals", "devices-of-the-network"), {"ENOTTY"}),
+        "raw-sockets": {"EAFNOSUPPORT"},
+        "keyrings": {"EACCES"},
+        "io-uring": {"EFAULT", "ENOSYS"},
+        "perf-events": {"ENODEV"},
+    },
+}

@@ -1,17 +1,21 @@
 """What the attacks are tried in: a node, a neighbour with secrets, and a host that plays every address beyond loopback."""
 
 import contextlib
+import glob
 import importlib.util
 import json
 import os
 import pathlib
 import secrets
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
+
+from cases import TIERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _found = importlib.util.spec_from_file_location("blackbox", ROOT / "tests/blackbox/conftest.py")
@@ -21,6 +25,8 @@ _found = importlib.util.spec_from_file_location("images", ROOT / "tests/blackbox
 images = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(images)
 MARK = "WADI_ATTACKS_GUARD"
+# The first of the host's users that sandboxes are.
+SANDBOX_UID_MIN = 2_000_000
 
 # A neighbour is slow only beyond this, whatever its usual time is: machines are shared.
 FLOOR_MS = 60
@@ -100,23 +106,39 @@ def handler(event, context):
             kept[-1].listen()
     return event
 '''
-# Plays every address beyond loopback, in a network of its own. It knows one name, and remembers what it was sent by whom.
+# Plays every address beyond loopback, in a network of its own. It knows a few names, says of any other that it is the
+# internet's, and remembers what it was sent by whom.
 TEST_HOST = '''
-import socket, sys, threading
+import ast, socket, struct, sys, threading
 print("here", flush=True)
 sys.stdin.readline()
-seen = []
+seen, names = [], ast.literal_eval(sys.argv[1])
+def name(text):
+    return b"".join(bytes([len(p)]) + p.encode() for p in text.split(".")) + b"\\0"
+def dns(text, most):
+    """An answer to a question for addresses; there is no other record."""
+    end = text.index(0, 12) + 5
+    asked, at = [], 12
+    while text[at]:
+        asked.append(text[at + 1:at + 1 + text[at]].decode().lower())
+        at += 1 + text[at]
+    alias, seconds, addresses = names.get(".".join(asked), ("", 0, ["192.0.2.1"]))
+    if text[end - 4:end - 2] != b"\\0\\1": alias, addresses = "", []
+    records, owner = [], b"\\xc0\\x0c"
+    if alias:
+        records.append(owner + struct.pack(">HHIH", 5, 1, seconds, len(name(alias))) + name(alias))
+        owner = name(alias)
+    records += [owner + struct.pack(">HHIH", 1, 1, seconds, 4) + socket.inet_aton(a) for a in addresses]
+    whole = lambda flags, given: text[:2] + flags + struct.pack(">HHHH", 1, len(given), 0, 0) + text[12:end] + b"".join(given)
+    answer = whole(b"\\x81\\x80", records)
+    return answer if len(answer) <= most else whole(b"\\x83\\x80", [])
 def echo(udp):
     while True:
         text, who = udp.recvfrom(2000)
         if text == b"what?":
             answer = repr(seen).encode()
         elif text[2:4] in (b"\\1\\0", b"\\1 "):
-            # A question: its first name has one address, and there is no other record.
-            end = text.index(0, 12) + 5
-            is_a = text[end - 4:end - 2] == b"\\0\\1"
-            answer = text[:2] + b"\\x81\\x80\\0\\1" + (b"\\0\\1" if is_a else b"\\0\\0") + bytes(4) + text[12:end]
-            answer += b"\\xc0\\x0c\\0\\1\\0\\1" + bytes(4) + b"\\0\\4" + socket.inet_aton("192.0.2.1") if is_a else b""
+            answer = dns(text, 512)
         else:
             seen.append((who[0], text[:50]))
             answer = b"reached"
@@ -124,14 +146,18 @@ def echo(udp):
 def accept(tcp):
     while True:
         s, _ = tcp.accept()
-        s.sendall(b"reached")
+        if tcp.getsockname()[1] == 53:
+            answer = dns(s.recv(2000)[2:], 65535)
+            s.sendall(len(answer).to_bytes(2, "big") + answer)
+        else:
+            s.sendall(b"reached")
         s.close()
 # An answer comes from the address that was asked.
-for address in [(a, p) for a in sys.argv[1:] for p in (53, 123)]:
+for address in [(a, p) for a in sys.argv[2:] for p in (53, 123)]:
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(address)
     threading.Thread(target=echo, args=(udp,), daemon=True).start()
-for port in (80, 8080):
+for port in (53, 80, 8080):
     threading.Thread(target=accept, args=(socket.create_server(("0.0.0.0", port), backlog=128),), daemon=True).start()
 print("ready", flush=True)
 threading.Event().wait()
@@ -139,6 +165,20 @@ threading.Event().wait()
 METADATA, PRIVATE, INTERNET = "169.254.169.254", "10.99.0.2", "192.0.2.1"
 # This host's own address in the test host's network, and the networks that functions may name.
 OWN = "10.99.0.1"
+# Addresses that names stand for: a listed one, one that no listed name leads to, one for a second, one by another name.
+NAMED, UNNAMED, BRIEF, ALIASED = (f"198.51.100.{n}" for n in (1, 2, 3, 4))
+# By name: another name of it, seconds, addresses.
+NAMES = {
+    "api.example": ("", 60, [NAMED]),
+    "other.example": ("", 60, [UNNAMED]),
+    "brief.wild.example": ("", 1, [BRIEF]),
+    "alias.wild.example": ("edge.elsewhere.example", 60, [ALIASED]),
+    "edge.elsewhere.example": ("", 60, [ALIASED]),
+    "db.wild.example": ("", 60, [PRIVATE]),
+    "rebound.wild.example": ("", 60, [METADATA, OWN, "127.0.0.1", "10.99.0.3", "0.0.0.0"]),
+    "sneaking.wild.example": ("metadata.elsewhere.example", 60, [METADATA]),
+    "huge.wild.example": ("", 60, [f"203.0.113.{n}" for n in range(1, 255)] * 8),
+}
 NETWORKS = f'''
 [networks.web]
 internet = true
@@ -146,13 +186,17 @@ internet = true
 [networks.listed]
 platform = false
 allow = ["{PRIVATE} tcp 80", "{INTERNET} udp 53", "{OWN} tcp 7777"]
+
+[networks.named]
+platform = false
+allow = ["api.example tcp 80", "*.wild.example tcp 80", "{PRIVATE} tcp 8080"]
 '''
 
 
 @contextlib.contextmanager
 def test_host():
     run = lambda *words: subprocess.run(words, check=True)
-    process = subprocess.Popen(["unshare", "--net", sys.executable, "-c", TEST_HOST, METADATA, PRIVATE, INTERNET], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(["unshare", "--net", sys.executable, "-c", TEST_HOST, repr(NAMES), METADATA, PRIVATE, INTERNET], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         process.stdout.readline()
         # Whom the node asks for names: the test host.
@@ -165,7 +209,7 @@ def test_host():
         run("ip", "link", "set", "beyond", "up")
         run(*its, "link", "set", "lo", "up")
         run(*its, "addr", "add", f"{PRIVATE}/24", "dev", "here")
-        for address in (METADATA, INTERNET):
+        for address in (METADATA, INTERNET, NAMED, UNNAMED, BRIEF, ALIASED):
             run(*its, "addr", "add", f"{address}/32", "dev", "lo")
         run(*its, "link", "set", "here", "up")
         run("ip", "route", "add", "default", "via", PRIVATE)
@@ -176,6 +220,13 @@ def test_host():
     finally:
         process.kill()
         process.wait()
+
+
+def tiers():
+    """The walls beside our own that this machine has a runtime for, and that."""
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    found = {tier: shutil.which(runtime, path=path) for tier, runtime in TIERS.items()}
+    return {tier: program for tier, program in found.items() if program}
 
 
 def uplink():
@@ -190,6 +241,21 @@ def nodes_in_the_host():
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.split("\n")
     forwards = pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
     return sorted(devices), sorted(t.split()[-1] for t in tables if t.strip()), forwards
+
+
+def left_in_the_machine():
+    """What outlives a node if anything does: namespaces with somebody in them, mounts, and files of sandboxes' users, or called
+    after a node, where anybody may write."""
+    namespaces = set()
+    for link in glob.glob("/proc/[0-9]*/ns/*"):
+        with contextlib.suppress(OSError):
+            namespaces.add(os.readlink(link))
+    files = set()
+    for place in ("/run", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"):
+        with contextlib.suppress(OSError):
+            entries = [e for e in os.scandir(place) if e.stat(follow_symlinks=False).st_uid >= SANDBOX_UID_MIN or e.name.startswith("wadi-forwarding")]
+            files.update(e.path for e in entries)
+    return namespaces, sorted(l.split()[1] for l in open("/proc/mounts")), files
 
 
 class Neighbour:
@@ -250,7 +316,8 @@ class World:
 
     def __init__(self, directory):
         self.canary = f"canary-{secrets.token_hex(8)}"
-        self.node = blackbox.Node(directory / "data", settings=NETWORKS)
+        oci = "".join(f'{tier} = "{program}"\n' for tier, program in tiers().items())
+        self.node = blackbox.Node(directory / "data", settings=f"{NETWORKS}\n[oci]\n{oci}")
         self.neighbour = "neighbour"
         self.pids = set()
 
@@ -262,10 +329,13 @@ class World:
         self.make("copied", ATTACKER, MemorySize=512, Timeout=20)
         # Variables that change how an interpreter starts are none that a copy could have.
         self.make("plain", ATTACKER, MemorySize=512, Timeout=20, Environment={"Variables": {"PYTHONNOUSERSITE": "1"}})
+        for tier in tiers():
+            self.make(tier, ATTACKER, MemorySize=512, Timeout=20, Tags={"wadi:isolation": tier})
         for name, network, more in (
             ("web", "web", {}),
             ("web-plain", "web", {"Environment": {"Variables": {"PYTHONNOUSERSITE": "1"}}}),
             ("listed", "listed", {}),
+            ("named", "named", {}),
             ("alone", "none", {}),
         ):
             self.make(name, ATTACKER, MemorySize=512, Timeout=20, VpcConfig={"SecurityGroupIds": [f"sg-{network}"]}, **more)
@@ -287,7 +357,7 @@ class World:
             "canary": self.canary, "data_dir": str(self.node.data_dir), "host_secret": str(self.node.data_dir.parent / "host-secret"),
             "host_port": self.server.getsockname()[1], "node_port": self.node.port, "node_pid": self.node.process.pid,
             "uid": os.getuid(), "metadata": METADATA, "private": PRIVATE, "internet": INTERNET, "own": OWN,
-            "uplink": uplink(),
+            "uplink": uplink(), "named": NAMED, "unnamed": UNNAMED, "brief": BRIEF, "aliased": ALIASED,
         }
 
     def make(self, name, code, wait=True, **config):

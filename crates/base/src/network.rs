@@ -5,9 +5,11 @@
 //! out of a sandbox, so an IPv6 address is never allowed.
 
 mod listed;
+mod name;
 mod named;
 
-pub use listed::{Block, Listed, Protocol};
+pub use listed::{Block, Listed, Protocol, Whither};
+pub use name::Name;
 pub use named::{Ceiling, Networks, Reach};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Entries of one list.
 pub const ALLOW_MAX: usize = 256;
+
+/// Networks of a node that list names: each has sockets of its own to be asked on.
+pub const NAMING_MAX: usize = 32;
 
 /// What is not the internet, and only ever reached by who lists it: this host, private and shared ranges, link-local
 /// (where clouds keep their metadata), protocol assignments, benchmarks, multicast, reserved and broadcast.
@@ -39,7 +44,7 @@ pub struct Policy {
     pub platform: bool,
     /// Everything but [`CLOSED`] and the host's own addresses.
     pub internet: bool,
-    /// Names are resolved, by the node.
+    /// Names are resolved, by the node, whichever they are. Those that are listed are without this.
     pub resolver: bool,
     /// Reached whatever else is closed.
     pub allow: Vec<Listed>,
@@ -65,7 +70,8 @@ impl Policy {
         self.internet || self.resolver || !self.allow.is_empty()
     }
 
-    /// First what is listed, then what is closed, then the rest: in this order the kernel's rules are written too.
+    /// First what is listed, then what is closed, then the rest: in this order the kernel's rules are written too. What names
+    /// stand for is [`Policy::leads_by_name`]'s to say.
     pub fn verdict(&self, protocol: Protocol, to: SocketAddr) -> Verdict {
         let IpAddr::V4(address) = to.ip().to_canonical() else { return Verdict::Refused };
         if self.allow.iter().any(|listed| listed.covers(protocol, address, to.port())) {

@@ -131,6 +131,7 @@ fn spec(id: &str, interpreter: &Interpreter) -> Spec {
             open_files: OPEN_FILES_MAX,
             file_bytes: u64::MAX >> 1,
             cpu_weight: 1024,
+            cpu_quota: false,
         },
         network: Network::Own,
         listen: Vec::new(),

@@ -52,6 +52,8 @@ pub(crate) struct Forge {
     pub cells: Cells,
     /// Whether instances are copied from zygotes, or made of cells, where SnapStart does not say.
     pub copies: bool,
+    /// Instances are held to their share of a core once they are initialised.
+    pub cpu_quota: bool,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub identity: Arc<dyn Identity>,
@@ -226,7 +228,7 @@ impl Forge {
             env: environment::of_cell(version, &instance),
             cwd: "/".into(),
             mounts: interpreter.map(|interpreter| interpreter.mounts()).unwrap_or_default(),
-            limits: limits(version),
+            limits: self.limits(version),
             network: way.network.clone(),
             listen: way.ports(),
             image: None,
@@ -352,23 +354,24 @@ impl Forge {
             mounts,
             role,
             program,
-            limits: limits(version),
+            limits: self.limits(version),
             network: way.network.clone(),
             listen: way.ports(),
             image: template.image.as_ref().map(|image| image.path.clone()),
             runtime: template.runtime.clone(),
         })
     }
-}
 
-fn limits(version: &Version) -> Limits {
-    let memory_mb = u64::from(version.memory_mb);
-    Limits {
-        memory_bytes: memory_mb << 20,
-        pids: PROCESSES_MAX,
-        open_files: OPEN_FILES_MAX,
-        file_bytes: u64::from(version.ephemeral_mb) << 20,
-        cpu_weight: (memory_mb * 1024 / MEMORY_MB_PER_CORE).max(1),
+    fn limits(&self, version: &Version) -> Limits {
+        let memory_mb = u64::from(version.memory_mb);
+        Limits {
+            memory_bytes: memory_mb << 20,
+            pids: PROCESSES_MAX,
+            open_files: OPEN_FILES_MAX,
+            file_bytes: u64::from(version.ephemeral_mb) << 20,
+            cpu_weight: (memory_mb * 1024 / MEMORY_MB_PER_CORE).max(1),
+            cpu_quota: self.cpu_quota,
+        }
     }
 }
 

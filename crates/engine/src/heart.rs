@@ -79,6 +79,9 @@ pub struct Config {
     /// Instances are copied from an initialised process of their version where SnapStart does not say; off, they start
     /// each by itself.
     pub copies: bool,
+    /// Instances have their share of a core and no more, once they are initialised; off, the share counts where others want the
+    /// processor too.
+    pub cpu_quota: bool,
     /// The walls that instances may have.
     pub tiers: Tiers,
     /// Unpacked code kept on disk, beyond what is in use.
@@ -102,6 +105,7 @@ impl Config {
             nodes: BTreeMap::new(),
             runtime_fallback_nearest: false,
             copies: true,
+            cpu_quota: false,
             tiers: Tiers::default(),
             cache_bytes_max: 10 << 30,
             stream_bytes_max: 200 << 20,
@@ -167,6 +171,7 @@ impl Engine {
             bases: Bases::new(driver.clone(), entropy.as_ref()),
             cells: Cells::new(driver.clone(), entropy.as_ref()),
             copies: config.copies,
+            cpu_quota: config.cpu_quota,
             clock: clock.clone(),
             entropy: entropy.clone(),
             identity,

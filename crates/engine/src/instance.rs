@@ -275,8 +275,9 @@ impl Instance {
             exit = live::ended(&mut exit) => Stage::Failed(Failure::Exited(exit)),
             () = self.forge.clock.sleep(limit) => Stage::Unfinished,
         };
-        if !matches!(stage, Stage::Ready) {
-            live.pipes.drain();
+        match stage {
+            Stage::Ready => live.handle.hold_cpu(),
+            _ => live.pipes.drain(),
         }
         if !matches!(stage, Stage::Ready | Stage::Zygote) {
             live.handle.kill();

@@ -28,6 +28,8 @@ mod outlet;
 pub mod package;
 mod pipes;
 mod pool;
+#[doc(hidden)]
+pub mod probe;
 mod python;
 mod relay;
 mod run;

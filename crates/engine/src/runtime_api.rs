@@ -21,6 +21,7 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -54,14 +55,19 @@ pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>, clock: A
         while connections.try_join_next().is_some() {}
         let session = session.clone();
         connections.spawn(async move {
-            let service = service_fn(|request| {
-                let session = session.clone();
-                async move { Ok::<_, Infallible>(handle(&session, request).await) }
-            });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            converse(stream, session).await;
             drop(slot);
         });
     }
+}
+
+/// Serves one connection until either side ends it.
+pub(crate) async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, session: Arc<Session>) {
+    let service = service_fn(|request| {
+        let session = session.clone();
+        async move { Ok::<_, Infallible>(handle(&session, request).await) }
+    });
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn handle(session: &Session, request: Request<Incoming>) -> Reply {

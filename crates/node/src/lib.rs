@@ -103,6 +103,7 @@ impl Node {
 
         let identity = Identity::open(identity::Parts {
             store: store.clone(),
+            seal: seal.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             config: identity::Config {
@@ -367,6 +368,7 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr, netwo
     config.pythons = pythons::of_machine(&settings.runtimes);
     config.nodes = nodejs::of_machine(&settings.runtimes);
     config.tiers = tiers::of_machine(settings);
+    config.cpu_quota = settings.cpu() == settings::Cpu::Quota;
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
     config
 }

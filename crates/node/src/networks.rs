@@ -1,17 +1,20 @@
 //! What this machine can give of the networks that the settings ask for.
 
 use crate::settings::Settings;
+use crate::system::SystemEntropy;
 use anyhow::{Result, bail};
 use base::network::{Ceiling, Networks, Policy};
+use base::port::Entropy;
 use sandbox::{Driver, Egress};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 const REMEDY: &str = "or choose `--network platform`";
 
 /// What the launcher needs to lead sandboxes out; `None` where none is to be.
-pub fn egress(settings: &Settings) -> Option<Egress> {
+pub fn egress(settings: &Settings) -> Option<(Egress, Arc<dyn Entropy>)> {
     let networks = settings.networks(settings.ceiling()).ok()?.leading_out();
-    (!networks.is_empty()).then(|| Egress { nft: nft(), networks })
+    (!networks.is_empty()).then(|| (Egress { nft: nft(), networks }, Arc::new(SystemEntropy) as Arc<dyn Entropy>))
 }
 
 /// What a function has that names no network: as the settings say, or where they do not, what this machine can give.

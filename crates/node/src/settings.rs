@@ -30,7 +30,7 @@ pub struct Listing {
     internet: bool,
     /// Whether names are resolved [default: as internet].
     resolver: Option<bool>,
-    /// `ADDRESS[/BITS] [tcp|udp [PORT[-PORT]]]`
+    /// `ADDRESS[/BITS] [tcp|udp [PORT[-PORT]]]`, or with a name, or `*.NAME`, for the address
     #[serde(default)]
     allow: Vec<Listed>,
 }
@@ -95,6 +95,24 @@ pub struct Images {
     pub layouts: Option<Vec<PathBuf>>,
 }
 
+/// What a function's share of the processor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cpu {
+    /// All that it gets, once it is initialised, as on AWS.
+    Quota,
+    /// What it gets where others want the processor too.
+    Weight,
+}
+
+/// How limits are meant: `[limits]` in wadi.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// `weight`, where only this machine reaches the node; else `quota`.
+    pub cpu: Option<Cpu>,
+}
+
 /// OCI runtimes by path: `[oci]` in wadi.toml. Without, crun, runc and runsc are looked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -134,6 +152,7 @@ pub struct Settings {
     /// The wall of functions whose tag `wadi:isolation` does not say.
     pub isolation: Isolation,
     pub oci: Oci,
+    pub limits: Limits,
 }
 
 /// One source of settings: everything is optional. `wadi.toml` has the same names.
@@ -162,6 +181,7 @@ pub struct Flags {
     pub images: Option<Images>,
     pub isolation: Option<Isolation>,
     pub oci: Option<Oci>,
+    pub limits: Option<Limits>,
 }
 
 macro_rules! from_words {
@@ -209,6 +229,11 @@ impl Settings {
         }
     }
 
+    /// What a function's share of the processor is.
+    pub fn cpu(&self) -> Cpu {
+        self.limits.cpu.unwrap_or(if self.listen.ip().is_loopback() { Cpu::Weight } else { Cpu::Quota })
+    }
+
     /// Flags over `WADI_*` variables over the settings file over defaults.
     pub fn load(flags: Flags) -> Result<Self> {
         Self::load_with(flags, |name| std::env::var(name).ok())
@@ -248,6 +273,7 @@ impl Settings {
             images: pick!(images).unwrap_or_default(),
             isolation: pick!(isolation).unwrap_or(Isolation::Process),
             oci: pick!(oci).unwrap_or_default(),
+            limits: pick!(limits).unwrap_or_default(),
         };
         settings.check()?;
         Ok(settings)
@@ -319,6 +345,7 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         images: None,
         isolation: parse::<Wall>(env, "WADI_ISOLATION")?.map(|wall| wall.0),
         oci: None,
+        limits: None,
     })
 }
 
@@ -391,7 +418,8 @@ mod tests {
         assert_eq!(load("", "127.0.0.1:1").expect("settings").ceiling(), Ceiling::Internet);
         for (text, wrong) in [
             ("[networks.internet]\n", "has its meaning already"),
-            ("[networks.a]\nallow = [\"db.example.com\"]\n", "takes no names yet"),
+            ("[networks.a]\nallow = [\"*\"]\n", "is no address"),
+            ("[networks.a]\nresolver = true\nallow = [\"db.example.com\"]\n", "those alone are resolved"),
             ("[networks.a]\ninernet = true\n", "inernet"),
             ("network = \"moon\"\n", "moon"),
         ] {

@@ -1,6 +1,7 @@
 //! Sends a request as the default of wasmtime-wasi-http does, but to an address that the policy was asked of: who looks a
 //! name up once to check it and again to connect may be led elsewhere in between.
 
+use crate::counted::Counted;
 use crate::reach;
 use base::network::{Policy, Protocol};
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http_body::{Body, Frame};
 use hyper_util::rt::TokioIo;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -40,6 +42,7 @@ pub async fn send<B>(
     mut request: Request<B>,
     options: Option<RequestOptions>,
     policy: &Policy,
+    carried: &Arc<AtomicU64>,
 ) -> Result<(Response<Incoming>, impl Future<Output = Result<(), Error>> + Send + use<B>), Error>
 where
     B: Body<Data = Bytes, Error = Error> + Send + Unpin + 'static,
@@ -51,8 +54,9 @@ where
 
     let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?.clone();
     let is_tls = request.uri().scheme() == Some(&Scheme::HTTPS);
-    let stream =
-        timeout(to_connect, connect(&authority, is_tls, policy)).await.map_err(|_| Error::ConnectionTimeout)??;
+    let stream = timeout(to_connect, connect(&authority, is_tls, policy, carried))
+        .await
+        .map_err(|_| Error::ConnectionTimeout)??;
     let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = timeout(to_connect, shaken).await.map_err(|_| Error::ConnectionTimeout)??;
 
@@ -79,20 +83,27 @@ where
     Ok((response, async move { if is_over { Ok(()) } else { Ok(connection.await?) } }))
 }
 
-async fn connect(authority: &Authority, is_tls: bool, policy: &Policy) -> Result<Box<dyn Stream>, Error> {
+async fn connect(
+    authority: &Authority,
+    is_tls: bool,
+    policy: &Policy,
+    carried: &Arc<AtomicU64>,
+) -> Result<Box<dyn Stream>, Error> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let addresses = match host.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) if !policy.resolver => return Err(Error::HttpRequestDenied),
+    let (name, addresses) = match host.parse::<IpAddr>() {
+        Ok(address) => (None, vec![SocketAddr::new(address, port)]),
+        Err(_) if !policy.resolver && policy.naming(host).next().is_none() => return Err(Error::HttpRequestDenied),
         Err(_) => {
             let found = tokio::net::lookup_host((host, port)).await;
-            found.map_err(|_| Error::DnsError { rcode: None, info_code: None })?.take(ADDRESSES_MAX).collect()
+            let found = found.map_err(|_| Error::DnsError { rcode: None, info_code: None })?;
+            (Some(host), found.take(ADDRESSES_MAX).collect())
         }
     };
     let mut failure = Error::HttpRequestDenied;
-    for address in addresses.into_iter().filter(|to| reach::may_reach(policy, Protocol::Tcp, *to)) {
-        match TcpStream::connect(address).await {
+    for address in addresses.into_iter().filter(|to| reach::may_reach(policy, Protocol::Tcp, name, *to)) {
+        let connected = TcpStream::connect(address).await.map(|stream| Counted::new(stream, carried.clone()));
+        match connected {
             Ok(stream) if is_tls => {
                 let name = ServerName::try_from(host.to_owned())?;
                 return Ok(Box::new(TLS.connect(name, stream).await.map_err(Error::Tls)?));

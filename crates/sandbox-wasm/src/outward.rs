@@ -6,6 +6,8 @@ use http::uri::{Authority, Scheme, Uri};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use sandbox::{Beyond, Inside};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks, default_send_request};
 
 type Body = UnsyncBoxBody<Bytes, Error>;
@@ -14,6 +16,8 @@ type Later<T> = Box<dyn Future<Output = Result<T, Error>> + Send>;
 pub struct Outward {
     pub platform: Option<Inside>,
     pub beyond: Beyond,
+    /// Bytes that went beyond the platform.
+    pub carried: Arc<AtomicU64>,
 }
 
 impl WasiHttpHooks for Outward {
@@ -24,7 +28,7 @@ impl WasiHttpHooks for Outward {
         _sent: Later<()>,
     ) -> Later<(http::Response<Body>, Later<()>)> {
         let led = self.platform.map_or(Ok(false), |inside| to_platform(request.uri_mut(), inside));
-        let beyond = self.beyond.clone();
+        let (beyond, carried) = (self.beyond.clone(), self.carried.clone());
         Box::new(async move {
             match (led?, beyond) {
                 (true, _) | (_, Beyond::Host) => {
@@ -32,7 +36,7 @@ impl WasiHttpHooks for Outward {
                     Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Later<()>))
                 }
                 (false, Beyond::Policy(policy)) => {
-                    let (response, rest) = dial::send(request, options, &policy).await?;
+                    let (response, rest) = dial::send(request, options, &policy, &carried).await?;
                     Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Later<()>))
                 }
             }

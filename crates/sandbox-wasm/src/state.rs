@@ -51,7 +51,7 @@ impl State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            outward: Outward { platform: run.platform, beyond: run.beyond.clone() },
+            outward: Outward { platform: run.platform, beyond: run.beyond.clone(), carried: run.network_bytes.clone() },
             limits: Limits::new(run.memory_bytes, run.memory_peak.clone()),
         })
     }

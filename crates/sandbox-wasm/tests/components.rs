@@ -60,6 +60,7 @@ fn run() -> (ComponentRun, Arc<Heard>) {
         env_more: vec![("ONCE".to_owned(), "more".to_owned())],
         memory_bytes: 64 << 20,
         memory_peak: Arc::<AtomicUsize>::default(),
+        network_bytes: Arc::default(),
         task: None,
         platform: Some(Inside { port: 4566, gate: None }),
         beyond: Beyond::Policy(Arc::new(Policy::PLATFORM)),
@@ -193,7 +194,11 @@ async fn requests_reach_the_platform_and_nothing_else() {
     let list = |text: &str| Policy { allow: vec![text.parse().expect("listed")], ..Policy::NONE };
     let listed = list(&format!("127.0.0.1 tcp {}", address.port()));
     for (policy, reached) in [(listed, true), (Policy::INTERNET, false), (list("127.0.0.1 tcp 1"), false)] {
-        let (answer, _) = ask_with(beyond(Beyond::Policy(Arc::new(policy.clone()))), &elsewhere, "").await;
+        let asking = beyond(Beyond::Policy(Arc::new(policy.clone())));
+        let carried = asking.network_bytes.clone();
+        let (answer, _) = ask_with(asking, &elsewhere, "").await;
+        let carried = carried.load(Ordering::Relaxed);
+        assert_eq!((carried > 60, carried > 0), (reached, reached), "what went over the network is counted: {carried}");
         let said = answer.and_then(|(_, body)| body).expect("an answer");
         assert_eq!((said == "400", said.contains("HttpRequestDenied")), (reached, !reached), "{policy:?}: {said}");
     }

@@ -7,7 +7,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use tokio::sync::oneshot;
 
 /// A streaming HTTP body, in either direction.
@@ -79,6 +79,8 @@ pub struct ComponentRun {
     pub memory_bytes: usize,
     /// Where the most that they have taken so far is noted.
     pub memory_peak: Arc<AtomicUsize>,
+    /// Where the bytes of its HTTP requests beyond the platform are counted, both ways.
+    pub network_bytes: Arc<AtomicU64>,
     /// A directory of the host that it sees read-only as /var/task; it has no other.
     pub task: Option<Arc<PathBuf>>,
     /// The platform, as it is seen from inside; `None` where it is not to be reached.

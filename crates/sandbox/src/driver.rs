@@ -71,6 +71,8 @@ pub trait Control: Send + Sync {
     fn memory_bytes_peak(&self) -> u64;
     /// Processor time of all its processes up to now; 0 where that cannot be known.
     fn cpu_us(&self) -> u64;
+    /// Holds it to its share of a core from now on, where its limits say that it may be.
+    fn hold_cpu(&self) {}
     /// Bytes that it has sent out of its own network and received from there, as packets; 0 where it has no way out.
     fn network_bytes(&self) -> u64 {
         0
@@ -100,6 +102,12 @@ impl Handle {
     /// Processor time of the sandbox up to now, in microseconds; after its end the final figure.
     pub fn cpu_us(&self) -> u64 {
         self.0.cpu_us()
+    }
+
+    /// Holds the sandbox to its share of a core from now on, where its [`crate::Limits`] say that it may be: AWS does so when the
+    /// initialisation is over.
+    pub fn hold_cpu(&self) {
+        self.0.hold_cpu();
     }
 
     /// Bytes that have gone between the sandbox and the world outside up to now, both ways, the packets' own included;

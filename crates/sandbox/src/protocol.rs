@@ -1,6 +1,6 @@
 //! What the node and the launcher say to each other: one JSON text per packet of a `SOCK_SEQPACKET` Unix socket, with
 //! descriptors beside it. Descriptors of [`Reply::Raised`], in order: pidfd, output, frames, the listeners, and the counts of
-//! a network that leads out; of [`Reply::Ready`], where networks lead out: the resolver's UDP and TCP sockets.
+//! a network that leads out; of [`Reply::Ready`], where networks lead out: what names are resolved with.
 
 use crate::{Egress, Error, Exit, Mount, Promise, Spec};
 use rustix::cmsg_space;
@@ -17,9 +17,10 @@ use std::path::PathBuf;
 
 /// The largest packet; a spec that needs more is refused. Fits a Unix socket's default send buffer.
 pub const PACKET_BYTES_MAX: usize = 128 * 1024;
-/// Descriptors in one packet. The most go to a program that is copied into a sandbox: eight of its namespaces, five
-/// groups, and a few sockets and pipes.
-pub const DESCRIPTORS_MAX: usize = 24;
+/// Descriptors in one packet. The most come once, with the greeting: one for the rules and two for each network that lists names
+/// and for all others. A program that is copied into a sandbox has eight of its namespaces, five groups, and a few sockets
+/// and pipes.
+pub const DESCRIPTORS_MAX: usize = 3 + 2 * base::network::NAMING_MAX;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -67,6 +68,10 @@ pub enum Reply {
 pub struct Meter {
     pub memory_peak: Option<PathBuf>,
     pub cpu: Option<PathBuf>,
+    /// A control group's file, and what written there holds the sandbox to its share of a core; `None` where it is not to be
+    /// held.
+    #[serde(default)]
+    pub hold: Option<(PathBuf, String)>,
 }
 
 impl Meter {
@@ -80,6 +85,13 @@ impl Meter {
                     text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
                 Some(kilobytes.parse::<u64>().ok()? << 10)
             }
+        }
+    }
+
+    /// Holds it to its share of a core. That the kernel has no bandwidth control was told when it was found out.
+    pub fn hold_cpu(&self) {
+        if let Some((file, share)) = &self.hold {
+            let _ = std::fs::write(file, share);
         }
     }
 

@@ -88,6 +88,10 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Relative weight under contention: 1,024 for one core's worth.
     pub cpu_weight: u64,
+    /// Whether it may be held to its weight's share of a core also where nobody else wants the rest: from
+    /// [`crate::Handle::hold_cpu`] on.
+    #[serde(default)]
+    pub cpu_quota: bool,
 }
 
 /// What the sandbox can reach.
@@ -221,7 +225,14 @@ mod tests {
             env: BTreeMap::new(),
             cwd: "/".into(),
             mounts: Vec::new(),
-            limits: Limits { memory_bytes: 64 << 20, pids: 8, open_files: 64, file_bytes: 1 << 20, cpu_weight: 1024 },
+            limits: Limits {
+                memory_bytes: 64 << 20,
+                pids: 8,
+                open_files: 64,
+                file_bytes: 1 << 20,
+                cpu_weight: 1024,
+                cpu_quota: false,
+            },
             network: Network::Own,
             listen: vec![9001],
             image: None,

@@ -8,6 +8,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use base::port::Entropy;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -38,6 +39,42 @@ pub struct Sealed {
     by: String,
     key: String,
     body: String,
+}
+
+/// A secret in a record: sealed, or plain, as older nodes wrote it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AtRest<T> {
+    Sealed {
+        /// An object, which `T` has nothing of that name as: so the two forms are never mistaken for each other.
+        sealed: Sealed,
+    },
+    Plain(T),
+}
+
+impl<T: Clone + Serialize + DeserializeOwned> AtRest<T> {
+    /// As [`Seal::seal`] does it. Panics where `T` does not serialise: what records hold does.
+    pub fn seal(seal: &Seal, context: &str, secret: &T) -> Self {
+        let text = serde_json::to_vec(secret).expect("what records hold serialises");
+        Self::Sealed { sealed: seal.seal(context, &text) }
+    }
+
+    pub fn open(&self, seal: &Seal, context: &str) -> Result<T, Unreadable> {
+        match self {
+            Self::Plain(secret) => Ok(secret.clone()),
+            Self::Sealed { sealed } => {
+                serde_json::from_slice(&seal.open(context, sealed)?).map_err(|_| Unreadable::Damaged)
+            }
+        }
+    }
+
+    /// Sealed, under the current master key; `None` when it is.
+    pub fn renew(&self, seal: &Seal, context: &str) -> Result<Option<Self>, Unreadable> {
+        match self {
+            Self::Plain(secret) => Ok(Some(Self::seal(seal, context, secret))),
+            Self::Sealed { sealed } => Ok(seal.renew(context, sealed)?.map(|sealed| Self::Sealed { sealed })),
+        }
+    }
 }
 
 /// Why a secret cannot be read. Says nothing of what it is.
@@ -128,6 +165,15 @@ impl fmt::Debug for Seal {
     }
 }
 
+impl<T> fmt::Debug for AtRest<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sealed { sealed } => sealed.fmt(f),
+            Self::Plain(_) => f.write_str("Plain(…)"),
+        }
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sealed(by {})", self.by)
@@ -183,6 +229,21 @@ mod tests {
             let cut = Sealed { body: text.into(), ..sealed.clone() };
             assert_eq!(seal(&[1]).open("f", &cut), Err(Unreadable::Damaged));
         }
+    }
+
+    #[test]
+    fn what_was_plain_is_read_and_sealed() {
+        let (old, new) = (seal(&[1]), seal(&[2, 1]));
+        let plain: AtRest<String> = serde_json::from_str("\"hunter2\"").expect("as it was written");
+        assert_eq!(plain.open(&old, "f").expect("plain"), "hunter2");
+        let sealed = plain.renew(&old, "f").expect("renews").expect("changes");
+        let written = serde_json::to_string(&sealed).expect("serialises");
+        assert!(!format!("{written} {sealed:?} {plain:?}").contains("hunter2"));
+        let read: AtRest<String> = serde_json::from_str(&written).expect("reads");
+        assert_eq!(read.renew(&old, "f"), Ok(None));
+        let renewed = read.renew(&new, "f").expect("renews").expect("changes");
+        assert_eq!(renewed.open(&seal(&[2]), "f").expect("opens"), "hunter2");
+        assert_eq!(renewed.open(&old, "f"), Err(Unreadable::NoKey(new.key_name().into())));
     }
 
     #[test]

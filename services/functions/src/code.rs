@@ -3,8 +3,6 @@
 use crate::Functions;
 use crate::error::{Error, Result};
 use crate::model::{INLINE_ZIP_BYTES_MAX, UNPACKED_BYTES_MAX};
-use crate::records::Secret;
-use crate::store::At;
 use base::port::ReadError;
 use base::{AccountId, Timestamp};
 use base64::Engine as _;
@@ -119,17 +117,7 @@ impl Functions {
         }
         let mut fresh = [0; 32];
         self.entropy.fill(&mut fresh);
-        let fresh = &hex::encode(fresh);
-        let key = self
-            .store
-            .transact(|tx| async move {
-                if let Some(secret) = tx.get::<Secret>(&At::Secret.key()).await? {
-                    return Ok::<_, Error>(secret.key);
-                }
-                tx.put(&At::Secret.key(), &Secret { key: fresh.clone() })?;
-                Ok(fresh.clone())
-            })
-            .await?;
+        let key = self.link_key_or(&hex::encode(fresh)).await?;
         Ok(self.link_key.get_or_init(|| key).clone())
     }
 }

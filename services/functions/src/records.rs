@@ -6,7 +6,7 @@ use engine::{Code, Package};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use store::{Sealed, record::Record};
+use store::{Sealed, record::Record, seal::AtRest};
 
 macro_rules! versioned {
     ($($record:ty),*) => { $(impl Record for $record { const VERSION: u8 = 1; })* };
@@ -261,9 +261,9 @@ pub struct Retry {
     pub errors: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Secret {
-    pub key: String,
+    pub key: AtRest<String>,
 }
 
 /// Something that opens with the master key that this room's records need.

@@ -1,12 +1,13 @@
-//! Environments at rest: sealed with the node's master key, bound to their function; opened where they are run or shown.
+//! Secrets at rest: environments, sealed with the node's master key and bound to their function, opened where they are run or
+//! shown; and the key of links to code.
 
 use crate::error::{Error, Result};
 use crate::model::{environment, name};
-use crate::records::{Function, Published, Snapshot, Witness};
+use crate::records::{Function, Published, Secret, Snapshot, Witness};
 use crate::store::{At, Below, place_of};
 use crate::{Functions, api::shapes as s};
 use ::store::record::Record;
-use ::store::{Seal, Sealed, Store, Tx, seal::Unreadable};
+use ::store::{Seal, Store, Tx, seal::AtRest, seal::Unreadable};
 use base::Scope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,55 +15,40 @@ use std::fmt;
 
 /// What the witness says.
 const WITNESS: &str = "functions";
+/// What the key of links to code is sealed for.
+const LINKS: &str = "functions links";
 /// Records looked at in one step.
 const PAGE: usize = 64;
 
 /// A function's environment variables as a record has them.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Environment {
-    Sealed {
-        /// An object, which no variable's value is: so the two forms are never mistaken for each other.
-        sealed: Sealed,
-    },
-    /// As older nodes wrote them. Sealed by [`Functions::reseal`] when the node starts.
-    Plain(BTreeMap<String, String>),
-}
+#[serde(transparent)]
+pub struct Environment(AtRest<BTreeMap<String, String>>);
 
 impl Environment {
     /// Of the function `function` in `scope`.
     pub fn seal(seal: &Seal, scope: &Scope, function: &str, variables: &BTreeMap<String, String>) -> Self {
-        let text = serde_json::to_vec(variables).expect("a map of strings serialises");
-        Self::Sealed { sealed: seal.seal(&context(scope, function), &text) }
+        Self(AtRest::seal(seal, &context(scope, function), variables))
+    }
+
+    /// As older nodes wrote them. Sealed by [`Functions::reseal`] when the node starts.
+    #[cfg(test)]
+    pub fn plain(variables: BTreeMap<String, String>) -> Self {
+        Self(AtRest::Plain(variables))
     }
 
     pub fn open(&self, seal: &Seal, scope: &Scope, function: &str) -> Result<BTreeMap<String, String>, Unreadable> {
-        match self {
-            Self::Plain(variables) => Ok(variables.clone()),
-            Self::Sealed { sealed } => {
-                let text = seal.open(&context(scope, function), sealed)?;
-                serde_json::from_slice(&text).map_err(|_| Unreadable::Damaged)
-            }
-        }
+        self.0.open(seal, &context(scope, function))
     }
 
-    /// Under the current master key; `None` when it is.
     fn renew(&self, seal: &Seal, scope: &Scope, function: &str) -> Result<Option<Self>, Unreadable> {
-        match self {
-            Self::Plain(variables) => Ok(Some(Self::seal(seal, scope, function, variables))),
-            Self::Sealed { sealed } => {
-                Ok(seal.renew(&context(scope, function), sealed)?.map(|sealed| Self::Sealed { sealed }))
-            }
-        }
+        Ok(self.0.renew(seal, &context(scope, function))?.map(Self))
     }
 }
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sealed { sealed } => sealed.fmt(f),
-            Self::Plain(variables) => f.debug_set().entries(variables.keys()).finish(),
-        }
+        self.0.fmt(f)
     }
 }
 
@@ -123,10 +109,42 @@ impl Functions {
         Ok(Some(Environment::seal(&self.seal, scope, function, &variables)))
     }
 
+    /// The key that signs links to code: the one that is kept, or `fresh` from now on.
+    pub(crate) async fn link_key_or(&self, fresh: &str) -> Result<String> {
+        let kept = |tx: Tx| async move {
+            let Some(secret) = tx.get::<Secret>(&At::Secret.key()).await? else {
+                let key = AtRest::seal(&self.seal, LINKS, &fresh.to_owned());
+                tx.put(&At::Secret.key(), &Secret { key })?;
+                return Ok::<_, Error>(Ok(fresh.to_owned()));
+            };
+            Ok(secret.key.open(&self.seal, LINKS))
+        };
+        self.store.transact(kept).await?.map_err(|why| Error::Service(format!("the key of links to code: {why}")))
+    }
+
+    /// Whether the key of links to code changed its form.
+    async fn reseal_links(&self) -> Result<Result<bool, Unreadable>> {
+        self.store
+            .transact(|tx| async move {
+                let Some(secret) = tx.get::<Secret>(&At::Secret.key()).await? else { return Ok(Ok(false)) };
+                match secret.key.renew(&self.seal, LINKS) {
+                    Ok(None) => return Ok(Ok(false)),
+                    Ok(Some(key)) => tx.put(&At::Secret.key(), &Secret { key })?,
+                    Err(why) => return Ok(Err(why)),
+                }
+                Ok::<_, Error>(Ok(true))
+            })
+            .await
+    }
+
     /// Seals what older nodes left plain, and what was sealed with an older master key again with the current one. Then
-    /// the older key is needed no more, and the witness says so.
+    /// the older key is needed no more, and the witness says so. Gives how many environments changed.
     pub async fn reseal(&self) -> Result<usize> {
         let (mut count, mut lost) = (0, false);
+        if let Err(why) = self.reseal_links().await? {
+            lost = true;
+            tracing::error!(%why, "the key of links to code cannot be read");
+        }
         for kind in [Below::Functions, Below::Versions] {
             let all = kind.everywhere();
             let mut from = all.as_bytes().to_vec();

@@ -27,6 +27,8 @@ pub const DEVELOPMENT_KEY: &str = "test";
 /// What the room is made of.
 pub struct Parts {
     pub store: ::store::Store,
+    /// What its secrets are sealed with.
+    pub seal: Arc<::store::Seal>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub config: Config,
@@ -64,12 +66,9 @@ impl Identity {
     /// # Errors
     /// When the store cannot be read or written, or holds a damaged record.
     pub async fn open(parts: Parts) -> Result<Arc<Self>, Error> {
-        let Parts { store, clock, entropy, config } = parts;
-        let secret = store::node_secret(&store, entropy.as_ref()).await?;
-        let root = match (store::root_key(&store).await?, config.development) {
-            (None, false) => Some(store::make_root_key(&store, entropy.as_ref()).await?),
-            (kept, _) => kept,
-        };
+        let Parts { store, seal, clock, entropy, config } = parts;
+        let secret = store::node_secret(&store, &seal, entropy.as_ref()).await?;
+        let root = store::root_key(&store, &seal, entropy.as_ref(), !config.development).await?;
         let root =
             root.map(|k| RootKey { access_key: k.access_key, secret_key: k.secret_key, account: config.account });
         let sessions = Sessions::new(secret);

@@ -1,36 +1,51 @@
-//! What the room keeps: the node's secret and its root access key, each made once.
+//! What the room keeps: the node's secret and its root access key, each made once and sealed with the node's master key.
 
+use crate::Error;
 use crate::session;
 use ::store::record::Record;
-use ::store::{Error, Key, Result, Store};
+use ::store::seal::{AtRest, Seal};
+use ::store::{Key, Store};
 use base::port::Entropy;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+type Result<T> = std::result::Result<T, Error>;
 
 /// The keys this room owns.
 enum Space {
-    /// `identity/secret` → [`Secret`]
+    /// `identity/secret` → [`Kept`] of [`Secret`]
     Secret,
-    /// `identity/root` → [`RootKey`]
+    /// `identity/root` → [`Kept`] of [`RootKey`]
     Root,
 }
 
 impl Space {
-    fn key(&self) -> Key {
+    /// Of the record, and what it is sealed for.
+    fn name(&self) -> &'static str {
         match self {
-            Space::Secret => Key::of("identity/secret"),
-            Space::Root => Key::of("identity/root"),
+            Space::Secret => "identity/secret",
+            Space::Root => "identity/root",
         }
+    }
+
+    fn key(&self) -> Key {
+        Key::of(self.name())
     }
 }
 
-/// The node's secret, 32 bytes in hex: what temporary keys are derived from.
+/// A secret of this room's as it is stored.
 #[derive(Serialize, Deserialize)]
-struct Secret {
-    hex: String,
+#[serde(transparent)]
+struct Kept<T>(AtRest<T>);
+
+impl<T: Clone + Serialize + DeserializeOwned> Record for Kept<T> {
+    const VERSION: u8 = 1;
 }
 
-impl Record for Secret {
-    const VERSION: u8 = 1;
+/// The node's secret, 32 bytes in hex: what temporary keys are derived from.
+#[derive(Clone, Serialize, Deserialize)]
+struct Secret {
+    hex: String,
 }
 
 /// The root access key of a node that is not in development.
@@ -40,40 +55,43 @@ pub struct RootKey {
     pub secret_key: String,
 }
 
-impl Record for RootKey {
-    const VERSION: u8 = 1;
-}
-
 /// The node's secret, made and kept at the first call.
-pub async fn node_secret(store: &Store, entropy: &dyn Entropy) -> Result<[u8; 32]> {
+pub async fn node_secret(store: &Store, seal: &Seal, entropy: &dyn Entropy) -> Result<[u8; 32]> {
     let mut fresh = [0; 32];
     entropy.fill(&mut fresh);
-    let kept = keep(store, &Space::Secret.key(), &Secret { hex: hex::encode(fresh) }).await?;
+    let kept = keep(store, seal, &Space::Secret, Some(&Secret { hex: hex::encode(fresh) })).await?;
     let mut secret = [0; 32];
-    hex::decode_to_slice(&kept.hex, &mut secret).map_err(|e| Error::Damaged(format!("the node's secret: {e}")))?;
+    let hex = kept.map(|kept| kept.hex).unwrap_or_default();
+    let damaged = |e| ::store::Error::Damaged(format!("the node's secret: {e}"));
+    hex::decode_to_slice(&hex, &mut secret).map_err(damaged)?;
     Ok(secret)
 }
 
-pub async fn root_key(store: &Store) -> Result<Option<RootKey>> {
-    store.get(&Space::Root.key()).await
-}
-
-pub async fn make_root_key(store: &Store, entropy: &dyn Entropy) -> Result<RootKey> {
+/// The root access key; made with `make`, where there is none.
+pub async fn root_key(store: &Store, seal: &Seal, entropy: &dyn Entropy, make: bool) -> Result<Option<RootKey>> {
     let fresh = RootKey { access_key: session::access_key("AKIA", entropy), secret_key: session::secret_key(entropy) };
-    keep(store, &Space::Root.key(), &fresh).await
+    keep(store, seal, &Space::Root, make.then_some(&fresh)).await
 }
 
-/// The record that is there, else `fresh`, durably.
-async fn keep<R: Record + Sync>(store: &Store, key: &Key, fresh: &R) -> Result<R> {
-    let raw = store
-        .transact(async |tx: ::store::Tx| match tx.get_bytes(key).await? {
-            Some(kept) => Ok::<_, Error>(kept),
-            None => {
-                let bytes = ::store::record::encode(fresh);
-                tx.put_bytes(key, bytes.clone())?;
-                Ok(bytes.into())
+/// What is there, else `fresh`, durably. What older nodes left plain, or sealed with an older master key, is sealed with the
+/// current one: before the functions room says that the older one is needed no more.
+async fn keep<T>(store: &Store, seal: &Seal, space: &Space, fresh: Option<&T>) -> Result<Option<T>>
+where
+    T: Clone + Serialize + DeserializeOwned + Send + Sync,
+{
+    let (key, context) = (space.key(), space.name());
+    store
+        .transact(async |tx: ::store::Tx| {
+            let Some(Kept(kept)) = tx.get::<Kept<T>>(&key).await? else {
+                if let Some(fresh) = fresh {
+                    tx.put(&key, &Kept(AtRest::seal(seal, context, fresh)))?;
+                }
+                return Ok::<_, Error>(fresh.cloned());
+            };
+            if let Some(renewed) = kept.renew(seal, context)? {
+                tx.put(&key, &Kept(renewed))?;
             }
+            Ok(Some(kept.open(seal, context)?))
         })
-        .await?;
-    ::store::record::decode(&raw)
+        .await
 }

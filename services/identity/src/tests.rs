@@ -6,13 +6,14 @@ use base::{AccountId, Timestamp};
 use kit::{ManualClock, Seeded};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Store, memory::Memory};
+use store::{Seal, Store, memory::Memory};
 
 async fn open(store: &Store, clock: &Arc<ManualClock>, development: bool) -> Arc<Identity> {
     let account = AccountId::parse("111122223333").expect("twelve digits");
     let entropy = Arc::new(Seeded::new(clock.now().millis()));
     let config = Config { development, account };
-    Identity::open(Parts { store: store.clone(), clock: clock.clone(), entropy, config }).await.expect("opens")
+    let seal = Arc::new(Seal::new(&[[1; 32]], entropy.clone()));
+    Identity::open(Parts { store: store.clone(), seal, clock: clock.clone(), entropy, config }).await.expect("opens")
 }
 
 fn setting() -> (Store, Arc<ManualClock>) {
@@ -79,4 +80,32 @@ async fn another_node_does_not_know_the_keys() {
     let (other, later) = (Store::new(Arc::new(Memory::default())), ManualClock::at(Timestamp(77)));
     let room = open(&other, &later, true).await;
     assert!(room.credential(&keys.access_key, Some(&keys.session_token)).await.is_none());
+}
+
+#[tokio::test]
+async fn storage_never_sees_the_keys_and_plain_ones_are_sealed() {
+    let (store, clock) = setting();
+    let plain = |name: &str, text: &str| (store::Key::of(name), [&[1][..], text.as_bytes()].concat());
+    let hex = "ab".repeat(32);
+    let written = [
+        plain("identity/secret", &format!("{{\"hex\":\"{hex}\"}}")),
+        plain("identity/root", r#"{"access_key":"AKIAOLD","secret_key":"old-secret"}"#),
+    ];
+    let before = &written;
+    let write =
+        |tx: store::Tx| async move { before.iter().try_for_each(|(key, bytes)| tx.put_bytes(key, bytes.clone())) };
+    store.transact(write).await.expect("commits");
+    for _ in 0..2 {
+        let room = open(&store, &clock, false).await;
+        assert_eq!(room.root_key().map(|key| key.secret_key.as_str()), Some("old-secret"));
+        let items = store.scan(&[], &[0xff; 16], 10).await.expect("storage works");
+        let held: String = items.iter().map(|item| String::from_utf8_lossy(&item.value).into_owned()).collect();
+        assert_eq!(items.len(), 2);
+        assert!(!held.contains("old-secret") && !held.contains("AKIAOLD") && !held.contains(&hex), "{held}");
+    }
+    let entropy = Arc::new(Seeded::new(1));
+    let other = Arc::new(Seal::new(&[[2; 32]], entropy.clone()));
+    let config = Config { development: true, account: AccountId::development() };
+    let refused = Identity::open(Parts { store: store.clone(), seal: other, clock, entropy, config }).await;
+    assert!(refused.err().expect("another key").to_string().contains("has not been given"));
 }

@@ -1,5 +1,7 @@
-//! Entries of a list: `10.0.5.0/24 tcp 5432-5433`, with the protocol, and with it the ports, left away for all.
+//! Entries of a list: `10.0.5.0/24 tcp 5432-5433` or `api.example.com tcp 443`, with the protocol, and with it the ports, left
+//! away for all.
 
+use super::Name;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -19,11 +21,19 @@ pub enum Protocol {
     Udp,
 }
 
+/// What an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whither {
+    Block(Block),
+    /// What its name stands for, from the moment at which it is resolved.
+    Name(Name),
+}
+
 /// One entry: all that it does not narrow is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Listed {
-    pub block: Block,
+    pub to: Whither,
     /// `None` is every protocol, those without ports included.
     pub protocol: Option<Protocol>,
     /// `0..=65535` where none is given.
@@ -45,10 +55,28 @@ impl Block {
 }
 
 impl Listed {
+    /// Whether it lists this address as such.
     pub fn covers(&self, protocol: Protocol, address: Ipv4Addr, port: u16) -> bool {
-        self.block.contains(address)
-            && self.protocol.is_none_or(|own| own == protocol)
-            && (self.protocol.is_none() || self.ports.contains(&port))
+        self.block().is_some_and(|block| block.contains(address)) && self.passes(protocol, port)
+    }
+
+    /// Whether it is about this port, wherever.
+    pub fn passes(&self, protocol: Protocol, port: u16) -> bool {
+        self.protocol.is_none_or(|own| own == protocol && self.ports.contains(&port))
+    }
+
+    pub fn block(&self) -> Option<&Block> {
+        match &self.to {
+            Whither::Block(block) => Some(block),
+            Whither::Name(_) => None,
+        }
+    }
+
+    pub fn name(&self) -> Option<&Name> {
+        match &self.to {
+            Whither::Block(_) => None,
+            Whither::Name(name) => Some(name),
+        }
     }
 
     /// Whether ports narrow it.
@@ -74,7 +102,10 @@ impl fmt::Display for Protocol {
 
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.block)?;
+        match &self.to {
+            Whither::Block(block) => write!(f, "{block}")?,
+            Whither::Name(name) => write!(f, "{name}")?,
+        }
         if let Some(protocol) = self.protocol {
             write!(f, " {protocol}")?;
         }
@@ -107,7 +138,7 @@ impl FromStr for Block {
         let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
         let first: Ipv4Addr = address.parse().map_err(|_| match address.contains(':') {
             true => format!("{text:?}: only IPv4 leads out of a sandbox"),
-            false => format!("{text:?} is no address: a list has addresses and blocks, and takes no names yet"),
+            false => format!("{text:?} is no address"),
         })?;
         let bits: u8 = bits.parse().ok().filter(|bits| *bits <= 32).ok_or(format!("{text:?}: not /0 to /32"))?;
         match first.to_bits().trailing_zeros() + u32::from(bits) >= 32 {
@@ -117,12 +148,26 @@ impl FromStr for Block {
     }
 }
 
+impl FromStr for Whither {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A name has no slash, and no last part that is a number.
+        text.parse().map(Self::Name).or_else(|said: String| {
+            match text.contains(['/', ':']) || text.parse::<Ipv4Addr>().is_ok() {
+                true => text.parse().map(Self::Block),
+                false => Err(said),
+            }
+        })
+    }
+}
+
 impl FromStr for Listed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
-        let block = words.next().unwrap_or_default().parse()?;
+        let to = words.next().unwrap_or_default().parse()?;
         let protocol = match words.next() {
             None => None,
             Some("tcp") => Some(Protocol::Tcp),
@@ -137,9 +182,9 @@ impl FromStr for Listed {
             }
         })?;
         match words.next() {
-            None => Ok(Self { block, protocol, ports }),
+            None => Ok(Self { to, protocol, ports }),
             Some(more) => {
-                Err(format!("{text:?}: {more:?} is one word too many (ADDRESS[/BITS] [tcp|udp [PORT[-PORT]]])"))
+                Err(format!("{text:?}: {more:?} is one word too many (ADDRESS[/BITS]|NAME [tcp|udp [PORT[-PORT]]])"))
             }
         }
     }
@@ -157,6 +202,8 @@ mod tests {
             ("0.0.0.0/0 udp", "0.0.0.0/0 udp"),
             ("10.0.5.0/24  tcp  5432", "10.0.5.0/24 tcp 5432"),
             ("10.0.5.0/24 tcp 5432-5433", "10.0.5.0/24 tcp 5432-5433"),
+            ("API.Example.com.  tcp 443", "api.example.com tcp 443"),
+            ("*.example.com", "*.example.com"),
         ] {
             let listed: Listed = text.parse().expect(text);
             assert_eq!(listed.to_string(), written);
@@ -170,7 +217,9 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (text, wrong) in [
             ("", "is no address"),
-            ("example.com tcp 443", "takes no names yet"),
+            ("1.2.3", "is no address"),
+            ("*", "is no address"),
+            ("example.com icmp", "neither tcp nor udp"),
             ("fd00::/8", "only IPv4"),
             ("10.0.0.0/33", "not /0 to /32"),
             ("10.0.0.1/8", "beyond its /8"),

@@ -1,6 +1,6 @@
 //! The networks of a node, by the names under which functions ask for them.
 
-use super::{ALLOW_MAX, Policy};
+use super::{ALLOW_MAX, NAMING_MAX, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -85,6 +85,14 @@ impl Networks {
             if policy.allow.len() > ALLOW_MAX {
                 return Err(format!("networks.{name}: more than {ALLOW_MAX} entries"));
             }
+            if policy.lists_names() && policy.resolver {
+                return Err(format!(
+                    "networks.{name}: names are listed where those alone are resolved: without `internet` and `resolver`"
+                ));
+            }
+        }
+        if named.values().filter(|policy| policy.lists_names()).count() > NAMING_MAX {
+            return Err(format!("networks: more than {NAMING_MAX} of them list names"));
         }
         Ok(Self::within(ceiling, named))
     }
@@ -143,8 +151,12 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_are_refused() {
-        let long = Policy { allow: vec!["10.0.0.0/8".parse().expect("listed"); ALLOW_MAX + 1], ..Policy::NONE };
-        for (name, policy) in [("internet", Policy::NONE), ("", Policy::NONE), ("a-b", Policy::NONE), ("long", long)] {
+        let of = |text: &str, count| vec![text.parse().expect("listed"); count];
+        let long = Policy { allow: of("10.0.0.0/8", ALLOW_MAX + 1), ..Policy::NONE };
+        let both = Policy { allow: of("example.com", 1), ..Policy::INTERNET };
+        for (name, policy) in
+            [("internet", Policy::NONE), ("", Policy::NONE), ("a-b", Policy::NONE), ("long", long), ("both", both)]
+        {
             let refused = Networks::new(Ceiling::Internet, BTreeMap::from([(name.to_owned(), policy)]));
             assert!(refused.expect_err(name).contains(&format!("networks.{name}")));
         }

@@ -121,6 +121,7 @@ impl Loaded {
             env_more,
             memory_bytes: (self.version.memory_mb as usize) << 20,
             memory_peak: Arc::default(),
+            network_bytes: Arc::default(),
             task: self.task.clone(),
             // In the host's network the gate is where it is.
             platform: (way.platform && beyond != Beyond::Host).then_some(inside),

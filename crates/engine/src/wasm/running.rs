@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use sandbox::{ComponentRun, Exit, Fault, Output, Status};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub(crate) struct Running {
@@ -22,6 +22,7 @@ pub(crate) struct Running {
     face: Arc<Face>,
     log: Arc<RunLog>,
     memory_peak: Arc<AtomicUsize>,
+    network_bytes: Arc<AtomicU64>,
     start: Start,
     init: Duration,
     began: Duration,
@@ -41,13 +42,14 @@ impl Running {
         let (began, started) = (clock.elapsed(), clock.now());
         let line = format!("START RequestId: {request_id} Version: {}\n", loaded.version.version);
         let log = Arc::new(RunLog::new(face.writer.0.clone(), clock, LogLine { at: started, message: line }));
-        let memory_peak = Arc::default();
-        Self { loaded, face, log, memory_peak, start, init: init.unwrap_or_default(), began, started }
+        let (memory_peak, network_bytes, init) = (Arc::default(), Arc::default(), init.unwrap_or_default());
+        Self { loaded, face, log, memory_peak, network_bytes, start, init, began, started }
     }
 
     pub(crate) fn component_run(&self, env_more: Vec<(String, String)>) -> ComponentRun {
         let run = self.loaded.run_with(&self.face, env_more, self.log.clone());
-        ComponentRun { memory_peak: self.memory_peak.clone(), ..run }
+        let (memory_peak, network_bytes) = (self.memory_peak.clone(), self.network_bytes.clone());
+        ComponentRun { memory_peak, network_bytes, ..run }
     }
 
     /// The function's timeout.
@@ -61,11 +63,12 @@ impl Running {
 
     /// Ends it: `ended` says when the guest was done. What it wrote, END and REPORT go to the log.
     pub(crate) fn finish(self, call: &Invocation, answer: Answer, ended: Duration) -> Run {
-        let Self { loaded, face, log, memory_peak, start, init, began, started } = self;
+        let Self { loaded, face, log, memory_peak, network_bytes, start, init, began, started } = self;
         let clocked = Clocked { start, started, init, duration: ended.saturating_sub(began) };
         let peak_mb = memory_peak.load(Ordering::Relaxed).div_ceil(1 << 20);
         let peak_mb = u32::try_from(peak_mb).unwrap_or(u32::MAX);
         let run = Run::new(&loaded.version, &face.id, call, answer, 0, clocked, peak_mb);
+        let run = run.with_network(network_bytes.load(Ordering::Relaxed));
         let now = loaded.forge.clock.now();
         let tail = log.finish(run.last_lines(now).into_iter().map(|message| LogLine { at: now, message }));
         run.with_tail(tail)

@@ -123,7 +123,8 @@ impl Group {
             // Absent where the machine has no swap or cpu is not delegated.
             let _ = fs::write(dir.join("memory.swap.max"), "0");
             let _ = fs::write(dir.join("cpu.weight"), weight(limits.cpu_weight).to_string());
-            let _ = fs::write(dir.join("cpu.max"), format!("{} {CPU_PERIOD_US}", cpu_us_max(limits.cpu_weight)));
+            let period = cpu_period_us(limits);
+            let _ = fs::write(dir.join("cpu.max"), format!("{} {period}", cpu_us_max(limits.cpu_weight, period)));
         }
         if let Some(dir) = &self.memory {
             fs::write(dir.join("memory.limit_in_bytes"), &memory)?;
@@ -136,8 +137,10 @@ impl Group {
         }
         if let Some(dir) = &self.cpu {
             fs::write(dir.join("cpu.shares"), limits.cpu_weight.clamp(2, 262_144).to_string())?;
-            // Absent where the kernel has no bandwidth control. The period is the kernel's own unless somebody changed it.
-            let _ = fs::write(dir.join("cpu.cfs_quota_us"), cpu_us_max(limits.cpu_weight).to_string());
+            // Absent where the kernel has no bandwidth control.
+            let period = cpu_period_us(limits);
+            let _ = fs::write(dir.join("cpu.cfs_period_us"), period.to_string());
+            let _ = fs::write(dir.join("cpu.cfs_quota_us"), cpu_us_max(limits.cpu_weight, period).to_string());
         }
         Ok(())
     }
@@ -215,12 +218,20 @@ impl Group {
         text.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count.trim() != "0")
     }
 
-    pub fn meter(&self) -> Meter {
+    pub fn meter(&self, limits: &Limits) -> Meter {
         let file = |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name));
         Meter {
             memory_peak: file(&self.unified, "memory.peak").or(file(&self.memory, "memory.max_usage_in_bytes")),
             cpu: file(&self.unified, "cpu.stat").or(file(&self.cpuacct, "cpuacct.usage")),
+            hold: self.hold(limits),
         }
+    }
+
+    fn hold(&self, limits: &Limits) -> Option<(PathBuf, String)> {
+        let share = cpu_us_held(limits.cpu_weight);
+        let unified = self.unified.iter().map(|dir| (dir.join("cpu.max"), format!("{share} {HELD_PERIOD_US}")));
+        let v1 = self.cpu.iter().map(|dir| (dir.join("cpu.cfs_quota_us"), share.to_string()));
+        unified.chain(v1).next().filter(|_| limits.cpu_quota)
     }
 
     /// Removes the group; fails with `ResourceBusy` for a moment after its last process ended.
@@ -246,10 +257,24 @@ fn make(dir: &Path) -> io::Result<()> {
 /// What the kernel has where nobody says otherwise.
 const CPU_PERIOD_US: u64 = 100_000;
 
-/// Processor time in a period, at most: whole cores, and as many as the share begins. Less than one would stall what
-/// runs alone for most of each period; among those that want it too, the share decides.
-fn cpu_us_max(shares: u64) -> u64 {
-    shares.div_ceil(1024).saturating_mul(CPU_PERIOD_US)
+/// Of those that are held to less than a core: short, so that they stand still for short. AWS's is said to be as long.
+const HELD_PERIOD_US: u64 = 20_000;
+/// The kernel takes no less.
+const QUOTA_US_MIN: u64 = 1_000;
+
+fn cpu_period_us(limits: &Limits) -> u64 {
+    if limits.cpu_quota { HELD_PERIOD_US } else { CPU_PERIOD_US }
+}
+
+/// Processor time in a period, at most: whole cores, and as many as the share begins. Who initialises has that, and who is
+/// not held: less than one would stall what runs alone for most of each period, and among those that want it too, the share decides.
+fn cpu_us_max(shares: u64, period_us: u64) -> u64 {
+    shares.div_ceil(1024).saturating_mul(period_us)
+}
+
+/// The same of who is held: the share.
+fn cpu_us_held(shares: u64) -> u64 {
+    (shares.saturating_mul(HELD_PERIOD_US) / 1024).max(QUOTA_US_MIN)
 }
 
 /// v1's shares (1,024 is usual) in v2's weight (100 is usual).
@@ -402,6 +427,8 @@ mod tests {
         assert!(own.starts_with(&format!("wadi-{}-", std::process::id())));
         assert_eq!(launcher_name(-1), None);
         assert_eq!((weight(1024), weight(1), weight(u64::MAX)), (100, 1, 10_000));
-        assert_eq!((cpu_us_max(1), cpu_us_max(1024), cpu_us_max(1025)), (100_000, 100_000, 200_000));
+        let of = |shares| (cpu_us_max(shares, CPU_PERIOD_US), cpu_us_held(shares));
+        assert_eq!((of(1), of(1024), of(1025)), ((100_000, 1_000), (100_000, 20_000), (200_000, 20_019)));
+        assert_eq!(of(74), (100_000, 1_445), "128 MB: 7 % of a core");
     }
 }

@@ -10,9 +10,12 @@ mod netlink;
 mod pool;
 mod router;
 mod rules;
+mod sets;
 
 pub use pool::{Network, Pool};
-pub use router::{GATEWAY, Router, Wire};
+pub use router::{GATEWAY, Resolvers, Router, Wire};
+pub use rules::{naming, set};
+pub use sets::Sets;
 
 use rustix::thread::LinkNameSpaceType;
 use std::fs::File;

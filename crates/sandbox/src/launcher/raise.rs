@@ -269,7 +269,7 @@ impl Sandbox {
     pub fn sum_up(&self) -> Exit {
         // A template's copy is a child of the template's init, and buried there.
         let ended = self.pid.and_then(|pid| sys::wait(pid).ok());
-        let meter = self.group.meter();
+        let meter = self.group.meter(&self.limits);
         Exit {
             // An init that said nothing was killed, and with it everyone.
             status: self.status.unwrap_or(Status::Signalled(libc::SIGKILL)),
@@ -281,7 +281,7 @@ impl Sandbox {
 
     /// Where its use can be read while it lives: without a cgroup, what its program itself has resident.
     pub fn meter(&self) -> Meter {
-        let mut meter = self.group.meter();
+        let mut meter = self.group.meter(&self.limits);
         if let (None, Some(pid)) = (&meter.memory_peak, self.pid) {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
             let program = children.split_whitespace().next();

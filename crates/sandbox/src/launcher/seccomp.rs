@@ -1,6 +1,6 @@
 //! The filters of `allowed` and `filter` in the words of OCI runtimes, which know calls by name.
 
-use super::filter::{FAMILIES, NAMESPACES};
+use super::filter::NAMESPACES;
 use serde_json::{Value, json};
 
 /// As in `allowed`.
@@ -43,26 +43,34 @@ const DENIED: &str = "\
     adjtimex clock_adjtime sethostname setdomainname migrate_pages move_pages iopl ioperm modify_ldt uselib \
     ustat _sysctl";
 
-/// A runtime's `linux.seccomp`. Names that it does not know it leaves out.
+/// Sockets that pass; `filter` has those that do not.
+const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+/// Of an argument's bits, those that the kernel looks at where it takes an `int`.
+const INT: u64 = 0xffff_ffff;
+
+/// A runtime's `linux.seccomp`. Every rule has one condition: of several on one argument runtimes make either all of them or
+/// any of them. Names that it does not know it leaves out.
 pub fn profile() -> Value {
     let names = |text: &'static str, but: &[&str]| -> Vec<&str> {
         text.split_ascii_whitespace().filter(|name| !but.contains(name)).collect()
     };
     let errno = |names: Vec<&str>, errno: i32| json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
-    let allow_if = |name: &str, args: Vec<Value>| json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": args});
-    let differs = |index: u8, value: u64| json!({"index": index, "value": value, "op": "SCMP_CMP_NE"});
+    let allow_if = |name: &str, holds: Value| json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [holds]});
+    let bits = |index: u8, mask: u64, are: u64| json!({"index": index, "value": mask, "valueTwo": are, "op": "SCMP_CMP_MASKED_EQ"});
     let flags = NAMESPACES.iter().fold(0, |all, flag| all | *flag as u64);
     let mut calls = vec![
         json!({"names": names(ALLOWED, &["clone", "socket", "personality", "ioctl"]), "action": "SCMP_ACT_ALLOW"}),
         errno(names(DENIED, &[]), libc::EPERM),
         errno(vec!["fallocate"], libc::EOPNOTSUPP),
-        allow_if("clone", vec![json!({"index": 0, "value": flags, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"})]),
+        allow_if("clone", bits(0, flags, 0)),
     ];
-    calls.push(allow_if("socket", FAMILIES.iter().map(|family| differs(0, *family as u64)).collect()));
-    calls.push(allow_if("ioctl", [libc::TIOCSTI, libc::TIOCLINUX].map(|request| differs(1, request)).into()));
-    for plain in [0, 0xffff_ffff_u64] {
-        calls.push(allow_if("personality", vec![json!({"index": 0, "value": plain, "op": "SCMP_CMP_EQ"})]));
-    }
+    calls.extend(FAMILIES.map(|family| allow_if("socket", bits(0, INT, family as u64))));
+    calls.extend([0, INT].map(|plain| allow_if("personality", bits(0, INT, plain))));
+    // All requests but two, which have all but their last four bits in common.
+    let (typing, shared) = ([libc::TIOCSTI, libc::TIOCLINUX], libc::TIOCSTI & !0xf);
+    let unlike = (4..32).map(|bit| 1_u64 << bit).map(|bit| allow_if("ioctl", bits(1, bit, !shared & bit)));
+    let near = (shared..=shared | 0xf).filter(|request| !typing.contains(request));
+    calls.extend(unlike.chain(near.map(|request| allow_if("ioctl", bits(1, INT, request)))));
     json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": libc::ENOSYS, "syscalls": calls})
 }
 
@@ -96,6 +104,24 @@ mod tests {
         let mut allowed = listed(include_str!("allowed.rs"), "// The same numbers");
         allowed.extend(BEYOND.map(str::to_owned));
         assert_eq!(names(ALLOWED), allowed);
+        // What passes by its arguments, as a runtime puts it together: whatever rule holds lets it through.
+        let profile = profile();
+        let passes = |call: &str, index: u64, argument: u64| {
+            let rules = profile["syscalls"].as_array().expect("rules").iter().filter(|rule| rule["names"][0] == call);
+            let of = |value: &Value| value.as_u64().expect("a number");
+            rules
+                .flat_map(|rule| rule["args"].as_array().expect("conditions"))
+                .any(|held| of(&held["index"]) == index && argument & of(&held["value"]) == of(&held["valueTwo"]))
+        };
+        for request in [0, 0x5401, 0x5411, 0x5413, 0x541b, 0x541d, 0x5452, 0x8912, 0xffff_ffff, 0x1_0000_5401] {
+            assert!(passes("ioctl", 1, request), "{request:x}");
+        }
+        for request in [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSTI | 1 << 32, libc::TIOCLINUX | 7 << 40] {
+            assert!(!passes("ioctl", 1, request), "{request:x}");
+        }
+        let sockets = |family: i32| passes("socket", 0, family as u64) || passes("socket", 0, 1 << 32 | family as u64);
+        assert!(FAMILIES.into_iter().all(sockets) && !super::super::filter::FAMILIES.into_iter().any(sockets));
+        assert!(passes("clone", 0, 17) && NAMESPACES.iter().all(|flag| !passes("clone", 0, *flag as u64 | 17)));
         assert_eq!(names(DENIED), listed(include_str!("filter.rs"), "/// `clone` that asks"));
     }
 }

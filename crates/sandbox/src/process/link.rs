@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::{ProcessConfig, READY_MAX};
-use crate::launcher::now_ms;
+use crate::launcher::{Resolvers, now_ms};
 use crate::protocol::{self, Meter, PACKET_BYTES_MAX, Reply, Request};
 use crate::{Control, Error, Exit, Handle, LAUNCHER_ARG, Promise, Raised, Status};
 use parking_lot::Mutex;
@@ -249,7 +249,10 @@ impl Link {
     }
 
     fn greet(&mut self, config: &ProcessConfig) -> Result<Greeting, String> {
-        let hello = Request::Hello { state_dir: config.state_dir.clone(), egress: config.egress.clone() };
+        let hello = Request::Hello {
+            state_dir: config.state_dir.clone(),
+            egress: config.egress.as_ref().map(|(egress, _)| egress.clone()),
+        };
         let packet = protocol::packet(&hello)?;
         let text = |error: Errno| error.to_string();
         protocol::send(&self.socket, &packet, &[], SendFlags::empty()).map_err(text)?;
@@ -261,8 +264,10 @@ impl Link {
         let (length, sockets) = protocol::receive(&self.socket, &mut buffer, RecvFlags::empty()).map_err(text)?;
         match serde_json::from_slice(&buffer[..length]) {
             Ok(Reply::Ready { promises, leads_out }) => {
-                if let Ok([udp, tcp]) = <[OwnedFd; 2]>::try_from(sockets) {
-                    self._names = Some(Names::serve(udp.into(), tcp.into()).map_err(|error| error.to_string())?);
+                if let (Ok(()), Some((egress, entropy))) = (&leads_out, &config.egress) {
+                    let names = Resolvers::received(sockets)
+                        .and_then(|resolvers| Names::serve(resolvers, &egress.networks, entropy.clone()));
+                    self._names = Some(names.map_err(|error| format!("resolve names: {error}"))?);
                 }
                 Ok(Greeting { promises, leads_out })
             }
@@ -443,6 +448,10 @@ impl Control for Hold {
     fn kill(&self) {
         // The init of a pid namespace: the kernel ends everyone in it. ESRCH once it has ended.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+    }
+
+    fn hold_cpu(&self) {
+        self.meter.hold_cpu();
     }
 
     fn memory_bytes_peak(&self) -> u64 {

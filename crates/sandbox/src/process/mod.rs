@@ -10,6 +10,7 @@ mod names;
 use crate::{Driver, Error, Mount, Promise, Raised, Spec, protocol};
 use async_trait::async_trait;
 use base::network::Policy;
+use base::port::Entropy;
 use link::Shared;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,15 +27,15 @@ const READY_MAX: Duration = Duration::from_secs(10);
 const RAISES_MAX: usize = 3;
 
 /// How to start the launcher.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ProcessConfig {
     /// Our own binary, which calls [`crate::launcher_main`] when its first argument is [`crate::LAUNCHER_ARG`].
     pub program: PathBuf,
     /// A directory of the driver's own (absolute, made if missing, one node's at a time) on a disk with room for what
     /// functions put in /tmp.
     pub state_dir: PathBuf,
-    /// `None` where no sandbox is to be led out of its network.
-    pub egress: Option<Egress>,
+    /// `None` where no sandbox is to be led out of its network; with it what makes questions for names hard to guess.
+    pub egress: Option<(Egress, Arc<dyn Entropy>)>,
 }
 
 /// The networks that lead out.

@@ -1,7 +1,15 @@
-//! Resolves names for sandboxes that are led out: what they ask the router is handed to the resolvers that the host asks,
-//! and the answer back, both as they are. A thread of its own; nothing is read but the number that pairs an answer with its
-//! question.
+//! Resolves names for sandboxes that are led out. Where all names may be asked for, what is asked of the router is handed to
+//! the resolvers that the host asks, and the answer back, both as they are: nothing is read but the number that pairs them.
+//! Where names are listed, `listed` answers. A thread of its own.
 
+mod listed;
+mod message;
+
+use crate::launcher::{Resolvers, naming};
+use base::network::Policy;
+use base::port::Entropy;
+use listed::Listing;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,9 +18,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Questions on their way at once, and connections; more questions are not answered, more connections wait.
+/// Questions on their way at once, and connections, for each network that lists names and for all others together; more
+/// questions are not answered, more connections wait.
 const QUESTIONS_MAX: usize = 512;
 const CONNECTIONS_MAX: usize = 64;
 /// How long one resolver has to answer before the next is asked.
@@ -42,19 +52,40 @@ impl Drop for Names {
 
 impl Names {
     /// Answers on these sockets, which are in the router's network, until this is dropped.
-    pub fn serve(udp: std::net::UdpSocket, tcp: std::net::TcpListener) -> io::Result<Self> {
-        udp.set_nonblocking(true)?;
-        tcp.set_nonblocking(true)?;
+    pub fn serve(
+        resolvers: Resolvers,
+        networks: &BTreeMap<String, Policy>,
+        entropy: Arc<dyn Entropy>,
+    ) -> io::Result<Self> {
+        let Resolvers { sockets, sets } = resolvers;
+        let sets = Arc::new(sets);
+        let listing = |(group, _, policy): (u32, u16, &Policy)| {
+            Whose::Listed(Arc::new(Listing {
+                group,
+                policy: policy.clone(),
+                sets: sets.clone(),
+                entropy: entropy.clone(),
+            }))
+        };
+        let whose: Vec<_> = std::iter::once(Whose::All).chain(naming(networks).map(listing)).collect();
+        if whose.len() != sockets.len() {
+            return Err(io::Error::other("not all sockets arrived (ulimit -n)"));
+        }
+        for (udp, tcp) in &sockets {
+            udp.set_nonblocking(true)?;
+            tcp.set_nonblocking(true)?;
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             runtime.block_on(async {
-                let (Ok(udp), Ok(tcp)) = (UdpSocket::from_std(udp), TcpListener::from_std(tcp)) else { return };
-                tokio::select! {
-                    _ = stopped => {}
-                    () = questions(Arc::new(udp)) => {}
-                    () = connections(tcp) => {}
+                let mut serving = JoinSet::new();
+                for ((udp, tcp), whose) in sockets.into_iter().zip(whose) {
+                    let (Ok(udp), Ok(tcp)) = (UdpSocket::from_std(udp), TcpListener::from_std(tcp)) else { return };
+                    serving.spawn(questions(Arc::new(udp), whose.clone()));
+                    serving.spawn(connections(tcp, whose));
                 }
+                let _ = stopped.await;
             });
         };
         let thread = std::thread::Builder::new().name("names".into()).spawn(work)?;
@@ -62,15 +93,39 @@ impl Names {
     }
 }
 
-async fn questions(socket: Arc<UdpSocket>) {
+/// For whom names are resolved, and so which.
+#[derive(Clone)]
+enum Whose {
+    All,
+    Listed(Arc<Listing>),
+}
+
+impl Whose {
+    async fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::All => answer(question, &resolvers()).await,
+            Self::Listed(listing) => listing.answer(question).await,
+        }
+    }
+
+    async fn carry(&self, inside: TcpStream) {
+        match self {
+            Self::All => carry(inside).await,
+            // Ended by who asks, or for what makes no sense.
+            Self::Listed(listing) => drop(listed::carry(inside, listing).await),
+        }
+    }
+}
+
+async fn questions(socket: Arc<UdpSocket>, whose: Whose) {
     let slots = Arc::new(Semaphore::new(QUESTIONS_MAX));
     let mut buffer = vec![0; 4096];
     loop {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-        let (question, socket) = (buffer[..length].to_vec(), socket.clone());
+        let (question, socket, whose) = (buffer[..length].to_vec(), socket.clone(), whose.clone());
         tokio::spawn(async move {
-            if let Some(answer) = answer(&question, &resolvers()).await {
+            if let Some(answer) = whose.answer(&question).await {
                 let _ = socket.send_to(&answer, from).await;
             }
             drop(slot);
@@ -78,14 +133,19 @@ async fn questions(socket: Arc<UdpSocket>) {
     }
 }
 
+/// A socket to a resolver, which nobody else's messages come in by.
+async fn toward(resolver: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(if resolver.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await?;
+    socket.connect(resolver).await?;
+    Ok(socket)
+}
+
 /// The first answer to this question that one of the resolvers gives.
 async fn answer(question: &[u8], resolvers: &[SocketAddr]) -> Option<Vec<u8>> {
     let number = question.get(..2)?;
     for resolver in resolvers {
         let asked = async {
-            let any = if resolver.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(any).await?;
-            socket.connect(resolver).await?;
+            let socket = toward(*resolver).await?;
             socket.send(question).await?;
             let mut answer = vec![0; ANSWER_BYTES_MAX];
             loop {
@@ -103,27 +163,30 @@ async fn answer(question: &[u8], resolvers: &[SocketAddr]) -> Option<Vec<u8>> {
     None
 }
 
-async fn connections(listener: TcpListener) {
+async fn connections(listener: TcpListener, whose: Whose) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let Ok((mut inside, _)) = listener.accept().await else {
+        let Ok((inside, _)) = listener.accept().await else {
             // Out of descriptors, most likely: the connection stays in the queue.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let whose = whose.clone();
         tokio::spawn(async move {
-            let carried = async {
-                for resolver in resolvers() {
-                    if let Ok(Ok(mut outside)) = timeout(PATIENCE, TcpStream::connect(resolver)).await {
-                        let _ = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
-                        return;
-                    }
-                }
-            };
-            let _ = timeout(CONNECTION_MAX, carried).await;
+            let _ = timeout(CONNECTION_MAX, whose.carry(inside)).await;
             drop(slot);
         });
+    }
+}
+
+/// To the first resolver that takes it.
+async fn carry(mut inside: TcpStream) {
+    for resolver in resolvers() {
+        if let Ok(Ok(mut outside)) = timeout(PATIENCE, TcpStream::connect(resolver)).await {
+            let _ = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
+            return;
+        }
     }
 }
 

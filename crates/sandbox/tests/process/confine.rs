@@ -237,6 +237,29 @@ print(made)";
     });
 }
 
+/// Processor time over time as it goes by, while it may burst and once it is held: a quarter of a core, with room for a
+/// machine that others use.
+pub fn the_processor_is_held_to_a_share() {
+    block(async {
+        let bench = Bench::new();
+        let mut spec = python("while True: pass");
+        (spec.limits.cpu_weight, spec.limits.cpu_quota) = (256, true);
+        let raised = bench.raise(spec).await;
+        let share = async || {
+            let (began, before) = (std::time::Instant::now(), raised.handle.cpu_us());
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            (raised.handle.cpu_us() - before) as f64 / began.elapsed().as_micros() as f64
+        };
+        let burst = share().await;
+        raised.handle.hold_cpu();
+        let held = share().await;
+        assert!(held > 0.02 && held < 0.35, "{held} of a core, and a quarter is its share");
+        assert!(burst > held * 1.5, "{burst} of a core before it was held, {held} then");
+        raised.handle.kill();
+        within(raised.exit).await.unwrap();
+    });
+}
+
 /// As root, with cgroups, only an older kernel makes any of them weaker.
 pub fn root_keeps_its_promises() {
     let promises = Bench::new().driver.promises();

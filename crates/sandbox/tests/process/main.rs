@@ -21,7 +21,7 @@ fn main() {
     if !root {
         eprintln!("not root: the tests of the process driver are skipped, and counted as ignored");
     }
-    let tests: [(&'static str, fn()); 26] = [
+    let tests: [(&'static str, fn()); 27] = [
         ("sees_only_its_own_root", confine::sees_only_its_own_root),
         ("has_no_rights", confine::has_no_rights),
         ("is_refused_what_changes_its_confinement", confine::is_refused_what_changes_its_confinement),
@@ -30,6 +30,7 @@ fn main() {
         ("mounts_are_as_asked", confine::mounts_are_as_asked),
         ("memory_is_limited_for_the_whole", confine::memory_is_limited_for_the_whole),
         ("a_fork_bomb_is_bounded", confine::a_fork_bomb_is_bounded),
+        ("the_processor_is_held_to_a_share_from_when_it_is_told", confine::the_processor_is_held_to_a_share),
         ("root_keeps_its_promises", confine::root_keeps_its_promises),
         ("a_cell_sees_what_it_becomes_and_never_has_rights", cells::a_cell_sees_what_it_becomes_and_never_has_rights),
         ("a_cells_init_has_no_rights_afterwards", cells::a_cells_init_has_no_rights_afterwards),

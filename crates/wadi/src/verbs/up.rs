@@ -92,6 +92,7 @@ impl From<Up> for Flags {
             images: None,
             isolation: up.isolation.map(|wall| wall.0),
             oci: None,
+            limits: None,
             runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),
         }
     }

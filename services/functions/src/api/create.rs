@@ -30,7 +30,7 @@ pub async fn create_function(
     let change = options::change_of_create(&input, environment);
     let kind = kind_of(&input)?;
     let mut settings = Settings::new(change, kind, room.config.architecture, &room.runtimes())?;
-    settings.isolation = tags::isolation(&tags)?;
+    tags::heed(&room, &tags, &mut settings)?;
     let key = At::Function(scope, &function).key();
     // Asked again in the transaction; asked here so that a duplicate does not take its code in first.
     if room.store.get::<Function>(&key).await?.is_some() {

@@ -5,6 +5,7 @@ use super::update::{Fresh, begin};
 use crate::Functions;
 use crate::change::{check_may_change, wait_for};
 use crate::error::{Error, Result};
+use crate::model::settings::Settings;
 use crate::model::{LATEST, TAGS_MAX, name};
 use crate::records::Function;
 use crate::store::{At, function};
@@ -47,12 +48,11 @@ async fn change(room: &Functions, cx: &Context, resource: &str, edit: impl Fn(&m
             let mut record = function(&tx, named).await?;
             edit(&mut record.tags);
             check(&record.tags)?;
-            let isolation = isolation(&record.tags)?;
-            if isolation != record.latest.settings.isolation {
-                // Another wall is another configuration: instances of the old one are not used for it.
+            let mut next = record.latest.clone();
+            heed(room, &record.tags, &mut next.settings)?;
+            if next.settings != record.latest.settings {
+                // Another wall or network is another configuration: instances of the old one are not used for it.
                 check_may_change(named, &record, None)?;
-                let mut next = record.latest.clone();
-                next.settings.isolation = isolation;
                 begin(&mut record, next, fresh);
                 wait_for(&tx, &named.scope, &named.name, LATEST, &record.latest)?;
             }
@@ -80,9 +80,26 @@ fn named(cx: &Context, resource: &str) -> Result<FunctionRef> {
 
 /// The tag that says how strong a wall the function's instances have.
 const ISOLATION: &str = "wadi:isolation";
+/// The tag that says in which of the node's networks they are, where `VpcConfig` does not.
+const NETWORK: &str = "wadi:network";
 
-/// What it says; `None` where there is none.
-pub fn isolation(tags: &Tags) -> Result<Option<Isolation>> {
+/// Sets what tags say and nothing else does.
+///
+/// # Errors
+/// There is no such wall or network: the text says which there are.
+pub fn heed(room: &Functions, tags: &Tags, settings: &mut Settings) -> Result<()> {
+    settings.isolation = isolation(tags)?;
+    let network = tags.get(NETWORK).cloned();
+    if let Some(name) = network.as_ref().filter(|_| network != settings.network_tagged) {
+        let known = room.runner.network(name);
+        known.map_err(|reason| Error::Invalid(format!("The tag {NETWORK} cannot be followed: {reason}")))?;
+    }
+    settings.network_tagged = network;
+    Ok(())
+}
+
+/// What the tag says; `None` where there is none.
+fn isolation(tags: &Tags) -> Result<Option<Isolation>> {
     let Some(asked) = tags.get(ISOLATION) else { return Ok(None) };
     let found = Isolation::ALL.into_iter().find(|isolation| isolation.name() == asked);
     let names = Isolation::ALL.map(Isolation::name).join(", ");

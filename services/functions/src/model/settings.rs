@@ -39,6 +39,9 @@ pub struct Settings {
     /// As the tag `wadi:isolation` was when this was made; `None` leaves it to the node.
     #[serde(default)]
     pub isolation: Option<Isolation>,
+    /// As the tag `wadi:network` was when this was made: its network where `network` is `None`.
+    #[serde(default)]
+    pub network_tagged: Option<String>,
 }
 
 /// What a request sets. `None` leaves a member as it is, or at its default in a new function.
@@ -92,6 +95,7 @@ impl Settings {
             dead_letter: None,
             image: ImageConfig::default(),
             isolation: None,
+            network_tagged: None,
         };
         settings.apply(change, kind, runtimes)?;
         Ok(settings)

@@ -141,3 +141,34 @@ async fn the_tag_for_the_wall_is_a_configuration() {
     rig.settle().await;
     assert_eq!(isolation().await, None);
 }
+
+#[tokio::test]
+async fn the_tag_for_the_network_is_a_configuration() {
+    let rig = Rig::new();
+    let mut input = Rig::create_input("f");
+    input["Tags"] = json!({"wadi:network": "db"});
+    let created = rig.ok("CreateFunction", input).await;
+    assert!(created.get("VpcConfig").is_none(), "{created}");
+    rig.settle().await;
+    let network = async || {
+        rig.ok("Invoke", json!({"FunctionName": "f"})).await;
+        rig.runner.last_call().1.network
+    };
+    assert_eq!(network().await.as_deref(), Some("db"));
+    let tag = |value: &str| json!({"Resource": created["FunctionArn"], "Tags": {"wadi:network": value}});
+    rig.refused("TagResource", tag("moon"), "InvalidParameterValueException", "wadi:network").await;
+    rig.ok("TagResource", tag("platform")).await;
+    rig.settle().await;
+    assert_eq!(network().await.as_deref(), Some("platform"));
+    // What belongs to the version comes first.
+    let named = |groups: Value| json!({"FunctionName": "f", "VpcConfig": {"SecurityGroupIds": groups}});
+    rig.ok("UpdateFunctionConfiguration", named(json!(["sg-db"]))).await;
+    rig.settle().await;
+    assert_eq!(network().await.as_deref(), Some("db"));
+    rig.ok("UpdateFunctionConfiguration", named(json!([]))).await;
+    rig.settle().await;
+    assert_eq!(network().await.as_deref(), Some("platform"));
+    rig.ok("UntagResource", json!({"Resource": created["FunctionArn"], "TagKeys": ["wadi:network"]})).await;
+    rig.settle().await;
+    assert_eq!(network().await, None);
+}

@@ -60,7 +60,7 @@ async fn make_plain(rig: &Rig) {
         .transact(|tx| async move {
             let mut function: Function = tx.get(key).await?.expect("there");
             let variables = [("PASSWORD".to_owned(), SECRET.to_owned()), ("sealed".to_owned(), "x".to_owned())];
-            function.latest.settings.environment = Some(Environment::Plain(variables.into()));
+            function.latest.settings.environment = Some(Environment::plain(variables.into()));
             tx.put(key, &function)
         })
         .await
@@ -123,6 +123,25 @@ async fn a_new_master_key_takes_over() {
     assert_eq!(given(&rig).await, SECRET);
     let published = rig.config(json!({"FunctionName": "f", "Qualifier": "1"})).await;
     assert_eq!(published["Environment"]["Variables"]["PASSWORD"], SECRET);
+}
+
+#[tokio::test]
+async fn the_key_of_links_is_sealed_too() {
+    let rig = Rig::new();
+    let key = rig.functions.link_key_or("a-fresh-key").await.expect("made");
+    assert_eq!((key.as_str(), stored(&rig).await.contains("a-fresh-key")), ("a-fresh-key", false));
+    rig.store
+        .transact(|tx| async move { tx.put_bytes(&At::Secret.key(), b"\x01{\"key\":\"plain\"}".to_vec()) })
+        .await
+        .expect("as before");
+    let read = async |rig: &Rig| rig.functions.link_key_or("another").await.expect("kept");
+    assert_eq!(read(&rig).await, "plain");
+    rig.functions.reseal().await.expect("works");
+    assert!(!stored(&rig).await.contains("plain"));
+    assert_eq!(read(&rig).await, "plain");
+    let rig = rig.rekeyed(&[2, 1]);
+    rig.functions.reseal().await.expect("works");
+    assert_eq!(read(&rig.rekeyed(&[2])).await, "plain");
 }
 
 #[tokio::test]

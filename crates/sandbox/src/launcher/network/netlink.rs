@@ -51,7 +51,7 @@ pub struct End<'a> {
 pub struct Message(Vec<u8>);
 
 impl Message {
-    fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
+    pub fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(flags.to_ne_bytes());
@@ -61,19 +61,19 @@ impl Message {
         Self(bytes)
     }
 
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+    pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         put(&mut self.0, kind, value);
         self
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         let length = self.0.len() as u32;
         self.0[..4].copy_from_slice(&length.to_ne_bytes());
         self.0
     }
 }
 
-fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.extend((4 + value.len() as u16).to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(value);
@@ -176,7 +176,7 @@ impl Netlink {
 }
 
 /// The codes of the acknowledgements in what was received: 0, or an error's number below zero.
-fn acknowledged(mut bytes: &[u8]) -> Vec<i32> {
+pub fn acknowledged(mut bytes: &[u8]) -> Vec<i32> {
     let mut codes = Vec::new();
     while let (Some(length), Some(kind)) = (bytes.first_chunk(), bytes.get(4..6)) {
         let length = u32::from_ne_bytes(*length) as usize;

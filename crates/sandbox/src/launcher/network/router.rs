@@ -2,6 +2,7 @@
 
 use super::netlink::{self, End, Netlink};
 use super::rules::{self, Host};
+use super::sets::Sets;
 use super::{forwarding, within};
 use crate::Network;
 use base::network::Policy;
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,11 +42,39 @@ pub struct Router {
     name: String,
     links: Netlink,
     groups: BTreeMap<String, u32>,
-    /// The policies with which names are resolved.
+    /// The policies with which names are resolved, all or some.
     resolving: BTreeSet<String>,
     cable: u32,
-    /// The resolver's sockets, until the node has them.
-    pub resolver: Option<(UdpSocket, TcpListener)>,
+    /// What names are resolved with, until the node has it.
+    pub resolvers: Option<Resolvers>,
+}
+
+/// What the node resolves names with for those that are led out, all of the router's network.
+#[derive(Debug)]
+pub struct Resolvers {
+    /// For those who may ask for all names, and then for each network that lists names, in the order of [`rules::naming`].
+    pub sockets: Vec<(UdpSocket, TcpListener)>,
+    pub sets: Sets,
+}
+
+impl Resolvers {
+    /// As they are handed over: the sets, then the sockets, UDP's before TCP's.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let sockets = self.sockets.iter().flat_map(|(udp, tcp)| [udp.as_fd(), tcp.as_fd()]);
+        std::iter::once(self.sets.as_fd()).chain(sockets).collect()
+    }
+
+    /// # Errors
+    /// Not all of them arrived.
+    pub fn received(descriptors: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut descriptors = descriptors.into_iter();
+        let sets = descriptors.next().ok_or(io::ErrorKind::UnexpectedEof)?.into();
+        let mut sockets = Vec::new();
+        while let (Some(udp), Some(tcp)) = (descriptors.next(), descriptors.next()) {
+            sockets.push((udp.into(), tcp.into()));
+        }
+        Ok(Self { sockets, sets })
+    }
 }
 
 /// A sandbox's way out; it goes with the sandbox's network.
@@ -73,11 +102,13 @@ impl Router {
         }
         let inside = super::pool::fresh().map_err(said("make the router's network"))?;
         let (ours, its) = uplink(&name);
-        let (links, resolver) = within(&inside, || furnish(&name, &home, its)).map_err(said("make the router"))?;
+        let ports = std::iter::once(53).chain(rules::naming(networks).map(|(_, port, _)| port));
+        let (links, resolvers) =
+            within(&inside, || furnish(&name, &home, its, ports)).map_err(said("make the router"))?;
         let apart = forwarding::turn_on().map_err(said("turn on net.ipv4.ip_forward"))?;
         let groups = rules::groups(networks).map(|(group, name, _)| (name.to_owned(), group)).collect();
-        let resolving = networks.iter().filter(|(_, policy)| policy.resolver).map(|(name, _)| name.clone()).collect();
-        let router = Self { nft: nft.to_owned(), name, links, groups, resolving, cable: 0, resolver: Some(resolver) };
+        let resolving = networks.iter().filter(|(_, policy)| policy.resolves()).map(|(name, _)| name.clone()).collect();
+        let router = Self { nft: nft.to_owned(), name, links, groups, resolving, cable: 0, resolvers: Some(resolvers) };
         let filled = router.fill(&inside, &host, (ours, its), &apart, networks);
         filled.inspect_err(|_| router.remove()).map(|()| router)
     }
@@ -184,8 +215,13 @@ fn uplink(name: &str) -> (Ipv4Addr, Ipv4Addr) {
     (Ipv4Addr::from_bits(first + 1), Ipv4Addr::from_bits(first + 2))
 }
 
-/// The router's own side, in its network: devices, addresses and what the resolver listens on.
-fn furnish(name: &str, home: &OwnedFd, its: Ipv4Addr) -> io::Result<(Netlink, (UdpSocket, TcpListener))> {
+/// The router's own side, in its network: devices, addresses and what names are asked for on.
+fn furnish(
+    name: &str,
+    home: &OwnedFd,
+    its: Ipv4Addr,
+    ports: impl Iterator<Item = u16>,
+) -> io::Result<(Netlink, Resolvers)> {
     for (setting, value) in
         [("ipv4/ip_forward", "1"), ("ipv4/conf/all/rp_filter", "1"), ("ipv4/conf/default/rp_filter", "1")]
     {
@@ -200,8 +236,9 @@ fn furnish(name: &str, home: &OwnedFd, its: Ipv4Addr) -> io::Result<(Netlink, (U
     links.ask([netlink::up(LOOPBACK), netlink::address(LOOPBACK, GATEWAY, 32)])?;
     links.ask([netlink::veth(&near, &far, home.as_fd().as_raw_fd()), netlink::address(UPLINK_INDEX, its, 30)])?;
     links.ask([netlink::route_by(UPLINK_INDEX, Ipv4Addr::from_bits(its.to_bits() - 1))])?;
-    let resolver = (UdpSocket::bind((GATEWAY, 53))?, TcpListener::bind((GATEWAY, 53))?);
-    Ok((links, resolver))
+    let listen = |port| Ok((UdpSocket::bind((GATEWAY, port))?, TcpListener::bind((GATEWAY, port))?));
+    let sockets = ports.map(listen).collect::<io::Result<_>>()?;
+    Ok((links, Resolvers { sockets, sets: Sets::open()? }))
 }
 
 /// Runs `nft` on a text, in the network that we are in: all of it or nothing is done.
