@@ -340,3 +340,40 @@ def test_a_function_that_feeds_itself_is_stopped_unless_it_may(shared, function)
     sqs.send_message(QueueUrl=queue, MessageBody="first")
     eventually(lambda: turns() > 40)
     client.delete_event_source_mapping(UUID=mapping)
+
+
+FEEDS = """
+import boto3, os, uuid
+def handler(event, context):
+    print("turn")
+    if os.environ.get("TOPIC"):
+        boto3.client("sns").publish(TopicArn=os.environ["TOPIC"], Message="again")
+    else:
+        boto3.client("s3").put_object(Bucket=os.environ["BUCKET"], Key=uuid.uuid4().hex, Body=b"again")
+"""
+
+
+@pytest.mark.parametrize("way", ["topic", "bucket"])
+def test_a_loop_is_stopped_on_every_way(shared, function, way):
+    client, logs = shared.client("lambda"), shared.client("logs")
+    sns, s3 = shared.client("sns"), shared.client("s3")
+    topic, bucket = f"arn:aws:sns:us-east-1:{ACCOUNT}:loop", "loop-of-one"
+    name = function(FEEDS, Environment={"Variables": {"TOPIC": topic} if way == "topic" else {"BUCKET": bucket}})
+    arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    principal = {"topic": "sns.amazonaws.com", "bucket": "s3.amazonaws.com"}[way]
+    client.add_permission(FunctionName=name, StatementId="way", Action="lambda:InvokeFunction", Principal=principal)
+    if way == "topic":
+        sns.create_topic(Name="loop")
+        sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn)
+        sns.publish(TopicArn=topic, Message="first")
+    else:
+        s3.create_bucket(Bucket=bucket)
+        told = {"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"LambdaFunctionConfigurations": [told]})
+        s3.put_object(Bucket=bucket, Key="first", Body=b"first")
+
+    dead = lambda: [e for e in shared.get("/_wadi/api/events/dead")["Events"] if name in json.dumps(e)]
+    found = eventually(dead)
+    assert "RecursiveLoop" in json.dumps(found), found
+    events = logs.filter_log_events(logGroupName="/aws/lambda/" + name, filterPattern="turn")["events"]
+    assert sum(e["message"].startswith("turn") for e in events) == 16

@@ -55,7 +55,7 @@ impl Target for EventGrid {
     }
 
     /// A subscription has a retry policy of its own.
-    fn patient(&self) -> bool {
+    fn patient(&self, _: &Arn) -> bool {
         true
     }
 }

@@ -188,7 +188,9 @@ impl Topics {
         for (name, value) in [
             ("MessageGroupId", &message.group),
             ("MessageDeduplicationId", &message.dedup),
+            // A queue reads the one, a function the other.
             ("AWSTraceHeader", &message.trace),
+            ("trace_id", &message.trace),
         ] {
             attributes.extend(value.as_ref().map(|value| (name.to_owned(), value.as_str().into())));
         }

@@ -21,6 +21,7 @@ struct Given {
     attributes: Option<BTreeMap<String, MessageAttributeValue>>,
     dedup: Option<String>,
     group: Option<String>,
+    trace: Option<String>,
 }
 
 impl Given {
@@ -29,8 +30,8 @@ impl Given {
         for (name, value) in self.attributes.unwrap_or_default() {
             attributes.insert(name, attribute_of(value)?);
         }
-        let Self { body, subject, group, dedup, .. } = self;
-        let mut message = Message { id, at, subject, body, attributes, group, dedup, ..Message::default() };
+        let Self { body, subject, group, dedup, trace, .. } = self;
+        let mut message = Message { id, at, subject, body, attributes, group, dedup, trace, ..Message::default() };
         message.check()?;
         match self.structure.as_deref() {
             None => {}
@@ -41,7 +42,7 @@ impl Given {
     }
 }
 
-pub async fn one(room: Arc<Topics>, _: Context, input: PublishInput) -> Result<PublishResponse> {
+pub async fn one(room: Arc<Topics>, cx: Context, input: PublishInput) -> Result<PublishResponse> {
     if input.phone_number.is_some() {
         return Err(Error::lacking("messages to phones, PhoneNumber,"));
     }
@@ -58,6 +59,7 @@ pub async fn one(room: Arc<Topics>, _: Context, input: PublishInput) -> Result<P
         attributes: input.message_attributes,
         dedup: input.message_deduplication_id,
         group: input.message_group_id,
+        trace: cx.lineage().map(str::to_owned),
     };
     let message = given.message(room.entropy.uuid(), room.clock.now())?;
     let accepted = room.publish(&named, vec![message]).await?.pop();
@@ -65,7 +67,7 @@ pub async fn one(room: Arc<Topics>, _: Context, input: PublishInput) -> Result<P
     Ok(PublishResponse { message_id: Some(id), sequence_number: sequence.map(crate::notice::sequence_text) })
 }
 
-pub async fn batch(room: Arc<Topics>, _: Context, input: PublishBatchInput) -> Result<PublishBatchResponse> {
+pub async fn batch(room: Arc<Topics>, cx: Context, input: PublishBatchInput) -> Result<PublishBatchResponse> {
     let named = Named::of_topic(&input.topic_arn)?;
     let entries = input.publish_batch_request_entries;
     check_entries(&entries)?;
@@ -79,6 +81,7 @@ pub async fn batch(room: Arc<Topics>, _: Context, input: PublishBatchInput) -> R
             attributes: entry.message_attributes,
             dedup: entry.message_deduplication_id,
             group: entry.message_group_id,
+            trace: cx.lineage().map(str::to_owned),
         };
         let message = given.message(room.entropy.uuid(), room.clock.now());
         match message.and_then(|message| Topics::check_kind(&compiled, &message).map(|()| message)) {
