@@ -1,4 +1,4 @@
-//! Benchmarks: a real node under load, with a physical floor measured in the same run. `cargo xtask bench aws | engine | events | chaos | drill`.
+//! Benchmarks: a real node under load, with a floor of the same run. `cargo xtask bench aws | engine | events | chaos | drill`.
 
 mod aws;
 mod chaos;
