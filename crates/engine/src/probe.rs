@@ -24,7 +24,8 @@ pub struct Heard {
     pub answer: Option<Result<Bytes, String>>,
 }
 
-/// Sends `bytes` as a runtime would, closes its side, and reads until the other is closed.
+/// Sends `bytes` as a runtime would, closes its side, and reads until the other is closed, or does nothing more: it may wait
+/// to answer one request while others stand behind it, and does not see then that nobody is there.
 pub async fn runtime_api(bytes: &[u8], clock: Arc<dyn Clock>) -> Heard {
     let scope = Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"));
     let log = Log::new(scope, "group".into(), "stream".into(), clock);
@@ -46,15 +47,18 @@ pub async fn runtime_api(bytes: &[u8], clock: Arc<dyn Clock>) -> Heard {
             tokio::task::yield_now().await;
         }
         let _ = to.shutdown().await;
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
     };
     let talk = async {
-        let ((), _, ()) =
-            tokio::join!(sent, from.read_to_end(&mut replies), runtime_api::converse(its, session.clone()));
+        let _ = tokio::join!(from.read_to_end(&mut replies), runtime_api::converse(its, session.clone()));
     };
     tokio::select! {
         biased;
         () = offered => {}
         () = talk => {}
+        () = sent => {}
     }
     let answer = answered.and_then(|mut answered| answered.try_recv().ok());
     let answer = answer.map(|answer| answer.map_err(|failure| failure.error_type().to_owned()));
