@@ -294,7 +294,7 @@ return ['nowhere' if 'AWS_ENDPOINT_URL' not in os.environ else 'GOT an endpoint'
 case("no-rights-at-all", "rights", {"none"}, """
 status = dict(l.split(':', 1) for l in open('/proc/self/status'))
 caps = [n for n in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb') if int(status.get(n, '0'), 16)]
-fine = not caps and status['NoNewPrivs'].strip() == '1' and status['Seccomp'].strip() == '2' and os.getuid() == os.geteuid() == 993 and os.getgroups() in ([], [993])
+fine = not caps and status.get('NoNewPrivs', 'none').strip() == '1' and status.get('Seccomp', 'none').strip() == '2' and os.getuid() == os.geteuid() == 993 and os.getgroups() in ([], [993])
 return 'none' if fine else 'GOT %s' % caps""")
 case("become-root", "rights", {"EINVAL", "EPERM"}, """
 return [refused(f, *a) for f, a in ((os.setuid, (0,)), (os.setgid, (0,)), (os.setresuid, (0, 0, 0)), (os.setgroups, ([0],)), (os.setreuid, (0, 0)), (os.setuid, (1000,)))]""")

@@ -142,8 +142,8 @@ def test_refusals(shared, function):
         lam.invoke(FunctionName=name, Payload=b'"' + b"x" * 6_300_000 + b'"')
     assert code_of(e) in ("RequestEntityTooLargeException", "RequestTooLargeException", "413")
     with pytest.raises(lam.exceptions.ClientError) as e:
-        lam.get_function_recursion_config(FunctionName=name)
-    assert "GetFunctionRecursionConfig" in e.value.response["Error"]["Message"]
+        lam.get_runtime_management_config(FunctionName=name)
+    assert "GetRuntimeManagementConfig" in e.value.response["Error"]["Message"]
 
 
 def test_dry_run_and_concurrency(shared, function):
