@@ -28,7 +28,17 @@ const RETRIES: u32 = 185;
 const AGE_S: u32 = 24 * 3600;
 
 #[derive(Default)]
-pub struct Cache(Mutex<HashMap<(Scope, String), Arc<Compiled>>>);
+pub struct Cache {
+    kept: Mutex<HashMap<(Scope, String), Arc<Compiled>>>,
+    /// One compiles at a time: of all events that come after a rule has changed the first one does, and the others find it done.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Cache {
+    fn get(&self, key: &(Scope, String), edition: u64) -> Option<Arc<Compiled>> {
+        self.kept.lock().get(key).filter(|compiled| compiled.edition == edition).cloned()
+    }
+}
 
 /// The enabled rules of a bus that have a pattern, and its archives.
 pub struct Compiled {
@@ -70,15 +80,18 @@ impl Bus {
     pub(crate) async fn compiled(&self, tx: &Tx, scope: &Scope, bus: &str) -> Result<Arc<Compiled>> {
         let Edition(edition) = tx.get(&Space::Edition(scope, bus).key()).await?.unwrap_or_default();
         let key = (scope.clone(), bus.to_owned());
-        let kept = self.compiled.0.lock().get(&key).filter(|c| c.edition == edition).cloned();
-        if let Some(compiled) = kept {
+        if let Some(compiled) = self.compiled.get(&key, edition) {
+            return Ok(compiled);
+        }
+        let _turn = self.compiled.turn.lock().await;
+        if let Some(compiled) = self.compiled.get(&key, edition) {
             return Ok(compiled);
         }
         // Read outside of the transaction, which need not remember every rule: if one changes meanwhile, so does the
         // edition, and the transaction runs again.
         let (index, archives) = (self.compile(scope, bus).await?, self.keepers(scope, bus).await?);
         let compiled = Arc::new(Compiled { edition, index, archives });
-        let mut cache = self.compiled.0.lock();
+        let mut cache = self.compiled.kept.lock();
         if cache.len() >= BUSES_MAX {
             cache.clear();
         }

@@ -6,6 +6,7 @@ use crate::engine::{Batch, Check, Committed, Version};
 use crate::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Batches that may wait for the writer; beyond it callers wait to hand theirs over.
@@ -13,6 +14,10 @@ const WAITING_MAX: usize = 1024;
 /// What one commit takes at most: enough to share an fsync well, short enough to keep its latency in milliseconds.
 const GROUP_BATCHES_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Who was answered by the last commit brings the next batch a moment later. A commit that begins with the first of them makes
+/// the others wait for two, so a group that is smaller than the last one waits this often, as long as more come.
+const NAPS_MAX: u32 = 4;
+const NAP: Duration = Duration::from_micros(40);
 
 /// A handle on the writing thread, which ends when this is dropped.
 pub(super) struct Writer {
@@ -79,37 +84,66 @@ struct State {
     commits: Version,
 }
 
-type Group = (Vec<Batch>, Vec<oneshot::Sender<Result<Committed>>>);
+type Answer = oneshot::Sender<Result<Committed>>;
+
+/// What one commit takes.
+#[derive(Default)]
+struct Group {
+    batches: Vec<Batch>,
+    answers: Vec<Answer>,
+    bytes: usize,
+}
 
 impl State {
     fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+        let mut last = 0;
         while let Some(first) = waiting.blocking_recv() {
-            let (mut batches, mut answers): Group = Default::default();
-            let (mut next, mut bytes) = (Some(first), 0);
-            while let Some(job) = next.take() {
-                match job {
-                    Job::Commit(batch, answer) => {
-                        bytes += size(&batch);
-                        batches.push(batch);
-                        answers.push(answer);
-                    }
-                    #[cfg(test)]
-                    Job::PagesMax(pages, answer) => {
-                        let set = format!("pragma max_page_count = {pages}");
-                        let set = self.db.query_row(&set, [], |_| Ok(Committed::Yes)).map_err(failed);
-                        let _ = answer.send(set);
-                    }
+            let mut group = Group::default();
+            self.take(first, &mut group);
+            self.take_waiting(&mut waiting, &mut group);
+            for _ in 0..NAPS_MAX {
+                let before = group.batches.len();
+                if before >= last {
+                    break;
                 }
-                if batches.len() < GROUP_BATCHES_MAX && bytes < GROUP_BYTES_MAX {
-                    next = waiting.try_recv().ok();
+                std::thread::sleep(NAP);
+                self.take_waiting(&mut waiting, &mut group);
+                if group.batches.len() == before {
+                    break;
                 }
             }
-            self.commit((batches, answers));
+            last = group.batches.len();
+            self.commit(group.batches, group.answers);
+        }
+    }
+
+    fn take_waiting(&mut self, waiting: &mut mpsc::Receiver<Job>, group: &mut Group) {
+        while group.batches.len() < GROUP_BATCHES_MAX
+            && group.bytes < GROUP_BYTES_MAX
+            && let Ok(job) = waiting.try_recv()
+        {
+            self.take(job, group);
+        }
+    }
+
+    fn take(&mut self, job: Job, group: &mut Group) {
+        match job {
+            Job::Commit(batch, answer) => {
+                group.bytes += size(&batch);
+                group.batches.push(batch);
+                group.answers.push(answer);
+            }
+            #[cfg(test)]
+            Job::PagesMax(pages, answer) => {
+                let set = format!("pragma max_page_count = {pages}");
+                let set = self.db.query_row(&set, [], |_| Ok(Committed::Yes)).map_err(failed);
+                let _ = answer.send(set);
+            }
         }
     }
 
     /// Commits a group and answers its callers, who may have gone.
-    fn commit(&mut self, (batches, answers): Group) {
+    fn commit(&mut self, batches: Vec<Batch>, answers: Vec<Answer>) {
         match self.apply(&batches) {
             Ok(done) => answers.into_iter().zip(done).for_each(|(a, done)| drop(a.send(Ok(done)))),
             Err(Failure::Batch(e) | Failure::Commit(e)) if batches.len() == 1 => {
@@ -118,7 +152,7 @@ impl State {
             // One bad batch must not fail the others, and a deletion may free the space that a write lacks.
             Err(Failure::Batch(_)) => {
                 for (batch, answer) in batches.into_iter().zip(answers) {
-                    self.commit((vec![batch], vec![answer]));
+                    self.commit(vec![batch], vec![answer]);
                 }
             }
             Err(Failure::Commit(e)) => answers.into_iter().for_each(|a| drop(a.send(Err(e.clone())))),
