@@ -182,6 +182,7 @@ impl Node {
             entropy: entropy.clone(),
             courier: courier.clone(),
         });
+        topics.reseal().await.context("cannot read the key of topics")?;
         let targets = Arc::new(Wired {
             functions: functions.clone(),
             queues: queues.clone(),

@@ -8,9 +8,11 @@
 mod condition;
 mod document;
 mod pattern;
+mod resource;
 
 pub use document::Policy;
 pub use pattern::{arn_like, like};
+pub use resource::{lets, statement, statements};
 
 /// The longest document, in bytes. AWS's own bounds are lower (20 KB for a function, 20 KB for a bucket).
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;

@@ -1,7 +1,6 @@
 //! Sends a request as the default of wasmtime-wasi-http does, but to an address that the policy was asked of: who looks a
 //! name up once to check it and again to connect may be led elsewhere in between.
 
-use crate::counted::Counted;
 use crate::reach;
 use base::network::{Policy, Protocol};
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use http_body::{Body, Frame};
 use hyper_util::rt::TokioIo;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_util::io::{InspectReader, InspectWriter};
 use wasmtime_wasi_http::{Error, RequestOptions};
 
 /// Where the guest sets no time of its own; a run is over sooner.
@@ -102,7 +102,7 @@ async fn connect(
     };
     let mut failure = Error::HttpRequestDenied;
     for address in addresses.into_iter().filter(|to| reach::may_reach(policy, Protocol::Tcp, name, *to)) {
-        let connected = TcpStream::connect(address).await.map(|stream| Counted::new(stream, carried.clone()));
+        let connected = TcpStream::connect(address).await.map(|stream| counted(stream, carried.clone()));
         match connected {
             Ok(stream) if is_tls => {
                 let name = ServerName::try_from(host.to_owned())?;
@@ -113,6 +113,14 @@ async fn connect(
         }
     }
     Err(failure)
+}
+
+/// Its bytes count, both ways, as a process's do at the devices of its network.
+fn counted(stream: TcpStream, bytes: Arc<AtomicU64>) -> impl Stream + use<> {
+    let read = bytes.clone();
+    let written = move |some: &[u8]| _ = bytes.fetch_add(some.len() as u64, Ordering::Relaxed);
+    let read = move |some: &[u8]| _ = read.fetch_add(some.len() as u64, Ordering::Relaxed);
+    InspectReader::new(InspectWriter::new(stream, written), read)
 }
 
 /// A body that may not pause for longer than the guest has said.

@@ -6,7 +6,6 @@
 //! words what is refused and what went wrong.
 
 mod cache;
-mod counted;
 mod dial;
 mod limits;
 mod machine;

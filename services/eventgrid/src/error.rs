@@ -21,7 +21,7 @@ pub enum Error {
     #[error("The method is not supported for this resource.")]
     Method,
     /// Safe to try again.
-    #[error("The service cannot complete the request.")]
+    #[error("{}", .0.told("The service cannot complete the request."))]
     Store(#[from] ::store::Error),
 }
 

@@ -15,7 +15,6 @@ use async_trait::async_trait;
 use base::port::{Denied, Target};
 use base::{Arn, Event, FunctionError, FunctionRef, Invocation, InvokeError, Mode, Outcome, Source, Verdict};
 use bytes::Bytes;
-use rules::policy::{Decision, Principal, Request};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
@@ -163,25 +162,8 @@ impl Functions {
                 Ok::<_, Error>(tx.get(&At::Policy(&named.scope, &named.name, qualifier).key()).await?)
             })
             .await?;
-        // No service behind it: an identity, whom the gate has authorised.
-        let Some(service) = from.service.as_deref() else { return Ok(Ok(())) };
-        let arn = from.arn.as_ref().map(Arn::to_string);
-        let mut context = vec![("aws:SourceAccount", from.account.as_str())];
-        context.extend(arn.as_deref().map(|arn| ("aws:SourceArn", arn)));
-        let resource = name::arn_of(named).to_string();
-        let request = Request {
-            principal: Principal::Service(service),
-            action: "lambda:InvokeFunction",
-            resource: &resource,
-            context: &context,
-        };
-        Ok(match decide(policy.as_ref(), &request) {
-            Decision::Allow => Ok(()),
-            _ => Err(Denied(format!(
-                "{service} is not authorized to perform: lambda:InvokeFunction on resource: {resource} because no \
-                 resource-based policy allows the lambda:InvokeFunction action"
-            ))),
-        })
+        let policy = policy.as_ref().and_then(parsed);
+        Ok(rules::policy::lets(policy.as_ref(), "lambda:InvokeFunction", &name::arn_of(named).to_string(), from))
     }
 
     /// Done, and told to the destination if there is one.
@@ -303,14 +285,8 @@ fn back_off(attempt: u32, draw: u64) -> Duration {
     middle / 2 + middle.mul_f64(draw as f64 / u64::MAX as f64)
 }
 
-/// What a stored policy says of a request; a policy that does not parse allows nothing.
-pub fn decide(policy: Option<&Policy>, request: &Request<'_>) -> Decision {
-    let Some(policy) = policy else { return Decision::None };
-    match rules::policy::Policy::from_value(&statement::document(&policy.statements)) {
-        Ok(parsed) => parsed.evaluate(request),
-        Err(cause) => {
-            tracing::warn!(%cause, resource = request.resource, "a stored policy cannot be evaluated");
-            Decision::None
-        }
-    }
+/// A stored policy, to be asked; one that does not parse allows nothing.
+pub fn parsed(policy: &Policy) -> Option<rules::policy::Policy> {
+    let parsed = rules::policy::Policy::from_value(&statement::document(&policy.statements));
+    parsed.inspect_err(|cause| tracing::warn!(%cause, "a stored policy cannot be evaluated")).ok()
 }

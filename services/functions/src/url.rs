@@ -9,7 +9,7 @@ mod stream;
 use crate::Functions;
 use crate::code;
 use crate::error::Result;
-use crate::events::decide;
+use crate::events::parsed;
 use crate::kept::Kept;
 use crate::model::{PAYLOAD_BYTES_MAX, name};
 use crate::records::{Policy, Url, UrlOwner};
@@ -210,7 +210,8 @@ impl UrlDoor {
         let ask = |principal| {
             let action = "lambda:InvokeFunctionUrl";
             let request = rules::policy::Request { principal, action, resource: &arn, context: &context };
-            decide(found.policy.as_ref(), &request)
+            let policy = found.policy.as_ref().and_then(parsed);
+            policy.map_or(Decision::None, |policy| policy.evaluate(&request))
         };
         if found.url.auth == "NONE" {
             let open = found.open.get_or_init(|| ask(Principal::Anonymous) == Decision::Allow);

@@ -41,7 +41,7 @@ pub enum Error {
     #[error("Wadi does not have {0} yet.")]
     Lacking(String),
     /// Safe to try again.
-    #[error("The service cannot complete the request.")]
+    #[error("{}", .0.told("The service cannot complete the request."))]
     Store(#[from] ::store::Error),
 }
 

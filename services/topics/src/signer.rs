@@ -1,6 +1,6 @@
 //! The key with which this node signs messages, and the certificate by which subscribers check it.
 //!
-//! One for the node, made when it is first needed and kept sealed. A key that cannot be opened any more (the master key
+//! One for the node, made when it is first needed and kept sealed; sealed again by [`Topics::reseal`] when the master key changes. A key that cannot be opened any more (the master key
 //! has gone) is replaced: what was signed before cannot be checked then, and nothing else is lost.
 
 use crate::Topics;
@@ -129,7 +129,7 @@ impl Topics {
 
     async fn load_signer(&self) -> Result<Arc<Signer>> {
         if let Some(kept) = self.store.get::<SigningKey>(&Space::SigningKey.key()).await? {
-            match self.opened(kept).await {
+            match self.opened(kept) {
                 Ok(signer) => return Ok(signer),
                 Err(why) => tracing::warn!("the key that signs messages cannot be read, another is made: {why}"),
             }
@@ -142,14 +142,26 @@ impl Topics {
         Signer::open(&der, certificate).map(Arc::new).map_err(|why| failed(&why))
     }
 
-    async fn opened(&self, kept: SigningKey) -> std::result::Result<Arc<Signer>, String> {
+    fn opened(&self, kept: SigningKey) -> std::result::Result<Arc<Signer>, String> {
         let der = self.seal.open(CONTEXT, &kept.sealed).map_err(|why| why.to_string())?;
-        if let Some(sealed) = self.seal.renew(CONTEXT, &kept.sealed).map_err(|why| why.to_string())? {
-            let renewed = SigningKey { sealed, certificate: kept.certificate.clone() };
-            let put = self.store.transact(async |tx: Tx| tx.put(&Space::SigningKey.key(), &renewed)).await;
-            put.map_err(|why| why.to_string())?;
-        }
         Signer::open(&der, kept.certificate).map(Arc::new)
+    }
+
+    /// Seals the key again if it was sealed with an older master key. To be done at start, before functions say that the older
+    /// key is needed no more.
+    pub async fn reseal(&self) -> ::store::Result<()> {
+        let renew = async |tx: Tx| {
+            let Some(kept) = tx.get::<SigningKey>(&Space::SigningKey.key()).await? else { return Ok(()) };
+            match self.seal.renew(CONTEXT, &kept.sealed) {
+                Ok(None) => Ok(()),
+                Ok(Some(sealed)) => tx.put(&Space::SigningKey.key(), &SigningKey { sealed, ..kept }),
+                Err(why) => {
+                    tracing::error!("the key that signs messages cannot be read: {why}");
+                    Ok(())
+                }
+            }
+        };
+        self.store.transact(renew).await
     }
 }
 

@@ -20,11 +20,12 @@ const DELETE_TRIES: u32 = 5;
 
 impl Functions {
     pub(super) async fn process(&self, mapping: &Mapping, scale: &Scale, batch: Batch) {
-        if self.stopped_loop(mapping, &batch).await {
+        let entered = self.enter(&mapping.function, batch.trace());
+        if self.stopped_loop(mapping, &batch, entered.times).await {
             self.mappings.note(&mapping.uuid, "PROBLEM: Recursive loop stopped".to_owned());
             return self.done_with(mapping, batch.messages).await;
         }
-        let (result, handled) = match self.invoke_with(mapping, scale, &batch).await {
+        let (result, handled) = match self.invoke_with(mapping, scale, (&batch, entered.trace)).await {
             Ok(Ok(answer)) => match mapping.partial.then(|| failures(&answer, &batch.messages)) {
                 None => ("OK".to_owned(), batch.messages),
                 Some(Some(failed)) => {
@@ -41,9 +42,8 @@ impl Functions {
     }
 
     /// Is the batch the next turn of a recursive loop that is to be stopped? Its messages then lie in the dead letters.
-    async fn stopped_loop(&self, mapping: &Mapping, batch: &Batch) -> bool {
-        let entered = self.enter(&mapping.function, batch.trace());
-        if !self.loops(&mapping.function, entered.times).await.unwrap_or(false) {
+    async fn stopped_loop(&self, mapping: &Mapping, batch: &Batch, times: u32) -> bool {
+        if !self.loops(&mapping.function, times).await.unwrap_or(false) {
             return false;
         }
         let reason = format!("{LOOP}: invoked more than {LOOP_MAX} times by what it has caused itself");
@@ -85,11 +85,10 @@ impl Functions {
         &self,
         mapping: &Mapping,
         scale: &Scale,
-        batch: &Batch,
+        (batch, trace): (&Batch, String),
     ) -> Result<Result<bytes::Bytes, ()>, InvokeError> {
         let visibility = self.queues.facts(&mapping.source).await.map_or(Duration::ZERO, |facts| facts.visibility);
         let ends = self.clock.elapsed() + visibility / 2;
-        let trace = self.enter(&mapping.function, batch.trace()).trace;
         let mut pause = PAUSE_MIN;
         loop {
             let call = Invocation {

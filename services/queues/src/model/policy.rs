@@ -4,7 +4,7 @@ use super::name::Named;
 use crate::error::{Error, Result};
 use base::Source;
 use base::port::Denied;
-use rules::policy::{Decision, Policy, Principal, Request};
+use rules::policy::{Policy, statement, statements};
 use serde_json::{Value, json};
 
 const DOCUMENT_BYTES_MAX: usize = 20 << 10;
@@ -73,15 +73,8 @@ pub fn add(policy: Option<Value>, queue: &Named, grant: &Grant<'_>) -> Result<Va
     let arn = queue.arn().to_string();
     let mut policy = policy
         .unwrap_or_else(|| json!({"Version": "2012-10-17", "Id": format!("{arn}/SQSDefaultPolicy"), "Statement": []}));
-    let principals: Vec<String> = grant.accounts.iter().map(|a| format!("arn:aws:iam::{a}:root")).collect();
-    let actions: Vec<String> = grant.actions.iter().map(|a| format!("SQS:{a}")).collect();
-    let statement = json!({
-        "Sid": grant.label,
-        "Effect": "Allow",
-        "Principal": {"AWS": one_or_all(principals)},
-        "Action": one_or_all(actions),
-        "Resource": arn,
-    });
+    let actions = grant.actions.iter().map(|action| format!("SQS:{action}"));
+    let statement = statement(grant.label, grant.accounts, actions, &arn);
     let statements = statements(&mut policy);
     if statements.iter().any(|s| s["Sid"] == grant.label) {
         return Err(Error::invalid(grant.label, "Label", "Already exists."));
@@ -106,40 +99,10 @@ pub fn remove(policy: Option<Value>, label: &str) -> Result<Option<Value>> {
     Ok(if statements.is_empty() { None } else { Some(policy) })
 }
 
-/// AWS writes a list of one as its item.
-fn one_or_all(mut texts: Vec<String>) -> Value {
-    if texts.len() == 1 { texts.remove(0).into() } else { texts.into() }
-}
-
-fn statements(policy: &mut Value) -> &mut Vec<Value> {
-    let statements = &mut policy["Statement"];
-    if !statements.is_array() {
-        *statements = Value::Array(vec![statements.take()]);
-    }
-    statements.as_array_mut().expect("made one a line ago")
-}
-
 /// Does the queue's policy let a service send to it for `from`?
 pub fn may_send(policy: Option<&Value>, queue: &Named, from: &Source) -> Result<(), Denied> {
-    // No service behind it: an identity, whom the gate has authorised.
-    let Some(service) = from.service.as_deref() else { return Ok(()) };
-    let resource = queue.arn().to_string();
-    let arn = from.arn.as_ref().map(ToString::to_string);
-    let mut context = vec![("aws:SourceAccount", from.account.as_str())];
-    context.extend(arn.as_deref().map(|arn| ("aws:SourceArn", arn)));
-    let request = Request {
-        principal: Principal::Service(service),
-        action: "sqs:SendMessage",
-        resource: &resource,
-        context: &context,
-    };
-    match policy.and_then(|p| Policy::from_value(p).ok()).map(|p| p.evaluate(&request)) {
-        Some(Decision::Allow) => Ok(()),
-        _ => Err(Denied(format!(
-            "{service} is not authorized to perform: sqs:SendMessage on resource: {resource} because no resource-based \
-             policy allows the sqs:SendMessage action"
-        ))),
-    }
+    let policy = policy.and_then(|policy| Policy::from_value(policy).ok());
+    rules::policy::lets(policy.as_ref(), "sqs:SendMessage", &queue.arn().to_string(), from)
 }
 
 #[cfg(test)]

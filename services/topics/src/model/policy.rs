@@ -1,11 +1,10 @@
 //! Resource policies of topics: as a document that is set whole, and statement by statement through AddPermission.
 
 use super::name::Named;
-use super::shown;
 use crate::error::{Error, Result};
 use base::Source;
 use base::port::Denied;
-use rules::policy::{Decision, Policy, Principal, Request};
+use rules::policy::{Policy, statement, statements};
 use serde_json::{Value, json};
 
 const DOCUMENT_BYTES_MAX: usize = 30 << 10;
@@ -74,15 +73,8 @@ pub fn add(policy: Option<Value>, topic: &Named, grant: &Grant<'_>) -> Result<Va
     if grant.actions.is_empty() || !grant.actions.iter().all(known) {
         return Err(Error::invalid("Policy statement action out of service scope!"));
     }
-    let principals: Vec<String> = grant.accounts.iter().map(|a| format!("arn:aws:iam::{a}:root")).collect();
-    let actions: Vec<String> = grant.actions.iter().map(|a| format!("SNS:{a}")).collect();
-    let statement = json!({
-        "Sid": grant.label,
-        "Effect": "Allow",
-        "Principal": {"AWS": one_or_all(principals)},
-        "Action": one_or_all(actions),
-        "Resource": topic.arn().to_string(),
-    });
+    let actions = grant.actions.iter().map(|action| format!("SNS:{action}"));
+    let statement = statement(grant.label, grant.accounts, actions, &topic.arn().to_string());
     let mut policy = policy.unwrap_or_else(|| default(topic));
     let statements = statements(&mut policy);
     if statements.iter().any(|s| s["Sid"] == grant.label) {
@@ -103,41 +95,10 @@ pub fn remove(policy: Option<Value>, label: &str) -> Option<Value> {
     if statements.is_empty() { None } else { Some(policy) }
 }
 
-/// AWS writes a list of one as its item.
-fn one_or_all(mut texts: Vec<String>) -> Value {
-    if texts.len() == 1 { texts.remove(0).into() } else { texts.into() }
-}
-
-fn statements(policy: &mut Value) -> &mut Vec<Value> {
-    let statements = &mut policy["Statement"];
-    if !statements.is_array() {
-        *statements = Value::Array(vec![statements.take()]);
-    }
-    statements.as_array_mut().expect("made one a line ago")
-}
-
 /// Does the topic's policy let a service publish for `from`?
 pub fn may_publish(policy: Option<&Value>, topic: &Named, from: &Source) -> Result<(), Denied> {
-    // No service behind it: an identity, whom the gate has authorised.
-    let Some(service) = from.service.as_deref() else { return Ok(()) };
-    let resource = topic.arn().to_string();
-    let arn = from.arn.as_ref().map(ToString::to_string);
-    let mut context = vec![("aws:SourceAccount", from.account.as_str())];
-    context.extend(arn.as_deref().map(|arn| ("aws:SourceArn", arn)));
-    let request = Request {
-        principal: Principal::Service(service),
-        action: "sns:Publish",
-        resource: &resource,
-        context: &context,
-    };
-    match policy.and_then(|p| Policy::from_value(p).ok()).map(|p| p.evaluate(&request)) {
-        Some(Decision::Allow) => Ok(()),
-        _ => Err(Denied(format!(
-            "{} is not authorized to perform: sns:Publish on resource: {resource} because no resource-based policy \
-             allows the sns:Publish action",
-            shown(service)
-        ))),
-    }
+    let policy = policy.and_then(|policy| Policy::from_value(policy).ok());
+    rules::policy::lets(policy.as_ref(), "sns:Publish", &topic.arn().to_string(), from)
 }
 
 #[cfg(test)]

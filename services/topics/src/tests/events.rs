@@ -87,18 +87,21 @@ async fn a_fifo_topic_knows_an_event_again() {
 async fn a_key_is_made_once_and_again_if_it_cannot_be_opened() {
     let rig = Rig::new().await;
     let known = rig.topics.signer().await.expect("a key").name.clone();
-    let open = |seed: u8| {
+    let open = |keys: &[[u8; 32]]| {
         let entropy = Arc::new(Seeded::new(9));
         Topics::open(Parts {
             store: rig.store.clone(),
-            seal: Arc::new(Seal::new(&[[seed; 32]], entropy.clone())),
+            seal: Arc::new(Seal::new(keys, entropy.clone())),
             clock: rig.clock.clone(),
             entropy,
             courier: rig.courier.clone(),
         })
     };
-    assert_eq!(open(7).signer().await.expect("a key").name, known);
-    let other = open(8).signer().await.expect("a key").name.clone();
+    let name = async |topics: Arc<Topics>| topics.signer().await.expect("a key").name.clone();
+    assert_eq!(name(open(&[[7; 32]])).await, known);
+    open(&[[8; 32], [7; 32]]).reseal().await.expect("seals it with the newer master key");
+    assert_eq!(name(open(&[[8; 32]])).await, known, "and the older one is needed no more");
+    let other = name(open(&[[9; 32]])).await;
     assert_ne!(other, known);
-    assert_eq!(open(8).signer().await.expect("a key").name, other);
+    assert_eq!(name(open(&[[9; 32]])).await, other);
 }
