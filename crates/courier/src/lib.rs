@@ -10,13 +10,15 @@ use async_trait::async_trait;
 use base::network::Policy;
 use base::port::{Courier, SendError};
 use bytes::{Bytes, BytesMut};
-use connect::Connector;
+use connect::Dialer;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What is kept of an answer's body; the rest is not read.
@@ -32,16 +34,27 @@ pub enum Reach {
     Within(Policy),
 }
 
+type Connecting = Client<HttpsConnector<Dialer>, Full<Bytes>>;
+
 /// The courier that speaks HTTP/1.1, with or without TLS.
 pub struct Http {
-    client: Client<Connector, Full<Bytes>>,
+    reach: Arc<Reach>,
+    /// Made when first needed: reading the machine's certificates takes milliseconds.
+    client: OnceLock<Connecting>,
 }
 
 impl Http {
     pub fn new(reach: Reach) -> Self {
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_MAX).pool_max_idle_per_host(IDLE_PER_HOST_MAX);
-        Self { client: builder.build(Connector::new(reach)) }
+        Self { reach: Arc::new(reach), client: OnceLock::new() }
+    }
+
+    fn client(&self) -> &Connecting {
+        self.client.get_or_init(|| {
+            let secure = HttpsConnectorBuilder::new().with_tls_config(connect::tls()).https_or_http().enable_http1();
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_MAX).pool_max_idle_per_host(IDLE_PER_HOST_MAX);
+            builder.build(secure.wrap_connector(Dialer(self.reach.clone())))
+        })
     }
 }
 
@@ -49,7 +62,7 @@ impl Http {
 impl Courier for Http {
     async fn send(&self, request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, SendError> {
         let exchange = async {
-            let answer = self.client.request(request.map(Full::new)).await.map_err(|error| failure(&error))?;
+            let answer = self.client().request(request.map(Full::new)).await.map_err(|error| failure(&error))?;
             let (parts, body) = answer.into_parts();
             Ok(Response::from_parts(parts, read(body).await?))
         };

@@ -55,8 +55,11 @@ type Signatures = HashMap<String, String>;
 impl Topics {
     /// Accepts messages in their order, all or none.
     pub(crate) async fn publish(&self, named: &Named, messages: Vec<Message>) -> Result<Vec<Accepted>> {
-        let turn = self.turns.of(named);
-        let _turn = if named.is_fifo() { Some(turn.lock().await) } else { None };
+        let turn = named.is_fifo().then(|| self.turns.of(named));
+        let _turn = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         self.store
             .transact(async |tx: Tx| {
                 let compiled = self.compiled(&tx, named).await?;

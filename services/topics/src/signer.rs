@@ -1,7 +1,8 @@
 //! The key with which this node signs messages, and the certificate by which subscribers check it.
 //!
-//! One for the node, made when it is first needed and kept sealed; sealed again by [`Topics::reseal`] when the master key changes. A key that cannot be opened any more (the master key
-//! has gone) is replaced: what was signed before cannot be checked then, and nothing else is lost.
+//! One for the node, made when it is first needed and kept sealed; sealed again by [`Topics::reseal`] when the master key
+//! changes. A key that cannot be opened any more (the master key has gone) is replaced: what was signed before cannot be
+//! checked then, and nothing else is lost.
 
 use crate::Topics;
 use crate::error::{Error, Result};
