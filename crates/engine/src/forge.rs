@@ -44,6 +44,8 @@ const MEMORY_MB_PER_CORE: u64 = 1769;
 
 /// What a copy that has not run holds beyond its zygote, its init included.
 const COPY_BYTES: u64 = 2 << 20;
+/// What one more call holds of an instance that has several, before its handler has run.
+const SEAT_BYTES: u64 = 256 << 10;
 
 pub(crate) struct Forge {
     pub driver: Arc<dyn Driver>,
@@ -131,6 +133,9 @@ impl Maker for Arc<Forge> {
 
     fn upkeep(&self, version: &Version) -> Upkeep {
         let template = self.templates.known(version);
+        if version.calls() > 1 {
+            return upkeep_of_hosts(template.as_deref());
+        }
         // Held while a zygote is made; then there is none yet.
         let zygote = template.as_ref().and_then(|template| template.zygote.try_lock().ok());
         match zygote.as_ref().and_then(|zygote| zygote.living()) {
@@ -236,9 +241,14 @@ impl Forge {
         })
     }
 
-    /// Whether the version may have a zygote.
+    /// Whether the version may have a zygote or cells. A runtime with several calls at once is started.
     pub(crate) fn may_be_copied(&self, version: &Version) -> bool {
-        version.copies.unwrap_or(self.copies)
+        version.per_instance.is_none() && version.copies.unwrap_or(self.copies)
+    }
+
+    /// Whether keys that were given at `born` outlive another run.
+    pub(crate) fn is_young(&self, born: Duration, now: Duration) -> bool {
+        now.saturating_sub(born) < AGE_MAX
     }
 
     /// Has the version's base there, where it can be. Without one its instances start by themselves.
@@ -274,7 +284,7 @@ impl Forge {
         let own = own_listeners(&way).map_err(not_started)?;
         let spec = self.spec(version, template, id, seed, writer, (&way, own.as_ref())).map_err(not_started)?;
         let raised = self.driver.raise(spec).await.map_err(raise_error)?;
-        self.take_over(raised, own, None, writer, place)
+        self.take_over(raised, own, None, version, writer, place)
     }
 
     /// Makes a sandbox for an instance of a cell, whose runtime goes on at once.
@@ -293,7 +303,7 @@ impl Forge {
         let calling = serde_json::json!({ "env": env, "cwd": CWD, "compile": compile }).to_string();
         let mounts = template.mounts.iter().cloned().chain(compiled).collect();
         let raised = self.cells.specialise(cell, mounts).await.map_err(raise_error)?;
-        self.take_over(raised, own, Some(calling.into()), writer, Some(place))
+        self.take_over(raised, own, Some(calling.into()), version, writer, Some(place))
     }
 
     fn take_over(
@@ -301,13 +311,14 @@ impl Forge {
         mut raised: Raised,
         own: Option<[TcpListener; 2]>,
         calling: Option<Bytes>,
+        version: &Version,
         writer: &Arc<Writer>,
         place: Option<&Arc<OwnedSemaphorePermit>>,
     ) -> Result<Live, RaiseError> {
         let inside = std::mem::take(&mut raised.listeners);
         let mut listeners = own.map_or(inside, Vec::from).into_iter();
         let runtime = listeners.next().ok_or(RaiseError::Node("the sandbox came without its listener".into()))?;
-        let ends = Ends { raised, runtime, platform: listeners.next(), calling };
+        let ends = Ends { raised, runtime, platform: listeners.next(), calling, calls: version.calls() };
         let (writer, place, platform) = (writer.clone(), place.cloned(), self.platform.clone());
         Live::new(ends, writer, place, platform, self.clock.clone(), &self.tasks).map_err(not_started)
     }
@@ -373,6 +384,13 @@ impl Forge {
             cpu_quota: self.cpu_quota,
         }
     }
+}
+
+/// A seat costs little beside what is there already; the next sandbox is made when it is needed.
+fn upkeep_of_hosts(template: Option<&Template>) -> Upkeep {
+    let hosts = template.and_then(|template| template.hosts.try_lock().ok());
+    let template_bytes = hosts.and_then(|hosts| hosts.bytes());
+    Upkeep { spares: 0, spare_bytes: SEAT_BYTES, template_bytes, initialises: false }
 }
 
 /// The Runtime API's and the platform's, on the instance's loopback.

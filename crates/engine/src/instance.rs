@@ -1,13 +1,15 @@
-//! An instance: one sandbox with one runtime in it, which runs one call at a time.
+//! An instance: one sandbox with one runtime in it, or a seat at one, which runs one call at a time.
 
 use crate::Version;
+use crate::desk::Seat;
 use crate::failure::Failure;
-use crate::forge::{AGE_MAX, Forge, RaiseError, Seed};
+use crate::forge::{Forge, RaiseError, Seed};
 use crate::live::{self, LAST_WORDS, Live, Writer};
 use crate::outlet::Outlet;
 use crate::pool::Member;
 use crate::run::{Clocked, Run};
-use crate::session::{Answer, Delivery, Init};
+use crate::session::{Answer, Delivery, Init, Session};
+use crate::share::Host;
 use crate::template::Template;
 use crate::zygote::{Living, Zygote};
 use base::{Invocation, InvokeError, Start};
@@ -25,29 +27,30 @@ const ZYGOTE_ATTEMPTS_MAX: u32 = 2;
 const END_WORD: Duration = Duration::from_secs(1);
 
 pub(crate) struct Instance {
-    forge: Arc<Forge>,
-    version: Arc<Version>,
-    template: Arc<Template>,
+    pub(crate) forge: Arc<Forge>,
+    pub(crate) version: Arc<Version>,
+    pub(crate) template: Arc<Template>,
     /// 32 hex digits: also the end of the log stream's name.
-    id: String,
-    writer: Arc<Writer>,
+    pub(crate) id: String,
+    pub(crate) writer: Arc<Writer>,
     place: Arc<OwnedSemaphorePermit>,
-    live: Option<Live>,
+    pub(crate) live: Option<Arc<Live>>,
+    /// Its own, where others share the sandbox.
+    pub(crate) seat: Option<(Seat, Arc<Host>)>,
     /// What it was copied from, which ends after its last copy.
     zygote: Option<Arc<Living>>,
-    stage: Stage,
-    born: Duration,
+    pub(crate) stage: Stage,
+    pub(crate) born: Duration,
     /// Initialisation time that no run has been billed for yet; `None` after the first run.
     init: Option<Duration>,
     /// It was ready before its first call came: nobody waited for its initialisation.
     set_aside: bool,
     /// As of the end of the last run.
     memory_bytes: u64,
-    network_bytes: u64,
 }
 
 /// Where an instance stands between runs.
-enum Stage {
+pub(crate) enum Stage {
     Ready,
     /// Its process is the version's zygote; the instance itself is yet to be copied from it.
     Zygote,
@@ -62,7 +65,7 @@ pub(crate) struct Undelivered;
 
 impl Member for Instance {
     fn usable(&self) -> bool {
-        let young = self.forge.clock.elapsed().saturating_sub(self.born) < AGE_MAX;
+        let young = self.forge.is_young(self.born, self.forge.clock.elapsed());
         let alive = self.live.as_ref().is_some_and(|live| live.exited().is_none());
         matches!(self.stage, Stage::Ready) && alive && young
     }
@@ -89,8 +92,8 @@ impl Instance {
     ) -> Result<Self, InvokeError> {
         let born = forge.clock.elapsed();
         let place = Arc::new(place);
-        let (live, stage, init) = (None, Stage::Unfinished, Some(Duration::ZERO));
-        let (zygote, set_aside, memory_bytes, network_bytes) = (None, false, 0, 0);
+        let (live, seat, stage, init) = (None, None, Stage::Unfinished, Some(Duration::ZERO));
+        let (zygote, set_aside, memory_bytes) = (None, false, 0);
         let mut instance = Self {
             forge,
             version,
@@ -99,17 +102,22 @@ impl Instance {
             writer,
             place,
             live,
+            seat,
             zygote,
             stage,
             born,
             init,
             set_aside,
             memory_bytes,
-            network_bytes,
         };
-        instance.announce();
+        if instance.version.calls() == 1 {
+            instance.announce();
+        }
         let sandbox = instance.id.clone();
-        instance.initialise(&sandbox, INIT_MAX).await?;
+        if !instance.initialise(&sandbox, INIT_MAX).await? {
+            instance.init = None;
+            return Ok(instance);
+        }
         let took = instance.forge.clock.elapsed() - born;
         instance.init = Some(took);
         let (took, status) = (
@@ -122,7 +130,7 @@ impl Instance {
         );
         if let (Stage::Ready, Some(live)) = (&instance.stage, &instance.live) {
             instance.template.initialised(live.handle.memory_bytes_peak());
-            if let Some(code) = live.session.compiled() {
+            if let Some(code) = live.desk.first().compiled() {
                 let (forge, version, template) =
                     (instance.forge.clone(), instance.version.clone(), instance.template.clone());
                 let keep = async move { forge.templates.keep_compiled(&version, &template, code).await };
@@ -135,7 +143,7 @@ impl Instance {
         Ok(instance)
     }
 
-    fn announce(&self) {
+    pub(crate) fn announce(&self) {
         let (runtime, region) = (&self.template.runtime_version, &self.version.scope.region);
         let hash = hex::encode(Sha256::digest(runtime));
         let arn = format!("arn:aws:lambda:{region}::runtime:{hash}");
@@ -146,8 +154,15 @@ impl Instance {
     }
 
     /// One attempt to initialise, in a fresh sandbox: made of a cell or copied from the version's zygote where there is one,
-    /// else started, and then perhaps to be its zygote.
-    async fn initialise(&mut self, sandbox: &str, limit: Duration) -> Result<(), InvokeError> {
+    /// else started, and then perhaps to be its zygote. Where calls share sandboxes, there may be one: false.
+    async fn initialise(&mut self, sandbox: &str, limit: Duration) -> Result<bool, InvokeError> {
+        if self.version.calls() > 1 {
+            return self.share(sandbox).await;
+        }
+        self.initialise_alone(sandbox, limit).await.map(|()| true)
+    }
+
+    async fn initialise_alone(&mut self, sandbox: &str, limit: Duration) -> Result<(), InvokeError> {
         let template = self.template.clone();
         let now = self.forge.clock.elapsed();
         let class = self.forge.class(&self.version, &template);
@@ -237,7 +252,7 @@ impl Instance {
                 Ok(Some(living))
             }
             (_, live) => {
-                if let Some(reason) = live.as_ref().and_then(|live| live.session.refused()) {
+                if let Some(reason) = live.as_ref().and_then(|live| live.desk.first().refused()) {
                     self.writer.0.line(format!(
                         "[WADI] every instance of this function is started and initialised by itself, not copied: {reason}\n"
                     ));
@@ -250,7 +265,7 @@ impl Instance {
     }
 
     /// Raises a sandbox with the program in it, and waits until that is ready, fails or is out of time.
-    async fn start_in(&mut self, sandbox: &str, seed: Seed, limit: Duration) -> Result<(), InvokeError> {
+    pub(crate) async fn start_in(&mut self, sandbox: &str, seed: Seed, limit: Duration) -> Result<(), InvokeError> {
         let (version, template) = (&self.version, &self.template);
         let place = seed.is_for_calls().then_some(&self.place);
         match self.forge.raise(version, template, sandbox, seed, &self.writer, place).await {
@@ -262,12 +277,18 @@ impl Instance {
     }
 
     /// Waits until the runtime is ready, fails or is out of time.
-    async fn await_ready(&mut self, live: Live, limit: Duration) {
-        let live = self.live.insert(live);
-        let mut exit = live.exit();
+    async fn await_ready(&mut self, mut live: Live, limit: Duration) {
+        let (init, mut exit) = (live.init.take(), live.exit());
+        let init = async {
+            match init {
+                Some(init) => init.await.ok(),
+                None => None,
+            }
+        };
+        let live = self.live.insert(Arc::new(live));
         let stage = tokio::select! {
             biased;
-            Ok(init) = &mut live.init => match init {
+            Some(init) = init => match init {
                 Init::Ready => Stage::Ready,
                 Init::Zygote => Stage::Zygote,
                 Init::Failed(failure) => Stage::Failed(failure),
@@ -336,7 +357,7 @@ impl Instance {
     /// A runtime that can take a call: at once, or after the initialisation that was too slow is done again.
     async fn ready(&mut self, limit: Duration) -> Result<(), Failure> {
         if matches!(self.stage, Stage::Unfinished) {
-            self.live = None;
+            (self.live, self.seat) = (None, None);
             let again = format!("{}-again", self.id);
             if let Err(error) = self.initialise(&again, limit).await {
                 tracing::warn!(function = %self.version.arn, %error, "an instance could not be started again");
@@ -381,8 +402,9 @@ impl Instance {
     ) -> Result<Answer, Undelivered> {
         let timed_out = self.time_out();
         let Some(live) = &self.live else { return Err(Undelivered) };
+        let session: &Session = self.seat.as_ref().map_or(live.desk.first(), |(seat, _)| seat);
         let start_line = delivery.start_line.clone();
-        let (mut answer, mut exit) = (live.session.offer(delivery, outlet.cloned()), live.exit());
+        let (mut answer, mut exit) = (session.offer(delivery, outlet.cloned()), live.exit());
         let failure = tokio::select! {
             biased;
             Ok(answer) = &mut answer => match answer {
@@ -392,7 +414,7 @@ impl Instance {
             exit = live::ended(&mut exit) => Failure::Exited(exit),
             () = self.forge.clock.sleep(left) => timed_out,
         };
-        let undelivered = live.session.withdraw();
+        let undelivered = session.withdraw();
         match failure {
             Failure::Exited(_) if undelivered && !last => {
                 self.stage = Stage::Failed(failure);
@@ -409,7 +431,7 @@ impl Instance {
                     })),
                     () = last_words => {}
                 }
-                if let Some(failure) = live.session.last_error() {
+                if let Some(failure) = session.last_error() {
                     return Ok(Err(failure));
                 }
             }
@@ -427,14 +449,6 @@ impl Instance {
         }
     }
 
-    /// What went over its network since the last run. An instance that was started again has another sandbox, which begins at
-    /// nothing.
-    fn carried(&mut self) -> u64 {
-        let bytes = self.live.as_ref().map_or(0, |live| live.handle.network_bytes());
-        let before = std::mem::replace(&mut self.network_bytes, bytes);
-        bytes.checked_sub(before).unwrap_or(bytes)
-    }
-
     /// What the handler wrote before it answered comes before END; then the platform's own lines.
     fn finish(&mut self, call: &Invocation, answer: Answer, streamed: u64, clocked: Clocked) -> Run {
         let live = self.live.as_ref();
@@ -442,19 +456,20 @@ impl Instance {
             live.pipes.drain();
         }
         let own_bytes = live.map_or(0, |live| live.handle.memory_bytes_peak());
-        self.memory_bytes = own_bytes;
+        self.memory_bytes = if self.seat.is_some() { 0 } else { own_bytes };
         // What it shares with its zygote is memory of its own as far as the function can tell.
         let shared = self.zygote.as_ref().map_or(0, |zygote| zygote.memory_mb);
         let memory_mb_peak = (live.map_or(0, Live::memory_mb_peak) + shared).min(self.version.memory_mb);
         let mut run = Run::new(&self.version, &self.id, call, answer, streamed, clocked, memory_mb_peak)
-            .with_network(self.carried());
+            .with_network(live.map_or(0, |live| live.carried()));
         run.report(&self.writer.0, self.forge.clock.now());
         // An exception of the handler leaves a sound instance; anything else does not.
         if let (Stage::Ready, Err(failure)) = (&self.stage, &run.answer)
             && !matches!(failure, Failure::Reported { .. })
         {
             self.stage = Stage::Failed(failure.clone());
-            if let Some(live) = &self.live {
+            // Others' calls go on, and so does this one, as on AWS: its seat is free when it is answered.
+            if let (None, Some(live)) = (&self.seat, &self.live) {
                 live.handle.kill();
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
 //! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`), by copying `bases` and `zygote`s, of `cells`, or
-//! from nothing. An `instance` holds a `live` sandbox: its `session` is the state machine between a `run` and the
-//! `runtime_api`; what is streamed leaves by the call's `outlet`; `relay` leads from inside to the platform; `pipes` and
+//! from nothing. An `instance` holds a `live` sandbox, or a seat at one whose calls `share` it: its `session`, at the
+//! sandbox's `desk`, is the state machine between a `run` and the `runtime_api`; what is streamed leaves by the call's `outlet`; `relay` leads from inside to the platform; `pipes` and
 //! `log` carry what it writes. `wasm` runs components in this process
 //! instead. `stats` counts the last minute for `wadi top`. `failure` knows how AWS words what goes wrong.
 
@@ -14,6 +14,7 @@ mod admit;
 mod bases;
 mod cache;
 mod cells;
+mod desk;
 mod environment;
 mod failure;
 mod forge;
@@ -36,6 +37,7 @@ mod run;
 mod runner;
 mod runtime_api;
 mod session;
+mod share;
 mod stats;
 mod template;
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! A raised sandbox with all that belongs to it: its Runtime API, its way to the platform, its output, its end.
 
+use crate::desk::Desk;
 use crate::log::Log;
 use crate::pipes::Pipes;
 use crate::relay::{self, Platform};
 use crate::runtime_api;
-use crate::session::{Init, Session};
+use crate::session::Init;
 use base::port::Clock;
 use bytes::Bytes;
 use sandbox::{Exit, Handle, Raised, Status};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -22,11 +24,14 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Dropping it kills the sandbox. What it still wrote reaches the log, and its place on the machine is free when it is
 /// gone. (A zygote has no place: it runs nothing.)
 pub(crate) struct Live {
-    pub session: Arc<Session>,
-    pub init: oneshot::Receiver<Init>,
+    pub desk: Arc<Desk>,
+    /// Until it is waited for.
+    pub init: Option<oneshot::Receiver<Init>>,
     pub pipes: Arc<Pipes>,
     pub handle: Handle,
     exit: watch::Receiver<Option<Exit>>,
+    /// As of the end of the last run.
+    network_bytes: AtomicU64,
 }
 
 /// The log ends when nobody writes to it any more.
@@ -46,6 +51,8 @@ pub(crate) struct Ends {
     pub platform: Option<std::net::TcpListener>,
     /// What it is told that it runs, where it was started before that was known.
     pub calling: Option<Bytes>,
+    /// Calls that it takes at once.
+    pub calls: usize,
 }
 
 impl Live {
@@ -58,25 +65,32 @@ impl Live {
         clock: Arc<dyn Clock>,
         tasks: &TaskTracker,
     ) -> io::Result<Self> {
-        let Ends { raised, runtime, platform: outward, calling } = ends;
+        let Ends { raised, runtime, platform: outward, calling, calls } = ends;
         let Raised { output, frames, exit, handle, .. } = raised;
         let guard = KillOnDrop(Some(handle.clone()));
         let log = writer.0.clone();
         let pipes = Pipes::new(output, frames, log.clone(), clock.clone())?;
-        let (session, init) = Session::new(log, calling);
+        let (desk, init) = Desk::new(&log, calling, calls);
         let mut servers = JoinSet::new();
-        servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, session.clone(), clock.clone()));
+        servers.spawn(runtime_api::serve(TcpListener::from_std(runtime)?, desk.clone(), clock.clone()));
         if let Some(outward) = outward {
             servers.spawn(relay::serve(TcpListener::from_std(outward)?, platform, clock.clone()));
         }
         let (told, ended) = watch::channel(None);
         tasks.spawn(watch_exit(exit, told, pipes.clone(), (writer, place), servers, clock));
         guard.disarm();
-        Ok(Self { session, init, pipes, handle, exit: ended })
+        let (init, network_bytes) = (Some(init), AtomicU64::new(0));
+        Ok(Self { desk, init, pipes, handle, exit: ended, network_bytes })
     }
 
     pub(crate) fn exited(&self) -> Option<Exit> {
         *self.exit.borrow()
+    }
+
+    /// What went over its network since this was asked last. Calls at the same time share it in the order in which they end.
+    pub(crate) fn carried(&self) -> u64 {
+        let bytes = self.handle.network_bytes();
+        bytes.saturating_sub(self.network_bytes.fetch_max(bytes, Ordering::Relaxed))
     }
 
     pub(crate) fn exit(&self) -> watch::Receiver<Option<Exit>> {

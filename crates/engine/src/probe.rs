@@ -2,7 +2,8 @@
 
 use crate::log::Log;
 use crate::runtime_api;
-use crate::session::{Delivery, Init, Session};
+use crate::desk::Desk;
+use crate::session::{Delivery, Init};
 use base::port::Clock;
 use base::{AccountId, Region, Scope};
 use bytes::Bytes;
@@ -29,13 +30,13 @@ pub struct Heard {
 pub async fn runtime_api(bytes: &[u8], clock: Arc<dyn Clock>) -> Heard {
     let scope = Scope::new(AccountId::development(), Region::parse("us-east-1").expect("a region"));
     let log = Log::new(scope, "group".into(), "stream".into(), clock);
-    let (session, init) = Session::new(Arc::new(log), Some(Bytes::from_static(b"{}")));
+    let (desk, init) = Desk::new(&Arc::new(log), Some(Bytes::from_static(b"{}")), 1);
     let (ours, its) = tokio::io::duplex(BUFFER_BYTES);
     let (mut from, mut to) = tokio::io::split(ours);
     let (mut answered, mut replies) = (None, Vec::new());
     let offered = async {
         if let Ok(Init::Ready) = init.await {
-            answered = Some(session.offer(delivery(), None));
+            answered = Some(desk.first().offer(delivery(), None));
         }
         std::future::pending::<()>().await;
     };
@@ -52,7 +53,7 @@ pub async fn runtime_api(bytes: &[u8], clock: Arc<dyn Clock>) -> Heard {
         }
     };
     let talk = async {
-        let _ = tokio::join!(from.read_to_end(&mut replies), runtime_api::converse(its, session.clone()));
+        let _ = tokio::join!(from.read_to_end(&mut replies), runtime_api::converse(its, desk.clone()));
     };
     tokio::select! {
         biased;

@@ -8,6 +8,7 @@
 mod streaming;
 
 use crate::failure::{Failure, RESPONSE_BYTES_MAX};
+use crate::desk::Desk;
 use crate::session::{Delivery, Refusal, Session};
 use base::port::Clock;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Connections a runtime may hold at once.
+/// Connections a runtime may hold at once, and one more for each call beyond the first.
 const CONNECTIONS_MAX: usize = 64;
 /// Compiled code of one version.
 const COMPILED_BYTES_MAX: usize = 32 << 20;
@@ -37,8 +38,8 @@ const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 type Reply = Response<Full<Bytes>>;
 
 /// Serves until the task that runs it is aborted; its connections go with it.
-pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>, clock: Arc<dyn Clock>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>, clock: Arc<dyn Clock>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX + desk.calls() - 1));
     let mut connections = JoinSet::new();
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
@@ -53,38 +54,38 @@ pub(crate) async fn serve(listener: TcpListener, session: Arc<Session>, clock: A
         };
         let _ = stream.set_nodelay(true);
         while connections.try_join_next().is_some() {}
-        let session = session.clone();
+        let desk = desk.clone();
         connections.spawn(async move {
-            converse(stream, session).await;
+            converse(stream, desk).await;
             drop(slot);
         });
     }
 }
 
 /// Serves one connection until either side ends it.
-pub(crate) async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, session: Arc<Session>) {
+pub(crate) async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, desk: Arc<Desk>) {
     let service = service_fn(|request| {
-        let session = session.clone();
-        async move { Ok::<_, Infallible>(handle(&session, request).await) }
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(handle(&desk, request).await) }
     });
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn handle(session: &Session, request: Request<Incoming>) -> Reply {
+async fn handle(desk: &Desk, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     let Some(call) = path.strip_prefix("/2018-06-01/") else { return elsewhere(&path) };
     let parts: Vec<&str> = call.split('/').collect();
     match (request.method(), parts.as_slice()) {
-        (&Method::GET, ["runtime", "invocation", "next"]) => match session.next().await {
+        (&Method::GET, ["runtime", "invocation", "next"]) => match desk.next().await {
             Ok(delivery) => next(delivery),
             Err(refusal) => refuse(&refusal),
         },
-        (&Method::POST, ["runtime", "invocation", id, "response"]) => response(session, id, request).await,
-        (&Method::POST, ["runtime", "invocation", id, "error"]) => error(session, id, request).await,
-        (&Method::POST, ["runtime", "init", "error"]) => init_error(session, request).await,
-        (&Method::POST, ["runtime", "init", "template"]) => template(session, request).await,
-        (&Method::POST, ["runtime", "init", "compiled"]) => compiled(session, request).await,
-        (&Method::GET, ["runtime", "init", "cell"]) => match session.calling() {
+        (&Method::POST, ["runtime", "invocation", id, "response"]) => response(desk.of(id), id, request).await,
+        (&Method::POST, ["runtime", "invocation", id, "error"]) => error(desk.of(id), id, request).await,
+        (&Method::POST, ["runtime", "init", "error"]) => init_error(desk.first(), request).await,
+        (&Method::POST, ["runtime", "init", "template"]) => template(desk.first(), request).await,
+        (&Method::POST, ["runtime", "init", "compiled"]) => compiled(desk.first(), request).await,
+        (&Method::GET, ["runtime", "init", "cell"]) => match desk.first().calling() {
             Some(calling) => Response::new(Full::from(calling)),
             None => elsewhere(&path),
         },

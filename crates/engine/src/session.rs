@@ -84,7 +84,11 @@ pub(crate) enum Refusal {
 
 pub(crate) struct Session {
     state: Mutex<State>,
-    offered: Notify,
+    /// Rings when a call is offered; the desk's, where it has several sessions.
+    offered: Arc<Notify>,
+    /// The runtime has other sessions beside this one: which of them it is done with when it asks for the next call cannot be
+    /// told.
+    shared: bool,
     log: Arc<Log>,
     /// Why it cannot be copied, where it was to be.
     refused: Mutex<Option<String>>,
@@ -98,21 +102,33 @@ pub(crate) struct Session {
 
 impl Session {
     /// The receiver tells how the initialisation came out; it errs if the session goes away before.
-    pub(crate) fn new(log: Arc<Log>, calling: Option<Bytes>) -> (Arc<Self>, oneshot::Receiver<Init>) {
+    ///
+    /// `bell` rings for all sessions of the desk, where there are several.
+    pub(crate) fn new(
+        log: Arc<Log>,
+        calling: Option<Bytes>,
+        bell: Option<Arc<Notify>>,
+    ) -> (Arc<Self>, oneshot::Receiver<Init>) {
         let (told, init) = oneshot::channel();
-        let state = Mutex::new(State::Starting { told });
-        (
-            Arc::new(Self {
-                state,
-                offered: Notify::new(),
-                log,
-                refused: Mutex::default(),
-                calling: Mutex::new(calling),
-                compiled: Mutex::default(),
-                body_turn: Default::default(),
-            }),
-            init,
-        )
+        (Self::of(State::Starting { told }, log, calling, bell), init)
+    }
+
+    /// One of several, for calls alone.
+    pub(crate) fn initialised(log: Arc<Log>, bell: Arc<Notify>) -> Arc<Self> {
+        Self::of(State::Idle, log, None, Some(bell))
+    }
+
+    fn of(state: State, log: Arc<Log>, calling: Option<Bytes>, bell: Option<Arc<Notify>>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(state),
+            shared: bell.is_some(),
+            offered: bell.unwrap_or_default(),
+            log,
+            refused: Mutex::default(),
+            calling: Mutex::new(calling),
+            compiled: Mutex::default(),
+            body_turn: Default::default(),
+        })
     }
 
     /// Puts a call where the next `next` finds it. The receiver errs if the session goes away.
@@ -121,7 +137,7 @@ impl Session {
         let reply = Reply { answer, outlet };
         let mut state = self.state.lock();
         debug_assert!(matches!(*state, State::Idle | State::Answered { .. }), "one call at a time");
-        let ready = matches!(*state, State::Idle);
+        let ready = self.shared || matches!(*state, State::Idle);
         *state = State::Offered { delivery: Box::new(delivery), reply };
         drop(state);
         if ready {
@@ -151,6 +167,30 @@ impl Session {
         }
     }
 
+    /// Whether another call may be offered, or the runtime has not answered the last.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(*self.state.lock(), State::Idle | State::Answered { .. })
+    }
+
+    /// Whether the runtime has, or had last, this call.
+    pub(crate) fn has(&self, request_id: &str) -> bool {
+        match &*self.state.lock() {
+            State::Running { request_id: of, .. }
+            | State::Responding { request_id: of }
+            | State::Answered { request_id: of, .. } => of == request_id,
+            _ => false,
+        }
+    }
+
+    /// `GET next` of a runtime that may have several calls: the first ends the initialisation.
+    pub(crate) fn begin_any(&self) -> Result<(), Refusal> {
+        match &*self.state.lock() {
+            State::Starting { .. } | State::Broken => {}
+            _ => return Ok(()),
+        }
+        self.ask()
+    }
+
     fn ask(&self) -> Result<(), Refusal> {
         let mut state = self.state.lock();
         match &*state {
@@ -174,7 +214,8 @@ impl Session {
         }
     }
 
-    fn take(&self) -> Option<Delivery> {
+    /// The call that waits, for the runtime.
+    pub(crate) fn take(&self) -> Option<Delivery> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Idle) {
             State::Offered { delivery, reply } => {
@@ -287,8 +328,8 @@ impl Session {
         let State::Responding { request_id } = &mut *state else { return };
         let request_id = std::mem::take(request_id);
         let held = match &answer {
-            Ok(_) | Err(Failure::Reported { .. }) => Some((reply, answer)),
-            Err(_) => {
+            Ok(_) | Err(Failure::Reported { .. }) if !self.shared => Some((reply, answer)),
+            _ => {
                 let _ = reply.answer.send(answer);
                 None
             }

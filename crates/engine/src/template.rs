@@ -10,6 +10,7 @@ use crate::package::{self, PackageError};
 use crate::pool::Key;
 use crate::python::{self, Pythons};
 use crate::tiers::{self, Tiers};
+use crate::share::Hosts;
 use crate::zygote::Zygote;
 use crate::{Code, Package, PrepareError, Runtime, RuntimeReport, Version};
 use base::{Arn, Scope};
@@ -51,6 +52,8 @@ pub(crate) struct Template {
     pub base: Option<Kind>,
     /// The version's initialised process. Held while one is made: others wait for it.
     pub zygote: Turn<Zygote>,
+    /// Its sandboxes that take several calls at once.
+    pub hosts: Turn<Hosts>,
     /// Whether instances may be copied or made of cells, as the version says.
     copies: Option<bool>,
     /// What an instance holds when it is initialised, as last seen; 0 before.
@@ -243,6 +246,7 @@ impl Templates {
             broken,
             base: None,
             zygote: Turn::default(),
+            hosts: Turn::default(),
             copies: None,
             compiled: OnceCell::new(),
             compiling: AtomicBool::new(false),
@@ -278,6 +282,7 @@ impl Templates {
             interpreter: Some(interpreter),
             broken: None,
             zygote: Turn::default(),
+            hosts: Turn::default(),
             copies: None,
             compiled: OnceCell::new(),
             compiling: AtomicBool::new(false),
@@ -328,6 +333,7 @@ impl Templates {
             broken: None,
             base: None,
             zygote: Turn::default(),
+            hosts: Turn::default(),
             copies: None,
             compiled: OnceCell::new(),
             compiling: AtomicBool::new(false),
@@ -412,6 +418,7 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         broken,
         base: None,
         zygote: Turn::default(),
+        hosts: Turn::default(),
         copies: None,
         compiled: OnceCell::new(),
         compiling: AtomicBool::new(false),

@@ -31,6 +31,9 @@ pub struct Version {
     /// Whether instances may be copied from an initialised one, as SnapStart's `ApplyOn` says; `None` leaves it to the node.
     #[serde(default)]
     pub copies: Option<bool>,
+    /// Calls at once in one instance; `None`: one.
+    #[serde(default)]
+    pub per_instance: Option<u32>,
     /// The name of its network, among the node's; `None` is the usual one.
     #[serde(default)]
     pub network: Option<String>,
@@ -39,6 +42,13 @@ pub struct Version {
     /// How strong a wall its instances have; `None` leaves it to the node.
     #[serde(default)]
     pub isolation: Option<Isolation>,
+}
+
+impl Version {
+    /// Calls at once in one instance.
+    pub fn calls(&self) -> usize {
+        self.per_instance.map_or(1, |calls| calls.max(1) as usize)
+    }
 }
 
 /// What a version runs.

@@ -26,7 +26,7 @@ pub(crate) enum Zygote {
 pub(crate) struct Living {
     /// Its sandbox.
     pub id: String,
-    pub live: Live,
+    pub live: Arc<Live>,
     pub born: Duration,
     /// What its copies share.
     pub memory_mb: u32,
