@@ -451,7 +451,7 @@ impl Instance {
 
     /// What the handler wrote before it answered comes before END; then the platform's own lines.
     fn finish(&mut self, call: &Invocation, answer: Answer, streamed: u64, clocked: Clocked) -> Run {
-        let live = self.live.as_ref();
+        let live = self.live.as_deref();
         if let Some(live) = live {
             live.pipes.drain();
         }
@@ -461,7 +461,7 @@ impl Instance {
         let shared = self.zygote.as_ref().map_or(0, |zygote| zygote.memory_mb);
         let memory_mb_peak = (live.map_or(0, Live::memory_mb_peak) + shared).min(self.version.memory_mb);
         let mut run = Run::new(&self.version, &self.id, call, answer, streamed, clocked, memory_mb_peak)
-            .with_network(live.map_or(0, |live| live.carried()));
+            .with_network(live.map_or(0, Live::carried));
         run.report(&self.writer.0, self.forge.clock.now());
         // An exception of the handler leaves a sound instance; anything else does not.
         if let (Stage::Ready, Err(failure)) = (&self.stage, &run.answer)

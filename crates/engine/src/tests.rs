@@ -1,6 +1,7 @@
 //! The engine over a fake driver: what callers, logs and usage see of runs that go well and badly.
 
 mod fake;
+mod sharing;
 mod streaming;
 
 use crate::testing::{World, version};

@@ -137,6 +137,7 @@ pub fn version_of(
             Some(_) if !settings.applies_snap_start() => Some(false),
             Some(_) => (version != LATEST).then_some(true),
         },
+        per_instance: None,
         network: settings.network.clone().or_else(|| settings.network_tagged.clone()),
         log_group: settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{name}")),
     })

@@ -1,6 +1,7 @@
 //! A driver without sandboxes: each "runtime" is a task that speaks the Runtime API and does what the function's
 //! handler is named after.
 
+mod several;
 mod streams;
 
 use async_trait::async_trait;
@@ -144,6 +145,7 @@ impl Runtime {
                 self.request("POST", "runtime/init/error", body).await;
                 return (Status::Exited(1), false);
             }
+            "several" => return self.several(argument.parse().expect("a number")).await,
             "slow-init" => std::future::pending().await,
             "slow-init-once" if self.nth == 1 => std::future::pending().await,
             _ => {}

@@ -41,6 +41,7 @@ pub fn version(name: &str) -> Version {
         }),
         layers: Vec::new(),
         copies: None,
+        per_instance: None,
         network: None,
         log_group: format!("/aws/lambda/{name}"),
         isolation: None,
