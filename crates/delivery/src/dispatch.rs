@@ -118,21 +118,24 @@ impl Dispatcher {
     /// Starts what is due of a page; `false` when the page ended with what is not.
     fn start_found(&mut self, lane: &Arc<Lane>, found: Vec<outbox::Found>) -> bool {
         let now = self.delivery.clock.now();
-        for outbox::Found { place, waiting } in found {
-            if place.0 > now {
-                self.lanes.note(lane, place.0, now);
+        for event in found {
+            if event.place.0 > now {
+                self.lanes.note(lane, event.place.0, now);
                 return false;
             }
-            match waiting {
+            if self.lanes.is_in_flight(lane, &event.place) {
+                self.lanes.pass(lane, event.place);
+                continue;
+            }
+            match event.waiting() {
                 Ok(waiting) => {
-                    if self.lanes.start(lane, place) {
-                        self.attempts.spawn(self.delivery.clone().attempt(waiting));
-                    }
+                    self.lanes.start(lane, event.place);
+                    self.attempts.spawn(self.delivery.clone().attempt(waiting));
                 }
                 // Left where it is, for a person to look at; nobody waits behind it.
                 Err(e) => {
-                    tracing::error!(event = %place.1, target = %lane.target, "an event cannot be read and is passed over: {e}");
-                    self.lanes.pass(lane, place);
+                    tracing::error!(event = %event.place.1, target = %lane.target, "an event cannot be read and is passed over: {e}");
+                    self.lanes.pass(lane, event.place);
                 }
             }
         }

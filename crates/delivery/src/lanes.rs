@@ -130,13 +130,15 @@ impl Lanes {
         self.ready.extend(held);
     }
 
-    /// Takes an event that is due; `false` when it is in flight already.
-    pub(crate) fn start(&mut self, target: &Arc<Lane>, place: Place) -> bool {
+    pub(crate) fn is_in_flight(&self, target: &Lane, place: &Place) -> bool {
+        self.lanes.get(target).is_some_and(|lane| lane.in_flight.contains(&place.1))
+    }
+
+    /// Takes an event that is due and not in flight.
+    pub(crate) fn start(&mut self, target: &Arc<Lane>, place: Place) {
         let lane = self.lanes.entry(target.clone()).or_default();
-        let new = lane.in_flight.insert(place.1.clone());
+        self.in_flight += usize::from(lane.in_flight.insert(place.1.clone()));
         lane.after = Some(place);
-        self.in_flight += usize::from(new);
-        new
     }
 
     /// Goes past an event without taking it.
@@ -198,7 +200,7 @@ mod tests {
         lanes.note(&t, Timestamp(1), Timestamp(1));
         let (lane, _, room) = lanes.next_ready(&mut held).expect("ready");
         assert_eq!(room, 1);
-        assert!(lanes.start(&lane, (Timestamp(1), "a".into())));
+        lanes.start(&lane, (Timestamp(1), "a".into()));
         lanes.read(lane, true);
         assert!(lanes.next_ready(&mut held).is_none(), "one is in flight");
         lanes.put_back(std::mem::take(&mut held));
@@ -210,7 +212,7 @@ mod tests {
         lanes.wake(Timestamp(50));
         let (lane, after, room) = lanes.next_ready(&mut held).expect("ready");
         assert_eq!((after, room), (None, 1), "read from its start");
-        assert!(lanes.start(&lane, (Timestamp(1), "a".into())));
+        lanes.start(&lane, (Timestamp(1), "a".into()));
         lanes.read(lane, false);
         lanes.finished(&t, "a", None, Timestamp(51));
         assert!(lanes.lanes.is_empty() && lanes.in_flight == 0);
@@ -227,7 +229,7 @@ mod tests {
         let mut held = Vec::new();
         while let Some((target, _, room)) = lanes.next_ready(&mut held) {
             for _ in 0..room {
-                assert!(lanes.start(&target, (Timestamp(1), format!("{n}-{started}"))));
+                lanes.start(&target, (Timestamp(1), format!("{n}-{started}")));
                 started += 1;
             }
             lanes.read(target, true);
@@ -256,14 +258,14 @@ mod tests {
         let mut held = Vec::new();
         let (lane, after, _) = lanes.next_ready(&mut held).expect("ready");
         assert_eq!(after, None);
-        assert!(lanes.start(&lane, (Timestamp(50), "a".into())));
+        lanes.start(&lane, (Timestamp(50), "a".into()));
         lanes.read(lane, false);
         assert!(lanes.next_ready(&mut held).is_none());
         // Committed late, with a due time that was already passed.
         lanes.note(&t, Timestamp(40), Timestamp(60));
         let (lane, after, _) = lanes.next_ready(&mut held).expect("ready");
         assert_eq!(after, Some((Timestamp(40), String::new())));
-        assert!(!lanes.start(&lane, (Timestamp(50), "a".into())), "in flight already");
+        assert!(lanes.is_in_flight(&lane, &(Timestamp(50), "a".into())));
         lanes.read(lane, false);
         // Put off, it wakes the lane then.
         lanes.finished(&t, "a", Some(Timestamp(90)), Timestamp(60));

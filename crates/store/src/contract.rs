@@ -319,12 +319,12 @@ async fn lanes_are_read_in_order(f: Fixture) {
     assert_eq!(rest[0].place, (Timestamp(98), "event-2".into()));
     let from = outbox::lane(&store, &a, Some(&(Timestamp(98), String::new())), 1).await.unwrap();
     assert_eq!(from[0].place, rest[0].place, "a place without an id is before all of its time");
-    let first = lane[0].waiting.clone().unwrap();
+    let first = lane[0].waiting().unwrap();
     let attempt = |at: u64, reason: &str| outbox::Attempt { at: Timestamp(at), reason: reason.into() };
     let busy = attempt(400, "busy");
     let later: Result<()> = store.transact(async |tx: Tx| outbox::put_off(&tx, &first, Timestamp(500), &busy)).await;
     later.unwrap();
-    let last = outbox::lane(&store, &a, None, 10).await.unwrap().pop().unwrap().waiting.unwrap();
+    let last = outbox::lane(&store, &a, None, 10).await.unwrap().pop().unwrap().waiting().unwrap();
     assert_eq!((last.due, last.attempts, last.event.id.as_str()), (Timestamp(500), 1, "event-4"));
     let why = attempt(600, "why");
     let buried: Result<()> = store.transact(async |tx: Tx| outbox::bury(&tx, &last, &why)).await;
@@ -337,7 +337,7 @@ async fn lanes_are_read_in_order(f: Fixture) {
     let redriven: Result<()> = store.transact(async |tx: Tx| outbox::redrive(&tx, &dead[0], Timestamp(700))).await;
     redriven.unwrap();
     assert_eq!(outbox::counts(&store, 100).await.unwrap(), outbox::Counts { waiting: 6, dead: 0 });
-    let last = outbox::lane(&store, &a, None, 10).await.unwrap().pop().unwrap().waiting.unwrap();
+    let last = outbox::lane(&store, &a, None, 10).await.unwrap().pop().unwrap().waiting().unwrap();
     assert_eq!((last.event.created, last.attempts), (Timestamp(700), 0));
 }
 

@@ -6,6 +6,7 @@ use crate::engine::Item;
 use crate::record::{self, Record};
 use crate::{Error, Key, KeyReader, Result, Store, Tx};
 use base::{Arn, Event, Timestamp};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// `outbox/due/<lane>/<due ms>/<event id>` → [`Waiting`]; `outbox/dead/<died ms>/<event id>` → [`Dead`]. Lanes
@@ -89,10 +90,20 @@ impl Lane {
 /// A place in a lane: a due time and an event id. No event has an empty id: such a place is before all of its due time.
 pub type Place = (Timestamp, String);
 
-/// An event found in a lane; `Err` where its record is damaged, which must not hold up those behind it.
+/// An event found in a lane.
 pub struct Found {
     pub place: Place,
-    pub waiting: Result<Waiting>,
+    record: Bytes,
+}
+
+impl Found {
+    /// Its record, read only now: most of what a busy lane's reader comes across is in flight already.
+    ///
+    /// # Errors
+    /// The record is damaged, which must not hold up those behind it.
+    pub fn waiting(&self) -> Result<Waiting> {
+        record::decode(&self.record)
+    }
 }
 
 /// How many events wait and how many are dead, counted up to a bound.
@@ -154,7 +165,7 @@ pub async fn lane(store: &Store, lane: &Lane, after: Option<&Place>, limit: usiz
     let items = store.scan(&from, &all.end(), limit).await?;
     let found = |i: &Item| {
         let (_, place) = parse(&i.key).ok_or_else(|| damaged(i))?;
-        Ok(Found { place, waiting: record::decode(&i.value) })
+        Ok(Found { place, record: i.value.clone() })
     };
     items.iter().map(found).collect()
 }

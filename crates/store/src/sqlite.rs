@@ -11,6 +11,7 @@ use crate::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -159,6 +160,8 @@ fn connect(path: &Path) -> Result<Connection> {
     let db = Connection::open(path).map_err(failed)?;
     db.busy_timeout(BUSY_WAIT_MAX).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(16);
+    // Else the planner looks at the value of `limit ?`, and every other limit has the statement compiled anew.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     Ok(db)
 }
 
