@@ -3,9 +3,9 @@
 //! `heart` is the path of one call. `admit` holds tickets, `pool` lends instances, `forge` makes them from templates
 //! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`), by copying `bases` and `zygote`s, of `cells`, or
 //! from nothing. An `instance` holds a `live` sandbox, or a seat at one whose calls `share` it: its `session`, at the
-//! sandbox's `desk`, is the state machine between a `run` and the `runtime_api`; what is streamed leaves by the call's `outlet`; `relay` leads from inside to the platform; `pipes` and
-//! `log` carry what it writes. `wasm` runs components in this process
-//! instead. `stats` counts the last minute for `wadi top`. `failure` knows how AWS words what goes wrong.
+//! sandbox's `desk`, is the state machine between a `run` and the `runtime_api`; what is streamed leaves by the call's
+//! `outlet`; `relay` leads from inside to the platform; `pipes` and `log` carry what it writes. `wasm` runs components in this
+//! process instead. `stats` counts the last minute for `wadi top`. `failure` knows how AWS words what goes wrong.
 
 #[cfg(test)]
 extern crate self as engine;

@@ -1,8 +1,8 @@
 //! For fuzz targets: a Runtime API with one call on offer, and one connection to it that brings whatever bytes.
 
+use crate::desk::Desk;
 use crate::log::Log;
 use crate::runtime_api;
-use crate::desk::Desk;
 use crate::session::{Delivery, Init};
 use base::port::Clock;
 use base::{AccountId, Region, Scope};

@@ -7,8 +7,8 @@
 
 mod streaming;
 
-use crate::failure::{Failure, RESPONSE_BYTES_MAX};
 use crate::desk::Desk;
+use crate::failure::{Failure, RESPONSE_BYTES_MAX};
 use crate::session::{Delivery, Refusal, Session};
 use base::port::Clock;
 use bytes::Bytes;

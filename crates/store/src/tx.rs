@@ -33,16 +33,20 @@ pub struct Store {
 
 /// Counts the commits that touch some keys, so that what was made of their records can be kept until they change.
 ///
-/// Read the count, then the records; what is made of them holds for as long as the count is the same. A commit is counted
-/// before anyone is told that it has happened.
+/// Read the count, then the records; what is made of them holds for as long as the count is the same. While a commit is
+/// under way there is no count: others may read what it writes before whoever made it is told.
 pub struct Watch {
     prefixes: Vec<Key>,
-    commits: AtomicU64,
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Watch {
-    pub fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Acquire)
+    /// Commits so far; `None` while there is one of which it cannot be told whether it has happened.
+    pub fn commits(&self) -> Option<u64> {
+        // In this order: had one begun after the first look, the second would see it.
+        let ended = self.ended.load(Ordering::SeqCst);
+        (self.begun.load(Ordering::SeqCst) == ended).then_some(ended)
     }
 
     fn sees(&self, batch: &Batch) -> bool {
@@ -122,7 +126,7 @@ impl Store {
 
     /// Watches all keys with one of these prefixes. Meant for a few watches that last as long as the store.
     pub fn watch(&self, prefixes: Vec<Key>) -> Arc<Watch> {
-        let watch = Arc::new(Watch { prefixes, commits: AtomicU64::new(0) });
+        let watch = Arc::new(Watch { prefixes, begun: AtomicU64::new(0), ended: AtomicU64::new(0) });
         self.watches.write().push(watch.clone());
         watch
     }
@@ -132,12 +136,15 @@ impl Store {
         if seen.is_empty() {
             return self.engine.commit(batch).await;
         }
-        // A task of its own: the commit is counted also when whoever waits for it goes away.
+        for watch in &seen {
+            watch.begun.fetch_add(1, Ordering::SeqCst);
+        }
+        // A task of its own: the end is counted also when whoever waits for it goes away.
         let engine = self.engine.clone();
         let commit = tokio::spawn(async move {
             let committed = engine.commit(batch).await;
             for watch in seen {
-                watch.commits.fetch_add(1, Ordering::Release);
+                watch.ended.fetch_add(1, Ordering::SeqCst);
             }
             committed
         });

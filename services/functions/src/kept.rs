@@ -29,18 +29,19 @@ impl<K: Eq + Hash, V: Clone> Kept<K, V> {
         Self { watch: store.watch(prefixes), items: RwLock::new(Items { at: 0, by_key: HashMap::new() }) }
     }
 
-    /// What to give [`Self::put`]; asked for before the records are read.
-    pub fn now(&self) -> u64 {
+    /// What to give [`Self::put`]; asked for before the records are read. `None` while they are being changed.
+    pub fn now(&self) -> Option<u64> {
         self.watch.commits()
     }
 
     pub fn get(&self, key: &K) -> Option<V> {
         let items = self.items.read();
-        if items.at == self.now() { items.by_key.get(key).cloned() } else { None }
+        if Some(items.at) == self.now() { items.by_key.get(key).cloned() } else { None }
     }
 
     /// Keeps what was made of records that were read when the count was `at` or later.
-    pub fn put(&self, at: u64, key: K, value: V) {
+    pub fn put(&self, at: Option<u64>, key: K, value: V) {
+        let Some(at) = at else { return };
         let mut items = self.items.write();
         if at < items.at {
             return;
@@ -56,7 +57,10 @@ impl<K: Eq + Hash, V: Clone> Kept<K, V> {
 mod tests {
     use super::*;
     use ::store::Tx;
+    use ::store::engine::{Batch, Committed, Engine, Item, Range};
     use ::store::memory::Memory;
+    use async_trait::async_trait;
+    use tokio::sync::Semaphore;
 
     #[tokio::test]
     async fn a_change_is_seen_at_once() {
@@ -89,5 +93,61 @@ mod tests {
         kept.put(kept.now(), 1, 11);
         kept.put(before, 2, 20);
         assert_eq!((kept.get(&1), kept.get(&2)), (Some(11), None));
+    }
+
+    /// A store whose commits can be read before their callers are told of them.
+    struct Late {
+        memory: Memory,
+        may_tell: Semaphore,
+    }
+
+    #[async_trait]
+    impl Engine for Late {
+        async fn read(&self, key: &[u8]) -> ::store::Result<Option<Item>> {
+            self.memory.read(key).await
+        }
+
+        async fn scan(&self, range: &Range) -> ::store::Result<Vec<Item>> {
+            self.memory.scan(range).await
+        }
+
+        async fn commit(&self, batch: Batch) -> ::store::Result<Committed> {
+            let committed = self.memory.commit(batch).await;
+            let _ = self.may_tell.acquire().await;
+            committed
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_old_is_told_once_a_change_can_be_read() {
+        let engine = Arc::new(Late { memory: Memory::default(), may_tell: Semaphore::new(0) });
+        let store = Store::new(engine.clone());
+        let kept = Kept::<u8, u8>::new(&store);
+        let key = Key::of("functions/function").text("x");
+        let before = kept.now();
+        kept.put(before, 1, 10);
+        assert_eq!(kept.get(&1), Some(10));
+        let writing = tokio::spawn({
+            let (store, key) = (store.clone(), key.clone());
+            async move {
+                store
+                    .transact(|tx: Tx| {
+                        let key = key.clone();
+                        async move { tx.put_bytes(&key, vec![1]) }
+                    })
+                    .await
+            }
+        });
+        while store.get_bytes(&key).await.expect("reads").is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((kept.get(&1), kept.now()), (None, None), "it has happened, though nobody was told");
+        kept.put(kept.now(), 1, 10);
+        engine.may_tell.add_permits(1);
+        writing.await.expect("ends").expect("commits");
+        kept.put(before, 1, 10);
+        assert_eq!(kept.get(&1), None);
+        kept.put(kept.now(), 1, 11);
+        assert_eq!(kept.get(&1), Some(11));
     }
 }

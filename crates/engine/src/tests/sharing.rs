@@ -89,3 +89,14 @@ async fn a_new_revision_ends_what_is_shared() {
     driver.wait_until_alive(0).await;
     assert_eq!(at_once(&world, &["1"]).await[0].start, Start::Cold);
 }
+
+#[tokio::test]
+async fn an_instance_that_does_not_start_is_not_tried_in_turn() {
+    let (world, driver) = world().await;
+    let version = function(&world, "f", "init-exit 1").await;
+    world.shelf.put(Version { per_instance: Some(4), ..version }, None);
+    let eight = at_once(&world, &["1"; 8]).await;
+    assert!(eight.iter().all(|outcome| error(outcome) == Some("Runtime.ExitError")));
+    assert!(driver.raised() < 8, "{} of 8 tried", driver.raised());
+    driver.wait_until_alive(0).await;
+}

@@ -37,6 +37,8 @@ impl Judge {
         let mut account = self.account();
         account.lost += 1;
         if account.losses.len() < LOSSES_TOLD {
+            // At once as well: a long run may end in many ways.
+            println!("{what}");
             account.losses.push(what);
         }
     }

@@ -90,10 +90,10 @@ async fn chaos(node: &mut Node, options: &Options, seed: u64) -> Result<()> {
     let quarter = held.len().div_ceil(4);
     let fewest = |held: &[usize]| held.iter().copied().min().unwrap_or(0);
     let held = (fewest(&held[..quarter]), fewest(&held[held.len() - quarter..]));
-    metered(node, &judge).await?;
-    node.stop()?;
     println!("{} in {:.1} s; {}", faults.told(), took.as_secs_f64(), judge.told());
     judge.verdict(&faults, options.connections)?;
+    metered(node, &judge).await?;
+    node.stop()?;
     ensure!(held.1 <= held.0 + DESCRIPTORS_MORE, "the node's descriptors grew from {} to {}", held.0, held.1);
     before.compare(node, &faults.seen())?;
     println!(

@@ -37,8 +37,7 @@ impl Runtime {
                 "hang" => self.word.notified().await,
                 ms => tokio::time::sleep(Duration::from_millis(ms.parse().expect("a number"))).await,
             }
-            let (status, body) =
-                self.request("POST", &format!("runtime/invocation/{id}/response"), &payload).await;
+            let (status, body) = self.request("POST", &format!("runtime/invocation/{id}/response"), &payload).await;
             assert_eq!(status, 202, "{body}");
         }
     }
