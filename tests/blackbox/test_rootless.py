@@ -2,6 +2,7 @@
 without root, or where the machine lets no user make namespaces, they are skipped and say so."""
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -52,8 +53,10 @@ def python_of_all():
 class Groups:
     """Control groups that are the user's: below this process's own, as a delegation is. Gone afterwards."""
 
+    count = itertools.count()
+
     def __init__(self):
-        name = f"wadi-test-{os.getpid()}"
+        name = f"wadi-test-{os.getpid()}-{next(self.count)}"
         own = dict(line.rstrip().split(":", 2)[1:] for line in open("/proc/self/cgroup"))
         mounts = [line.split() for line in open("/proc/mounts")]
         v1 = {o: m[1] for m in mounts if m[2] == "cgroup" for o in m[3].split(",") if o in CONTROLLERS}

@@ -62,7 +62,8 @@ pub fn promises(root: bool, hierarchy: &Hierarchy, egress: Option<&Result<(), St
         promise(
             "namespaces and a root of its own",
             isolated,
-            "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)",
+            "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns)",
         ),
         promise("no capabilities, no_new_privs", Kept::Yes, ""),
         promise(
