@@ -60,6 +60,10 @@ class Node:
         self.flags = [*flags, *network, "--retry-time-scale", scale]
         # More for its wadi.toml.
         self.settings = settings
+        self.runtimes = {RUNTIME: RUNTIME_EXECUTABLE}
+        # What runs it, and before it what becomes it.
+        self.program = WADI
+        self.begin = []
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}.log"
         self.process = None
         # Of nodes that were killed before; a process of this one may have the number that they were named by.
@@ -68,10 +72,11 @@ class Node:
     def start(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("WADI_", "AWS_"))}
         config = self.data_dir.parent / f"{self.data_dir.name}.toml"
-        config.write_text(f'[runtimes]\n"{RUNTIME}" = "{RUNTIME_EXECUTABLE}"\n{self.settings}')
+        runtimes = "".join(f'"{name}" = "{path}"\n' for name, path in self.runtimes.items())
+        config.write_text(f"[runtimes]\n{runtimes}{self.settings}")
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            [str(WADI), "up", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.data_dir),
+            [*self.begin, str(self.program), "up", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.data_dir),
              "--config", str(config), *self.flags],
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=env)
         deadline = time.time() + 20

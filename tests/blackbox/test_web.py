@@ -9,6 +9,7 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from botocore.exceptions import ClientError
@@ -240,7 +241,7 @@ def test_a_function_url_takes_cloud_events_as_they_are(shared, function):
 
 def test_event_grid_with_its_own_client(shared):
     grid = pytest.importorskip("azure.eventgrid")
-    from azure.core.credentials import AzureKeyCredential
+    from azure.core.credentials import AzureKeyCredential, AzureSasCredential
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
     from azure.core.messaging import CloudEvent
     s3 = shared.client("s3")
@@ -275,6 +276,18 @@ def test_event_grid_with_its_own_client(shared):
         assert all(letter["Key"].startswith("ORDERS/BAD/") for letter in letters)
         letter = json.loads(s3.get_object(Bucket="grid-dead", Key=letters[0]["Key"])["Body"].read())[0]
         assert (letter["deadLetterReason"], letter["lastDeliveryOutcome"], letter["deliveryAttempts"]) == ("UndeliverableEvent", "BadRequest", 1)
+        # A token in the place of the key, and what advanced filters let through.
+        much = {"operatorType": "NumberGreaterThan", "key": "data.n", "value": 1}
+        manage("PATCH", "orders/eventSubscriptions/hook", {"filter": {"advancedFilters": [much]}})
+        soon, past = (datetime.now(timezone.utc) + timedelta(minutes=m) for m in (5, -5))
+        signed = lambda key, until: grid.EventGridPublisherClient(endpoint, AzureSasCredential(grid.generate_sas(endpoint, key, until)))
+        signed(key, soon).send([grid.EventGridEvent(subject="/o/2", event_type="paid", data={"n": n}, data_version="1.0") for n in (1, 2)])
+        eventually(lambda: len(server.got("/bad")) == 5)
+        assert json.loads(eventually(lambda: len(server.got("/hook")) == 3 and server.got("/hook"))[2]["body"])[0]["data"] == {"n": 2}
+        for client_refused in (signed(key, past), signed(base64.b64encode(bytes(32)).decode(), soon)):
+            with pytest.raises(ClientAuthenticationError):
+                client_refused.send(grid.EventGridEvent("s", "t", {}, "1"))
+        assert [t["name"] for t in manage("GET", "")["value"] if t["name"] == "orders"] == ["orders"]
         with pytest.raises(ClientAuthenticationError):
             grid.EventGridPublisherClient(endpoint, AzureKeyCredential("wrong")).send(grid.EventGridEvent("s", "t", {}, "1"))
         with pytest.raises(HttpResponseError) as large:

@@ -168,7 +168,7 @@ impl Turn<'_> {
     }
 
     /// Raises it; it takes a few hundredths of a second more to be ready, and is of use before.
-    pub(crate) async fn raise(self, spec: Spec, listeners: Option<[TcpListener; 2]>) {
+    pub(crate) async fn raise(self, spec: Spec, listeners: Option<[TcpListener; 2]>) -> Result<(), sandbox::Error> {
         match self.cells.driver.raise(spec).await {
             Ok(raised) => {
                 let cell = Cell { raised: Some(raised), listeners };
@@ -180,12 +180,13 @@ impl Turn<'_> {
                 };
                 drop(state);
                 drop(surplus);
+                Ok(())
             }
             Err(error) => {
-                tracing::info!(%error, "interpreters are started when they are needed, not ahead");
                 if error == sandbox::Error::NoCopies {
                     self.cells.close();
                 }
+                Err(error)
             }
         }
     }

@@ -21,7 +21,7 @@ use sandbox::{Driver, Limits, Network, Program, Raised, Role, Spec};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
@@ -54,6 +54,8 @@ pub(crate) struct Forge {
     pub cells: Cells,
     /// Whether instances are copied from zygotes, or made of cells, where SnapStart does not say.
     pub copies: bool,
+    /// Why this machine copies nothing and begins nothing beforehand, once that is known.
+    pub plain: OnceLock<String>,
     /// Instances are held to their share of a core once they are initialised.
     pub cpu_quota: bool,
     pub clock: Arc<dyn Clock>,
@@ -110,6 +112,7 @@ impl Maker for Arc<Forge> {
         purpose: Purpose,
     ) -> Result<Instance, InvokeError> {
         let template = self.templates.get(&version).await.map_err(not_ready)?;
+        self.templates.tiers.check_program().map_err(not_ready)?;
         self.way(&version).map_err(not_ready)?;
         let version = match purpose {
             Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
@@ -183,7 +186,9 @@ impl Forge {
     /// The functions of this scope whose instances are made of a zygote or a cell that is there, and why those of others
     /// cannot be; once for each version.
     pub(crate) fn made_ahead(&self, scope: &Scope) -> Vec<(String, Result<(), String>)> {
-        self.templates.made_ahead(scope, |class, copies| copies.unwrap_or(self.copies) && self.cells.has(class))
+        let may = |copies: Option<bool>| copies.unwrap_or(self.copies);
+        let plain = |copies| self.plain.get().filter(|_| may(copies)).cloned();
+        self.templates.made_ahead(scope, |class, copies| may(copies) && self.cells.has(class), plain)
     }
 
     /// One loaded instance is kept ready where cells make that cheap, once the version is known to initialise well.
@@ -203,7 +208,7 @@ impl Forge {
         let spec =
             own_listeners(&way).and_then(|own| Ok((self.cell_spec(version, template, id, &way, own.as_ref())?, own)));
         match spec {
-            Ok((spec, own)) => turn.raise(spec, own).await,
+            Ok((spec, own)) => turn.raise(spec, own).await.unwrap_or_else(|error| self.not_ahead(error)),
             Err(error) => tracing::info!(%error, "a cell could not be raised"),
         }
     }
@@ -253,10 +258,17 @@ impl Forge {
 
     /// Has the version's base there, where it can be. Without one its instances start by themselves.
     pub(crate) async fn raise_base(&self, template: &Template) {
-        if let (Some(kind), Some(interpreter)) = (template.base, &template.interpreter)
+        if let (Some(kind), Some(interpreter), None) = (template.base, &template.interpreter, self.plain.get())
             && let Err(error) = self.bases.raise(kind, interpreter).await
         {
-            tracing::info!(%error, "instances are started, not copied");
+            self.not_ahead(error);
+        }
+    }
+
+    /// Instances are started when they are needed. Where that is the machine's doing, it is told once.
+    fn not_ahead(&self, error: sandbox::Error) {
+        if error != sandbox::Error::NoCopies || self.plain.set(error.to_string()).is_ok() {
+            tracing::info!(%error, "instances are started when they are needed, not copied or begun beforehand");
         }
     }
 

@@ -27,7 +27,7 @@ use images::Images;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use store::Blobs;
 use tokio::sync::oneshot;
@@ -171,6 +171,7 @@ impl Engine {
             bases: Bases::new(driver.clone(), entropy.as_ref()),
             cells: Cells::new(driver.clone(), entropy.as_ref()),
             copies: config.copies,
+            plain: OnceLock::new(),
             cpu_quota: config.cpu_quota,
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -350,12 +351,15 @@ impl Runner for Engine {
 
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
         let template = self.forge.templates.get(version).await?;
+        if let Some(wasm) = &self.wasm
+            && wasm.prepare(version).await?
+        {
+            return Ok(());
+        }
+        self.forge.templates.tiers.check_program()?;
         self.forge.raise_base(&template).await;
         self.forge.raise_cell(version, &template, false).await;
-        match &self.wasm {
-            Some(wasm) => wasm.prepare(version).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn retire(&self, scope: &Scope, name: &str, version: &str, keep_revision: Option<&str>) {

@@ -148,11 +148,12 @@ impl Templates {
     }
 
     /// The functions of this scope that have a zygote, or a cell as `has_cell` says, and why others of them cannot have one;
-    /// once for each version.
+    /// once for each version. `plain` says why this machine makes nothing ahead.
     pub(crate) fn made_ahead(
         &self,
         scope: &Scope,
         has_cell: impl Fn(&Class, Option<bool>) -> bool,
+        plain: impl Fn(Option<bool>) -> Option<String>,
     ) -> Vec<(String, Result<(), String>)> {
         let made = self.made.lock();
         let told = made.iter().filter_map(|(key, cell)| {
@@ -165,6 +166,7 @@ impl Templates {
                 (Zygote::Living(_), _) => Ok(()),
                 (Zygote::Refused(reason), _) | (_, Err(Some(reason))) => Err(reason.clone()),
                 (_, Ok(class)) if has_cell(class, template.copies) => Ok(()),
+                (Zygote::Absent, class) if template.base.is_some() || class.is_ok() => Err(plain(template.copies)?),
                 (Zygote::Absent, _) => return None,
             };
             Some((name.to_owned(), ahead))

@@ -11,11 +11,13 @@ pub struct Tiers {
     pub default: Isolation,
     /// The runtime of each that needs one, where there is one.
     pub runtimes: BTreeMap<Isolation, Oci>,
+    /// Why this node runs no programs, only components: what it cannot isolate, and what to do.
+    pub refused: Option<String>,
 }
 
 impl Default for Tiers {
     fn default() -> Self {
-        Self { default: Isolation::Process, runtimes: BTreeMap::new() }
+        Self { default: Isolation::Process, runtimes: BTreeMap::new(), refused: None }
     }
 }
 
@@ -34,6 +36,12 @@ impl Tiers {
                 isolation.name()
             ),
         })
+    }
+
+    /// Every wall lies within our own sandbox.
+    pub(crate) fn check_program(&self) -> Result<(), PrepareError> {
+        let refused = |message: &String| PrepareError { code: "InvalidConfiguration", message: message.clone() };
+        self.refused.as_ref().map_or(Ok(()), |message| Err(refused(message)))
     }
 
     /// A component runs in this process: no runtime is around it.

@@ -75,12 +75,12 @@ impl Wasm {
         }
     }
 
-    /// Makes a component ready and sees whether it starts within its memory.
-    pub(crate) async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
-        let Some(loaded) = self.get(&Arc::new(version.clone())).await? else { return Ok(()) };
+    /// Makes a component ready and sees whether it starts within its memory; `false` if the version is none.
+    pub(crate) async fn prepare(&self, version: &Version) -> Result<bool, PrepareError> {
+        let Some(loaded) = self.get(&Arc::new(version.clone())).await? else { return Ok(false) };
         let wrong = |message: String| PrepareError { code: "InvalidZipFileException", message };
         match loaded.rehearse().await {
-            Ok(()) | Err(Fault::Full) => Ok(()),
+            Ok(()) | Err(Fault::Full) => Ok(true),
             Err(Fault::OutOfMemory) => Err(PrepareError {
                 code: "InvalidConfiguration",
                 message: format!(

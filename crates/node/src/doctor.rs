@@ -56,7 +56,7 @@ pub fn doctor(settings: &Settings) -> Vec<Check> {
     match sandbox::Process::start(sandbox::ProcessConfig { program, state_dir: state_dir.clone(), egress }) {
         Ok(driver) => {
             checks.push(of_network(settings, driver.as_ref()));
-            checks.extend(driver.promises().into_iter().map(of_promise));
+            checks.extend(of_sandboxes(settings, driver.promises()));
         }
         Err(error) => {
             checks.push(missing("sandbox", error.to_string(), "run as root, or allow unprivileged user namespaces"))
@@ -86,6 +86,31 @@ fn of_tiers(settings: &Settings) -> Vec<Check> {
         row(Isolation::Container, "install crun or runc, or name one: [oci] container in wadi.toml"),
         row(Isolation::Gvisor, "install runsc, or name it: [oci] gvisor in wadi.toml"),
     ]
+}
+
+fn of_sandboxes(settings: &Settings, promises: Vec<Promise>) -> Vec<Check> {
+    let whole = of_programs(settings, &promises);
+    promises.into_iter().map(of_promise).chain([whole]).collect()
+}
+
+/// Whether the node runs programs as things are here.
+fn of_programs(settings: &Settings, promises: &[Promise]) -> Check {
+    let name = "isolation: process";
+    let default = if settings.isolation == Isolation::Process { " (the default)" } else { "" };
+    let lacking = tiers::lacking(promises);
+    let remedy = "do what is said of each of these";
+    match tiers::refused(settings, promises) {
+        _ if lacking.is_empty() => ok(name, format!("the sandbox alone{default}")),
+        None if settings.listen.ip().is_loopback() => {
+            weaker(name, format!("{lacking}: a node that others reach would run no programs{default}"), remedy)
+        }
+        None => weaker(name, format!("accepted by --weaker-isolation: {lacking}{default}"), remedy),
+        Some(_) => missing(
+            name,
+            format!("no programs run, for want of: {lacking}{default}"),
+            "do what is said of each of these, or have it accepted: `wadi up --weaker-isolation accept`",
+        ),
+    }
 }
 
 fn of_promise(promise: Promise) -> Check {
@@ -231,7 +256,7 @@ impl Doctor for Report {
                 Err(error) => missing("events", error.to_string(), "look at the node's log"),
             });
         }
-        checks.extend(self.driver.promises().into_iter().map(of_promise));
+        checks.extend(of_sandboxes(&self.settings, self.driver.promises()));
         checks.extend(of_tiers(&self.settings));
         Examination {
             checks,

@@ -15,7 +15,7 @@ pub use base::network::Ceiling;
 pub use doctor::doctor;
 pub use images::{UNPACKER_ARG, unpacker_main};
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
-pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts, Wall};
+pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts, Wall, WeakerIsolation};
 pub use usage::Check;
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +32,7 @@ use logs::Logs;
 use machine::Machine;
 use objects::Objects;
 use queues::Queues;
+use sandbox::Driver;
 use schedules::Schedules;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -142,7 +143,7 @@ impl Node {
             logs: logs.clone(),
             identity: identity.clone(),
             headroom: Arc::new(machine::Free),
-            config: engine_config(&settings, &machine, inside.local_addr()?, networks),
+            config: engine_config(&settings, &machine, inside.local_addr()?, networks, &driver.promises()),
         })
         .context("cannot start the engine")?;
         let queues = Queues::open(queues::Parts {
@@ -352,7 +353,13 @@ fn images_config(settings: &Settings) -> Result<images::Config> {
     Ok(images::Config { allowed: settings.images_allowed(), credentials, unpacker })
 }
 
-fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr, networks: Networks) -> engine::Config {
+fn engine_config(
+    settings: &Settings,
+    machine: &Machine,
+    gate: SocketAddr,
+    networks: Networks,
+    promises: &[sandbox::Promise],
+) -> engine::Config {
     let mut config = engine::Config::new(&settings.data_dir);
     config.platform = Some(gate);
     config.networks = Arc::new(networks);
@@ -368,7 +375,7 @@ fn engine_config(settings: &Settings, machine: &Machine, gate: SocketAddr, netwo
     };
     config.pythons = pythons::of_machine(&settings.runtimes);
     config.nodes = nodejs::of_machine(&settings.runtimes);
-    config.tiers = tiers::of_machine(settings);
+    config.tiers = tiers::of_node(settings, promises);
     config.cpu_quota = settings.cpu() == settings::Cpu::Quota;
     config.runtime_fallback_nearest = settings.runtime_fallback == Fallback::Nearest;
     config

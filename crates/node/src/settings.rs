@@ -123,6 +123,16 @@ pub struct Oci {
     pub gvisor: Option<PathBuf>,
 }
 
+/// What a node that others reach does about code that this machine cannot isolate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeakerIsolation {
+    /// Runs none of it.
+    Refuse,
+    /// Runs it nonetheless.
+    Accept,
+}
+
 /// The settings of a node, complete.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -151,6 +161,8 @@ pub struct Settings {
     pub images: Images,
     /// The wall of functions whose tag `wadi:isolation` does not say.
     pub isolation: Isolation,
+    /// Of no consequence where only this machine reaches the node.
+    pub weaker_isolation: WeakerIsolation,
     pub oci: Oci,
     pub limits: Limits,
 }
@@ -180,6 +192,7 @@ pub struct Flags {
     pub secrets: Option<Secrets>,
     pub images: Option<Images>,
     pub isolation: Option<Isolation>,
+    pub weaker_isolation: Option<WeakerIsolation>,
     pub oci: Option<Oci>,
     pub limits: Option<Limits>,
 }
@@ -198,6 +211,7 @@ macro_rules! from_words {
     };
 }
 from_words!(Credentials, "development" => Credentials::Development, "root" => Credentials::Root);
+from_words!(WeakerIsolation, "refuse" => WeakerIsolation::Refuse, "accept" => WeakerIsolation::Accept);
 from_words!(Starts, "template" => Starts::Template, "plain" => Starts::Plain);
 from_words!(KeepAlive, "fixed" => KeepAlive::Fixed, "hybrid" => KeepAlive::Hybrid, "cost" => KeepAlive::Cost);
 from_words!(Fallback, "none" => Fallback::None, "nearest" => Fallback::Nearest);
@@ -272,6 +286,7 @@ impl Settings {
             secrets: pick!(secrets).unwrap_or_default(),
             images: pick!(images).unwrap_or_default(),
             isolation: pick!(isolation).unwrap_or(Isolation::Process),
+            weaker_isolation: pick!(weaker_isolation).unwrap_or(WeakerIsolation::Refuse),
             oci: pick!(oci).unwrap_or_default(),
             limits: pick!(limits).unwrap_or_default(),
         };
@@ -344,6 +359,7 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         secrets: None,
         images: None,
         isolation: parse::<Wall>(env, "WADI_ISOLATION")?.map(|wall| wall.0),
+        weaker_isolation: parse(env, "WADI_WEAKER_ISOLATION")?,
         oci: None,
         limits: None,
     })

@@ -1,8 +1,8 @@
 //! The walls that this machine has: its OCI runtimes, as the settings name them or as they are found on PATH.
 
-use crate::settings::Settings;
+use crate::settings::{Settings, WeakerIsolation};
 use engine::{Isolation, Tiers};
-use sandbox::Runtime;
+use sandbox::{Kept, Promise, Runtime};
 use std::path::{Path, PathBuf};
 
 /// Runtimes that are looked for, the best first.
@@ -15,6 +15,34 @@ const PLACES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 pub fn of_machine(settings: &Settings) -> Tiers {
     let path = std::env::var("PATH").unwrap_or_default();
     of(settings, &format!("{path}:{PLACES}"))
+}
+
+/// The walls that functions can have: containers are made by root alone.
+pub fn of_node(settings: &Settings, promises: &[Promise]) -> Tiers {
+    let mut tiers = Tiers { refused: refused(settings, promises), ..of_machine(settings) };
+    if !rustix::process::geteuid().is_root() {
+        tiers.runtimes.clear();
+    }
+    tiers
+}
+
+/// What of that which code of strangers needs this machine does not keep; empty where it keeps all.
+pub fn lacking(promises: &[Promise]) -> String {
+    let lacking = promises.iter().filter(|promise| promise.vital && promise.kept != Kept::Yes);
+    lacking.map(|promise| promise.name.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// Why the node runs no programs: strangers reach it, this machine cannot isolate them, and nobody has accepted that.
+pub fn refused(settings: &Settings, promises: &[Promise]) -> Option<String> {
+    let lacking = lacking(promises);
+    let accepts = settings.listen.ip().is_loopback() || settings.weaker_isolation == WeakerIsolation::Accept;
+    (!accepts && !lacking.is_empty()).then(|| {
+        format!(
+            "This node can be reached from other machines and runs no programs, only WebAssembly components: its machine does \
+             not keep what isolates them in full ({lacking}). `wadi doctor` says what to do about it; `wadi up \
+             --weaker-isolation accept` runs them nonetheless."
+        )
+    })
 }
 
 fn of(settings: &Settings, path: &str) -> Tiers {
@@ -30,7 +58,7 @@ fn of(settings: &Settings, path: &str) -> Tiers {
         (Isolation::Gvisor, find(&settings.oci.gvisor, &GVISOR)),
     ];
     let runtimes = runtimes.into_iter().filter_map(|(isolation, runtime)| Some((isolation, runtime?))).collect();
-    Tiers { default: settings.isolation, runtimes }
+    Tiers { default: settings.isolation, runtimes, refused: None }
 }
 
 fn on_path(name: &str, path: &str) -> Option<PathBuf> {
@@ -44,6 +72,30 @@ mod tests {
     use super::*;
     use crate::Flags;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn programs_run_where_they_are_isolated_or_nobody_else_comes() {
+        let promise = |name: &str, kept, vital| Promise { name: name.into(), kept, vital, remedy: None };
+        let weaker = || Kept::Weaker("by half".into());
+        let poor = [promise("memory limit", weaker(), true), promise("a user of its own", weaker(), false)];
+        let good = [promise("memory limit", Kept::Yes, true), promise("a user of its own", weaker(), false)];
+        let of = |listen: &str, weaker_isolation, promises: &[Promise]| {
+            let flags = Flags {
+                data_dir: Some("/d".into()),
+                listen: Some(listen.parse().expect("an address")),
+                credentials: Some(crate::Credentials::Root),
+                weaker_isolation,
+                ..Flags::default()
+            };
+            refused(&Settings::load(flags).expect("settings"), promises)
+        };
+        let told = of("0.0.0.0:1", None, &poor).expect("refused");
+        assert!(told.contains("(memory limit)") && told.contains("--weaker-isolation accept"), "{told}");
+        assert!(of("0.0.0.0:1", Some(WeakerIsolation::Refuse), &[promise("x", Kept::No("".into()), true)]).is_some());
+        assert_eq!(of("0.0.0.0:1", Some(WeakerIsolation::Accept), &poor), None);
+        assert_eq!((of("127.0.0.1:1", None, &poor), of("[::1]:1", None, &poor)), (None, None));
+        assert_eq!(of("0.0.0.0:1", None, &good), None);
+    }
 
     #[test]
     fn named_then_found_and_asked_by_its_name() {

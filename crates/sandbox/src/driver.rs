@@ -33,6 +33,8 @@ pub struct Promise {
     /// What is promised, in a few words: `memory limit`, `a user of its own`.
     pub name: String,
     pub kept: Kept,
+    /// Whether code of strangers needs it: without, one function can see, stop or starve another, or the node.
+    pub vital: bool,
     /// What the operator can do to have it kept in full.
     pub remedy: Option<String>,
 }

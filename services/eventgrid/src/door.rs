@@ -23,16 +23,23 @@ pub struct EventGridDoor(pub Arc<EventGrid>);
 /// What a path of the resource manager means.
 #[derive(Debug, PartialEq)]
 enum Resource<'a> {
+    /// Those whose ids begin with this.
+    Topics(&'a str),
     Topic(&'a str),
     Action(&'a str, &'a str),
     Subscriptions(&'a str),
     Subscription(&'a str, &'a str),
 }
 
-/// `…/providers/Microsoft.EventGrid/topics/{topic}`, and below it `listKeys`, `regenerateKey`, `eventSubscriptions[/{name}]`
+/// `…/providers/Microsoft.EventGrid/topics[/{topic}]`, and below it `listKeys`, `regenerateKey`, `eventSubscriptions[/{name}]`
 /// or, as clients of subscriptions write it, `providers/Microsoft.EventGrid/eventSubscriptions[/{name}]`.
 fn resource(path: &str) -> Option<Resource<'_>> {
-    let rest = path.split_once(PROVIDER)?.1.strip_prefix("topics/")?;
+    let (place, rest) = path.split_once(PROVIDER)?;
+    if rest.trim_end_matches('/') == "topics" {
+        // `/subscriptions/{id}`, with `/resourceGroups/{name}` or without; the next character ends its last name.
+        return matches!(place.split('/').count(), 3 | 5).then(|| Resource::Topics(&path[..=place.len()]));
+    }
+    let rest = rest.strip_prefix("topics/")?;
     let mut parts: Vec<&str> = rest.trim_end_matches('/').split('/').collect();
     if parts.get(1..3) == Some(&["providers", "Microsoft.EventGrid"]) {
         parts.drain(1..3);
@@ -121,7 +128,12 @@ impl EventGridDoor {
         let (topic, name) = match resource {
             Resource::Topic(topic) | Resource::Action(topic, _) | Resource::Subscriptions(topic) => (topic, ""),
             Resource::Subscription(topic, name) => (topic, name),
+            Resource::Topics(_) => ("*", ""),
         };
+        let query = parts.uri.query().unwrap_or_default();
+        if let Some(option) = query.split('&').find(|option| option.starts_with('$') || option.starts_with("%24")) {
+            return Err(Error::bad(format!("Wadi has no options of lists, as {option} is.")));
+        }
         let verb = match (&parts.method, &resource) {
             (_, Resource::Action(..)) => "ManageKeys",
             (&Method::GET, _) => "Read",
@@ -139,6 +151,10 @@ impl EventGridDoor {
                 Ok((StatusCode::CREATED, Some(grid.put_topic(&caller, path, topic, host, &whole).await?)))
             }
             (&Method::GET, Resource::Topic(_)) => ok(grid.get_topic(&caller, topic, host).await?),
+            (&Method::PATCH, Resource::Topic(_)) => {
+                Ok((StatusCode::CREATED, Some(grid.update_topic(&caller, topic, host, &whole).await?)))
+            }
+            (&Method::GET, Resource::Topics(place)) => ok(grid.list_topics(&caller, place, host).await?),
             (&Method::DELETE, Resource::Topic(_)) => {
                 grid.delete_topic(&caller, topic).await?;
                 Ok((StatusCode::OK, None))
@@ -152,6 +168,9 @@ impl EventGridDoor {
             (&Method::PUT, Resource::Subscription(..)) => {
                 let place = (path, topic, name);
                 Ok((StatusCode::CREATED, Some(grid.put_subscription(&caller, place, host, &whole).await?)))
+            }
+            (&Method::PATCH, Resource::Subscription(..)) => {
+                Ok((StatusCode::CREATED, Some(grid.update_subscription(&caller, (topic, name), host, &whole).await?)))
             }
             (&Method::GET, Resource::Subscription(..)) => ok(grid.get_subscription(&caller, topic, name).await?),
             (&Method::DELETE, Resource::Subscription(..)) => {
@@ -181,6 +200,11 @@ mod tests {
         for path in ["/eventSubscriptions/hook", "/providers/Microsoft.EventGrid/eventSubscriptions/hook"] {
             assert_eq!(resource(&of(path)), Some(Resource::Subscription("orders", "hook")));
         }
+        for place in ["/subscriptions/s", "/subscriptions/s/resourceGroups/g"] {
+            let path = format!("{place}/providers/Microsoft.EventGrid/topics");
+            assert_eq!(resource(&path), Some(Resource::Topics(&format!("{place}/"))));
+        }
+        assert_eq!(resource("/subscriptions/s/resourceGroups/providers/Microsoft.EventGrid/topics"), None);
         assert_eq!(resource("/subscriptions/s/providers/Microsoft.EventGrid/domains/d"), None);
     }
 }

@@ -3,15 +3,18 @@
 //! A topic is an endpoint and two keys (`publish.rs`). What it takes goes to the event bus of its name, if there is one,
 //! and to each of its subscriptions that wants it, in one transaction. A subscription is a target like any other
 //! (`deliver.rs`) with Event Grid's own pace of retrying. Topics and subscriptions are managed by the small part of Azure's
-//! resource manager that is theirs (`manage.rs`). What it has and lacks: docs/services/eventgrid.md.
+//! resource manager that is theirs (`manage.rs`, `subscribe.rs`). What it has and lacks: docs/services/eventgrid.md.
 
 mod deliver;
 mod door;
 mod error;
+mod filter;
 mod manage;
 mod model;
 mod publish;
+mod sas;
 mod store;
+mod subscribe;
 mod validate;
 
 pub use door::EventGridDoor;

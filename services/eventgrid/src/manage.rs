@@ -1,9 +1,9 @@
-//! The resource manager's part: topics, their keys, and event subscriptions, as JSON.
+//! The resource manager's part: topics and their keys, as JSON.
 
 use crate::EventGrid;
 use crate::error::{Error, Result};
-use crate::model::{self, Filter, Retry, Schema};
-use crate::store::{self, Space, State, Subscription, Topic};
+use crate::model::{self, Schema};
+use crate::store::{self, Space, Topic};
 use base::{Caller, Scope};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,56 +28,15 @@ struct TopicProperties {
     input_schema: Schema,
 }
 
+pub(crate) fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|why| Error::bad(format!("The request content is invalid: {why}.")))
+}
+
+/// What may change of a topic.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SubscriptionBody {
-    properties: SubscriptionProperties,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct SubscriptionProperties {
-    destination: Destination,
-    #[serde(default)]
-    filter: Filter,
-    event_delivery_schema: Option<Schema>,
-    #[serde(default)]
-    retry_policy: Retry,
-    dead_letter_destination: Option<DeadLetter>,
-    #[serde(default)]
-    labels: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, tag = "endpointType")]
-enum Destination {
-    WebHook { properties: WebHook },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct WebHook {
-    endpoint_url: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, tag = "endpointType")]
-enum DeadLetter {
-    StorageBlob { properties: Blob },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Blob {
-    /// Azure's storage account; here buckets have none.
-    #[serde(default)]
-    #[allow(dead_code)]
-    resource_id: String,
-    blob_container_name: String,
-}
-
-fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|why| Error::bad(format!("The request content is invalid: {why}.")))
+struct TopicUpdate {
+    tags: Option<BTreeMap<String, String>>,
 }
 
 /// The endpoint of a topic on the host that somebody asks.
@@ -98,34 +57,6 @@ fn shown(topic: &Topic, host: &str) -> Value {
             "inputSchema": topic.schema,
             "publicNetworkAccess": "Enabled",
         },
-    })
-}
-
-fn shown_subscription(topic: &Topic, subscription: &Subscription, now: base::Timestamp) -> Value {
-    let state = match subscription.state {
-        State::Succeeded => "Succeeded",
-        State::Awaiting(until) if until < now => "Failed",
-        State::Awaiting(_) => "AwaitingManualAction",
-    };
-    let base = subscription.endpoint.split('?').next();
-    let mut properties = json!({
-        "topic": topic.id,
-        "provisioningState": state,
-        "destination": {"endpointType": "WebHook", "properties": {"endpointBaseUrl": base}},
-        "filter": subscription.filter,
-        "eventDeliverySchema": subscription.schema,
-        "retryPolicy": subscription.retry,
-        "labels": subscription.labels,
-    });
-    if let Some(bucket) = &subscription.dead_letter {
-        properties["deadLetterDestination"] =
-            json!({"endpointType": "StorageBlob", "properties": {"resourceId": "", "blobContainerName": bucket}});
-    }
-    json!({
-        "id": subscription.id,
-        "name": subscription.name,
-        "type": "Microsoft.EventGrid/eventSubscriptions",
-        "properties": properties,
     })
 }
 
@@ -211,6 +142,34 @@ impl EventGrid {
         Ok(shown(&self.own(caller, name).await?, host))
     }
 
+    pub(crate) async fn update_topic(&self, caller: &Caller, name: &str, host: &str, body: &[u8]) -> Result<Value> {
+        let TopicUpdate { tags } = &parse(body)?;
+        self.own(caller, name).await?;
+        let key = &Space::Topic(name).key();
+        let none = || Error::NotFound(format!("The topic {name} does not exist."));
+        let topic = self
+            .store
+            .transact(async |tx: ::store::Tx| {
+                let mut topic = tx.get::<Topic>(key).await?.ok_or_else(none)?;
+                topic.tags = tags.clone().unwrap_or(topic.tags);
+                tx.put(key, &topic)?;
+                Ok::<_, Error>(topic)
+            })
+            .await?;
+        Ok(shown(&topic, host))
+    }
+
+    /// The caller's topics whose ids begin so, all of them: they are few.
+    pub(crate) async fn list_topics(&self, caller: &Caller, place: &str, host: &str) -> Result<Value> {
+        let all = store::topics();
+        let items = self.store.scan(all.as_bytes(), &all.end(), model::TOPICS_MAX).await?;
+        let topics: Vec<Topic> =
+            items.iter().map(|item| ::store::record::decode(&item.value)).collect::<::store::Result<_>>()?;
+        let lies = |id: &str| id.get(..place.len()).is_some_and(|start| start.eq_ignore_ascii_case(place));
+        let ours = topics.iter().filter(|t| t.scope.account == caller.scope.account && lies(&t.id));
+        Ok(json!({"value": ours.map(|topic| shown(topic, host)).collect::<Vec<_>>()}))
+    }
+
     /// Takes the subscriptions with it.
     pub(crate) async fn delete_topic(&self, caller: &Caller, name: &str) -> Result<()> {
         self.own(caller, name).await?;
@@ -251,97 +210,5 @@ impl EventGrid {
             })
             .await?;
         self.list_keys(caller, name).await
-    }
-
-    /// Makes a subscription or another in its place, once its webhook has been asked.
-    pub(crate) async fn put_subscription(
-        &self,
-        caller: &Caller,
-        (id, topic, name): (&str, &str, &str),
-        host: &str,
-        body: &[u8],
-    ) -> Result<Value> {
-        model::check_name(name)?;
-        let topic = self.own(caller, topic).await?;
-        let SubscriptionProperties {
-            destination,
-            filter,
-            event_delivery_schema,
-            retry_policy,
-            dead_letter_destination,
-            labels,
-        } = parse::<SubscriptionBody>(body)?.properties;
-        retry_policy.check()?;
-        let Destination::WebHook { properties: WebHook { endpoint_url } } = destination;
-        let good = endpoint_url.parse::<http::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("https" | "http"))
-                && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
-        });
-        if !good {
-            return Err(Error::bad("The endpointUrl is not the URL of a webhook."));
-        }
-        let schema = event_delivery_schema.unwrap_or(topic.schema);
-        if (topic.schema, schema) == (Schema::CloudEventSchemaV1_0, Schema::EventGridSchema) {
-            return Err(Error::bad("A topic of CloudEvents delivers CloudEvents."));
-        }
-        if self.subscriptions(&topic.name).await?.len() == model::SUBSCRIPTIONS_MAX {
-            return Err(Error::Conflict(format!("The topic has {} subscriptions already.", model::SUBSCRIPTIONS_MAX)));
-        }
-        let mut new = Subscription {
-            name: name.to_owned(),
-            id: id.to_owned(),
-            endpoint: endpoint_url,
-            schema,
-            filter,
-            retry: retry_policy,
-            dead_letter: dead_letter_destination
-                .map(|DeadLetter::StorageBlob { properties }| properties.blob_container_name),
-            labels,
-            state: State::Succeeded,
-            code: self.entropy.uuid(),
-        };
-        let key = &Space::Subscription(&topic.name, name).key();
-        let url = format!(
-            "http://{host}{}validate?topic={}&subscription={name}&code={}",
-            crate::door::PATH,
-            topic.name,
-            new.code
-        );
-        new.state = self.validated(&topic, &new, &url).await?;
-        let written = &new;
-        let there = &Space::Topic(&topic.name).key();
-        self.store
-            .transact(async |tx: ::store::Tx| match tx.get::<Topic>(there).await? {
-                Some(_) => Ok(tx.put(key, written)?),
-                None => Err(Error::NotFound(format!("The topic {} does not exist.", topic.name))),
-            })
-            .await?;
-        Ok(shown_subscription(&topic, &new, self.clock.now()))
-    }
-
-    pub(crate) async fn get_subscription(&self, caller: &Caller, topic: &str, name: &str) -> Result<Value> {
-        let topic = self.own(caller, topic).await?;
-        let found: Option<Subscription> = self.store.get(&Space::Subscription(&topic.name, name).key()).await?;
-        let none = || Error::NotFound(format!("The event subscription {name} does not exist."));
-        Ok(shown_subscription(&topic, &found.ok_or_else(none)?, self.clock.now()))
-    }
-
-    pub(crate) async fn list_subscriptions(&self, caller: &Caller, topic: &str) -> Result<Value> {
-        let topic = self.own(caller, topic).await?;
-        let all = self.subscriptions(&topic.name).await?;
-        let now = self.clock.now();
-        Ok(json!({"value": all.iter().map(|one| shown_subscription(&topic, one, now)).collect::<Vec<_>>()}))
-    }
-
-    pub(crate) async fn delete_subscription(&self, caller: &Caller, topic: &str, name: &str) -> Result<()> {
-        let key = &Space::Subscription(&self.own(caller, topic).await?.name, name).key();
-        self.store
-            .transact(async |tx: ::store::Tx| {
-                if tx.get::<Subscription>(key).await?.is_some() {
-                    tx.delete(key);
-                }
-                Ok(())
-            })
-            .await
     }
 }

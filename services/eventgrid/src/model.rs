@@ -27,33 +27,6 @@ pub enum Schema {
     CloudEventSchemaV1_0,
 }
 
-/// Which events a subscription gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Filter {
-    /// None, or `All`, is every type.
-    pub included_event_types: Option<Vec<String>>,
-    pub subject_begins_with: String,
-    pub subject_ends_with: String,
-    pub is_subject_case_sensitive: bool,
-}
-
-impl Filter {
-    pub fn wants(&self, event: &CloudEvent) -> bool {
-        let (subject, begin, end) =
-            (event.subject.as_deref().unwrap_or_default(), &self.subject_begins_with, &self.subject_ends_with);
-        let fits = match self.is_subject_case_sensitive {
-            true => subject.starts_with(begin) && subject.ends_with(end),
-            false => {
-                let subject = subject.to_lowercase();
-                subject.starts_with(&begin.to_lowercase()) && subject.ends_with(&end.to_lowercase())
-            }
-        };
-        let any = |types: &Vec<String>| types.iter().any(|t| t == "All" || t.eq_ignore_ascii_case(&event.kind));
-        fits && self.included_event_types.as_ref().is_none_or(any)
-    }
-}
-
 /// How long and how often a subscription tries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -73,6 +46,31 @@ impl Retry {
         match (self.max_delivery_attempts, self.event_time_to_live_in_minutes) {
             (1..=30, 1..=1440) => Ok(()),
             _ => Err(Error::bad("retryPolicy: maxDeliveryAttempts is 1 to 30, eventTimeToLiveInMinutes is 1 to 1440.")),
+        }
+    }
+}
+
+/// How many events a request has. One: what is retried, and what is dead, is one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Batch {
+    pub max_events_per_batch: u32,
+    /// Of no consequence for one event.
+    pub preferred_batch_size_in_kilobytes: u32,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max_events_per_batch: 1, preferred_batch_size_in_kilobytes: 64 }
+    }
+}
+
+impl Batch {
+    pub fn check(&self) -> Result<()> {
+        match (self.max_events_per_batch, self.preferred_batch_size_in_kilobytes) {
+            (1, 1..=1024) => Ok(()),
+            (2..=5000, _) => Err(Error::bad("Wadi does not have output batching: maxEventsPerBatch is 1.")),
+            _ => Err(Error::bad("maxEventsPerBatch is 1 to 5000, preferredBatchSizeInKilobytes is 1 to 1024.")),
         }
     }
 }
@@ -213,20 +211,5 @@ mod tests {
         let minutes: Vec<u64> = (1..=12).map(|n| pause(n, None).as_secs()).collect();
         assert_eq!(minutes, [10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 43_200, 43_200]);
         assert_eq!([404, 408, 503, 500].map(|s| pause(1, Some(s)).as_secs()), [300, 120, 30, 10]);
-    }
-
-    #[test]
-    fn filters_ask_for_types_and_subjects() {
-        let event =
-            CloudEvent { kind: "Order.Placed".into(), subject: Some("/Orders/7.json".into()), ..CloudEvent::default() };
-        let wants = |filter: Value| serde_json::from_value::<Filter>(filter).expect("a filter").wants(&event);
-        assert!(wants(json!({})));
-        assert!(
-            wants(json!({"includedEventTypes": ["All"]})) && wants(json!({"includedEventTypes": ["order.placed"]}))
-        );
-        assert!(!wants(json!({"includedEventTypes": ["Order"]})) && !wants(json!({"includedEventTypes": []})));
-        assert!(wants(json!({"subjectBeginsWith": "/orders", "subjectEndsWith": ".JSON"})));
-        assert!(!wants(json!({"subjectBeginsWith": "/orders", "isSubjectCaseSensitive": true})));
-        assert!(!wants(json!({"subjectEndsWith": ".xml"})));
     }
 }

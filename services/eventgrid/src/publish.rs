@@ -4,6 +4,7 @@ use crate::EventGrid;
 use crate::deliver::target_of;
 use crate::error::{Error, Result};
 use crate::model::{self, BYTES_MAX, EVENTS_MAX, Published, Schema};
+use crate::sas;
 use crate::store::{Space, Subscription, Topic, subscriptions};
 use ::store::record;
 use base::{Arn, Event, Scope, Source, Terms, Timestamp};
@@ -29,18 +30,19 @@ impl EventGrid {
         items.iter().map(|item| Ok(record::decode(&item.value)?)).collect()
     }
 
-    /// Whether the request may publish: by either of the topic's keys.
+    /// Whether the request may publish: by either of the topic's keys, or by a token signed with one.
     pub(crate) fn check_key(&self, topic: &Topic, parts: &Parts) -> Result<()> {
         let refused = |why: &str| Error::Unauthorized(why.to_owned());
-        let Some(given) = parts.headers.get("aeg-sas-key") else {
-            return Err(refused(match parts.headers.contains_key("aeg-sas-token") {
-                true => "Wadi does not have aeg-sas-token yet: use aeg-sas-key.",
-                false => "The request has no aeg-sas-key.",
-            }));
-        };
+        let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let bearer = || text("authorization").filter(|value| value.starts_with(sas::SCHEME));
         let keys = self.keys(topic)?;
-        let fits = keys.iter().fold(false, |fits, key| fits | bool::from(key.as_bytes().ct_eq(given.as_bytes())));
-        if fits { Ok(()) } else { Err(refused("The request authorization key is not valid.")) }
+        if let Some(given) = text("aeg-sas-key") {
+            let fits = keys.iter().fold(false, |fits, key| fits | bool::from(key.as_bytes().ct_eq(given.as_bytes())));
+            return if fits { Ok(()) } else { Err(refused("The request authorization key is not valid.")) };
+        }
+        let token = text("aeg-sas-token").or_else(bearer);
+        let token = token.ok_or_else(|| refused("The request has neither aeg-sas-key nor aeg-sas-token."))?;
+        sas::check(token, &keys, parts.uri.path(), self.clock.now()).map_err(refused)
     }
 
     pub(crate) async fn publish(&self, topic: &Topic, parts: &Parts, body: &Bytes) -> Result<()> {
@@ -73,7 +75,7 @@ impl EventGrid {
                 let told = cloudevent::told(published.event.clone(), &topic.scope, now);
                 sent.push(self.event(topic, bus.clone(), raw(&told), now, Map::new()));
             }
-            let wanting = subscriptions.iter().filter(|s| s.filter.wants(&published.event));
+            let wanting = subscriptions.iter().filter(|s| s.filter.wants(published, topic));
             for subscription in wanting {
                 let payload = raw(&model::shaped(published, topic, subscription.schema, now));
                 let version = Map::from_iter([("dataVersion".to_owned(), published.version.as_str().into())]);

@@ -1,6 +1,7 @@
 //! The keys and records this room owns.
 
-use crate::model::{Filter, Retry, Schema};
+use crate::filter::Filter;
+use crate::model::{Batch, Retry, Schema};
 use ::store::record::Record;
 use ::store::{Key, Sealed};
 use base::{Scope, Timestamp};
@@ -67,6 +68,8 @@ pub struct Subscription {
     pub schema: Schema,
     pub filter: Filter,
     pub retry: Retry,
+    #[serde(default)]
+    pub batch: Batch,
     /// The bucket for what could not be delivered.
     pub dead_letter: Option<String>,
     pub labels: Vec<String>,

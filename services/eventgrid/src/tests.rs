@@ -17,6 +17,8 @@ use std::time::Duration;
 const START: Timestamp = Timestamp(1_795_449_064_123);
 const TOPIC: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/orders";
 
+const PUBLISH: &str = "/_wadi/eventgrid/orders/api/events?api-version=2018-01-01";
+
 /// One bus, `orders`.
 struct Buses;
 
@@ -114,8 +116,7 @@ impl Rig {
     }
 
     async fn publish(&self, key: &str, kind: &str, body: Value) -> (u16, Value) {
-        let path = "/_wadi/eventgrid/orders/api/events?api-version=2018-01-01";
-        self.ask("POST", path, &[("aeg-sas-key", key), ("content-type", kind)], body).await
+        self.ask("POST", PUBLISH, &[("aeg-sas-key", key), ("content-type", kind)], body).await
     }
 
     async fn waiting(&self) -> Vec<Event> {
@@ -200,8 +201,11 @@ async fn what_is_not_right_is_refused_whole() {
     assert_eq!(status, 400, "no api-version");
     let (status, _) = rig.ask("PUT", TOPIC, &[], json!({"location": "x"})).await;
     assert_eq!(status, 401);
-    let (status, said) = rig.subscribe("hook", json!({"filter": {"advancedFilters": []}})).await;
-    assert!(status == 400 && said.to_string().contains("advancedFilters"), "{said}");
+    let filter = json!({"advancedFilters": [{"operatorType": "StringLike", "key": "subject", "values": ["a"]}]});
+    let (status, said) = rig.subscribe("hook", json!({"filter": filter})).await;
+    assert!(status == 400 && said.to_string().contains("StringLike"), "{said}");
+    let (status, said) = rig.ask("POST", PUBLISH, &[("aeg-sas-token", "r=a&e=b&s=c")], json!([])).await;
+    assert!(status == 401 && said.to_string().contains("SAS token"), "{said}");
     // The other key goes on working while one is made anew.
     let keys = rig.manage("POST", "/regenerateKey", json!({"keyName": "key1"})).await.1;
     refused(&key, json!([event("1", "t")]), 401, "Unauthorized").await;
@@ -303,4 +307,89 @@ async fn a_webhook_may_be_validated_by_hand_for_ten_minutes() {
     let (status, said) = refusing.subscribe("hook", json!({})).await;
     assert!(status == 400 && said.to_string().contains("handshake failed"), "{said}");
     assert_eq!(refusing.manage("GET", "/eventSubscriptions/hook", Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn filters_ask_for_what_is_in_events() {
+    let rig = Rig::new(willing(200));
+    let key = rig.topic("EventGridSchema").await;
+    let of = |operator: &str, value: Value| {
+        let filter = json!({"operatorType": operator, "key": "data.total", "value": value});
+        json!({"filter": {"advancedFilters": [filter]}})
+    };
+    for (name, filter) in [("few", of("NumberLessThan", json!(5))), ("five", of("NumberGreaterThanOrEquals", json!(5)))]
+    {
+        let (status, made) = rig.subscribe(name, filter.clone()).await;
+        assert_eq!(status, 201, "{made}");
+        let shown = rig.manage("GET", &format!("/eventSubscriptions/{name}"), Value::Null).await.1;
+        assert_eq!(shown["properties"]["filter"]["advancedFilters"], filter["filter"]["advancedFilters"]);
+    }
+    rig.publish(&key, "application/json", json!([event("1", "t")])).await;
+    let sent = rig.waiting().await;
+    let targets: Vec<&str> = sent.iter().map(|e| e.target.resource.as_str()).collect();
+    assert!(
+        targets.contains(&"subscription/orders/five") && !targets.contains(&"subscription/orders/few"),
+        "{targets:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_patched_changes_and_the_rest_stays() {
+    let rig = Rig::new(willing(200));
+    rig.topic("EventGridSchema").await;
+    let (status, topic) = rig.manage("PATCH", "", json!({"tags": {"a": "1"}})).await;
+    assert_eq!((status, &topic["tags"], &topic["location"]), (201, &json!({"a": "1"}), &json!("westus2")));
+    let (status, said) = rig.manage("PATCH", "", json!({"sku": {}})).await;
+    assert!(status == 400 && said.to_string().contains("sku"), "{said}");
+
+    rig.subscribe("hook", json!({"labels": ["x"], "retryPolicy": {"maxDeliveryAttempts": 3}})).await;
+    rig.courier.sent();
+    let change = async |body: Value| rig.manage("PATCH", "/eventSubscriptions/hook", body).await;
+    let (status, made) = change(json!({"filter": {"subjectBeginsWith": "/a"}, "labels": []})).await;
+    let properties = &made["properties"];
+    assert_eq!(
+        (status, &properties["filter"]["subjectBeginsWith"], &properties["labels"]),
+        (201, &json!("/a"), &json!([]))
+    );
+    assert_eq!(properties["retryPolicy"]["maxDeliveryAttempts"], 3);
+    assert!(rig.courier.sent().is_empty(), "who is asked already is not asked again");
+    let other =
+        json!({"endpointType": "WebHook", "properties": {"endpointUrl": "https://b.test/", "maxEventsPerBatch": 1}});
+    let (status, made) = change(json!({"destination": other})).await;
+    assert_eq!(made["properties"]["destination"]["properties"]["endpointBaseUrl"], "https://b.test/");
+    assert_eq!((status, rig.courier.sent().len()), (201, 1), "another webhook is asked");
+    for (body, word) in [
+        (json!({"properties": {}}), "properties"),
+        (json!({"eventDeliverySchema": "CustomInputSchema"}), "CustomInputSchema"),
+        (json!({"retryPolicy": {"maxDeliveryAttempts": 31}}), "maxDeliveryAttempts"),
+        (json!({"destination": {"endpointType": "WebHook", "properties": {"endpointUrl": "ftp://a"}}}), "endpointUrl"),
+        (
+            json!({"destination": {"endpointType": "WebHook", "properties": {"endpointUrl": "https://a.test", "maxEventsPerBatch": 2}}}),
+            "batching",
+        ),
+    ] {
+        let (status, said) = change(body).await;
+        assert!(status == 400 && said.to_string().contains(word), "{said}");
+    }
+    assert_eq!(rig.manage("PATCH", "/eventSubscriptions/none", json!({})).await.0, 404);
+}
+
+#[tokio::test]
+async fn topics_are_listed_by_where_they_lie() {
+    let rig = Rig::new(willing(200));
+    let key = &[("authorization", "Basic dGVzdDp0ZXN0")];
+    for (group, name) in [("g", "one"), ("g", "two"), ("gg", "three")] {
+        let path = format!("/subscriptions/s/resourceGroups/{group}/providers/Microsoft.EventGrid/topics/{name}");
+        assert_eq!(rig.ask("PUT", &path, key, json!({"location": "westus2"})).await.0, 201);
+    }
+    let list = async |place: &str, query: &str| {
+        let path = format!("{place}/providers/Microsoft.EventGrid/topics?api-version=2022-06-15{query}");
+        let (status, said) = rig.ask("GET", &path, key, Value::Null).await;
+        let names = said["value"].as_array().cloned().unwrap_or_default();
+        (status, names.iter().map(|topic| topic["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(list("/subscriptions/s/resourceGroups/G", "").await, (200, vec!["one".to_owned(), "two".to_owned()]));
+    assert_eq!(list("/subscriptions/s", "").await.1.len(), 3);
+    assert_eq!(list("/subscriptions/other", "").await, (200, vec![]));
+    assert_eq!(list("/subscriptions/s", "&$filter=x").await.0, 400);
 }

@@ -23,6 +23,8 @@ const FILES_UNSEEN: u64 = 2_048;
 /// Files and directories: one for each so many bytes of the limit, as file systems themselves reckon, and at least some.
 const BYTES_PER_FILE: u64 = 16 << 10;
 const FILES_MIN: u64 = 16 << 10;
+/// Processes that are looked at, of a sandbox that no control group counts: more than it may have.
+const PROCESSES_MAX: usize = 4_096;
 /// Directories in each other; what goes deeper is nobody's honest work, and costs us a descriptor each.
 const DEPTH_MAX: usize = 256;
 
@@ -38,7 +40,40 @@ pub struct Counted {
     pub seq: u64,
     pub tmp: PathBuf,
     pub bytes_max: u64,
-    pub pids: Vec<i32>,
+    pub processes: Processes,
+}
+
+/// Whose open files count.
+pub enum Processes {
+    /// These: a control group tells.
+    All(Vec<i32>),
+    /// This init and who descends from it: orphans are its children too.
+    Below(i32),
+}
+
+impl Processes {
+    fn pids(&self) -> Vec<i32> {
+        match self {
+            Self::All(pids) => pids.clone(),
+            Self::Below(init) => {
+                let mut pids = vec![*init];
+                // Grows while it is walked, as long as there is room: a process that is being made may be missed.
+                let mut next = 0;
+                while next < pids.len() && pids.len() < PROCESSES_MAX {
+                    pids.extend(children(pids[next]));
+                    next += 1;
+                }
+                pids
+            }
+        }
+    }
+}
+
+/// The children of a process now, oldest first as far as one thread has them all.
+pub fn children(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// Counts when there is reason to.
@@ -113,7 +148,7 @@ fn has_too_much(sandbox: &Counted) -> bool {
     let limit = Limit { bytes: sandbox.bytes_max, files: (sandbox.bytes_max / BYTES_PER_FILE).max(FILES_MIN) };
     let mut count = Count { limit, bytes: 0, files: 0, linked: HashSet::new() };
     // What went away while it was looked at counts for nothing.
-    count.tree(&sandbox.tmp).unwrap_or(false) || count.unlinked(&sandbox.tmp, &sandbox.pids)
+    count.tree(&sandbox.tmp).unwrap_or(false) || count.unlinked(&sandbox.tmp, &sandbox.processes.pids())
 }
 
 struct Count {
@@ -185,7 +220,11 @@ mod tests {
     use super::*;
 
     fn has(tmp: &Path, bytes_max: u64) -> bool {
-        has_too_much(&Counted { seq: 1, tmp: tmp.to_owned(), bytes_max, pids: vec![std::process::id() as i32] })
+        let own = std::process::id() as i32;
+        let of = |processes| has_too_much(&Counted { seq: 1, tmp: tmp.to_owned(), bytes_max, processes });
+        let (all, below) = (of(Processes::All(vec![own])), of(Processes::Below(own)));
+        assert_eq!(all, below, "both ways count the same");
+        all
     }
 
     #[test]

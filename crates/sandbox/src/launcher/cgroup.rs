@@ -3,13 +3,15 @@
 //! Groups are nested under the node's own: `<own>/wadi-<launcher pid>-<its start time>/<sandbox id>`, so that whatever
 //! limits the node limits its functions with it, and a later launcher can tell which groups nobody owns any more.
 
+mod delegated;
+
 use crate::Limits;
 use crate::protocol::Meter;
 use rustix::event::EventfdFlags;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const V1_CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
 
@@ -27,26 +29,11 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// Makes this launcher's group in each hierarchy it may use, and sweeps those of dead launchers.
     pub fn find() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let name = launcher_name(rustix::process::getpid().as_raw_pid()).unwrap_or_default();
-        if name.is_empty() {
-            return Self::default();
+        let Some(places) = delegated::Places::look() else { return Self::default() };
+        if let Some(unified) = places.unified() {
+            return Self { unified: Some(unified), ..Self::default() };
         }
-        let mut found = Self::default();
-        if let Some(parent) = own_directory(&mounts, &own, None) {
-            sweep(&parent);
-            found.unified = unified(&parent, &name);
-        }
-        if found.unified.is_some() {
-            return found;
-        }
-        let [memory, pids, cpu, cpuacct] = V1_CONTROLLERS.map(|controller| {
-            let parent = own_directory(&mounts, &own, Some(controller))?;
-            sweep(&parent);
-            let dir = parent.join(&name);
-            make(&dir).ok().map(|()| dir)
-        });
+        let [memory, pids, cpu, cpuacct] = V1_CONTROLLERS.map(|controller| places.v1(controller));
         Self { unified: None, memory, pids, cpu, cpuacct }
     }
 
@@ -59,7 +46,9 @@ impl Hierarchy {
     }
 
     pub fn shares_cpu(&self) -> bool {
-        self.unified.is_some() || self.cpu.is_some()
+        // In v2 it is delegated apart from the others.
+        let controls = self.unified.as_ref().map(|dir| delegated::words(&dir.join("cgroup.subtree_control")));
+        controls.map_or(self.cpu.is_some(), |words| words.iter().any(|word| word == "cpu"))
     }
 
     fn directories(&self) -> impl Iterator<Item = &PathBuf> {
@@ -87,12 +76,19 @@ impl Hierarchy {
 
     /// Removes this launcher's own groups with what is left in them.
     pub fn remove(&self) {
-        self.directories().for_each(|dir| remove_all(dir));
+        self.directories().for_each(|dir| delegated::remove_all(dir));
     }
 }
 
 /// What the kernel holds for a copy that is charged to its template: 0.7 MB were seen.
 const COPY_BYTES: u64 = 1 << 20;
+
+/// Whether a file that a limit is written to has to be there and take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Must,
+    May,
+}
 
 /// The group of one sandbox.
 #[derive(Debug)]
@@ -113,36 +109,60 @@ impl Group {
         for dir in self.directories() {
             fs::create_dir(dir)?;
         }
+        for (file, text, need) in self.orders(limits) {
+            match need {
+                Need::Must => fs::write(file, text)?,
+                // Refused as well where v1's own group has less of the processor than what is asked for here.
+                Need::May if file.exists() => drop(fs::write(file, text)),
+                Need::May => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What is written to which of its files, in this order.
+    fn orders(&self, limits: &Limits) -> Vec<(PathBuf, String, Need)> {
+        use Need::{May, Must};
         let memory = limits.memory_bytes.to_string();
         // Our init counts as one, which the spec does not know of.
         let pids = limits.pids.saturating_add(1).to_string();
-        if let Some(dir) = &self.unified {
-            fs::write(dir.join("memory.max"), &memory)?;
-            fs::write(dir.join("memory.oom.group"), "1")?;
-            fs::write(dir.join("pids.max"), &pids)?;
-            // Absent where the machine has no swap or cpu is not delegated.
-            let _ = fs::write(dir.join("memory.swap.max"), "0");
-            let _ = fs::write(dir.join("cpu.weight"), weight(limits.cpu_weight).to_string());
-            let period = cpu_period_us(limits);
-            let _ = fs::write(dir.join("cpu.max"), format!("{} {period}", cpu_us_max(limits.cpu_weight, period)));
-        }
-        if let Some(dir) = &self.memory {
-            fs::write(dir.join("memory.limit_in_bytes"), &memory)?;
-            // No swapping; where swap is not even accounted, the first alone keeps the promise.
-            let _ = fs::write(dir.join("memory.swappiness"), "0");
-            let _ = fs::write(dir.join("memory.memsw.limit_in_bytes"), &memory);
-        }
-        if let Some(dir) = &self.pids {
-            fs::write(dir.join("pids.max"), &pids)?;
-        }
-        if let Some(dir) = &self.cpu {
-            fs::write(dir.join("cpu.shares"), limits.cpu_weight.clamp(2, 262_144).to_string())?;
-            // Absent where the kernel has no bandwidth control.
-            let period = cpu_period_us(limits);
-            let _ = fs::write(dir.join("cpu.cfs_period_us"), period.to_string());
-            let _ = fs::write(dir.join("cpu.cfs_quota_us"), cpu_us_max(limits.cpu_weight, period).to_string());
-        }
-        Ok(())
+        let period = cpu_period_us(limits);
+        let quota = cpu_us_max(limits.cpu_weight, period);
+        let shares = limits.cpu_weight.clamp(2, 262_144).to_string();
+        let unified = [
+            ("memory.max", memory.clone(), Must),
+            ("memory.oom.group", "1".into(), Must),
+            ("pids.max", pids.clone(), Must),
+            // Where swap is not even accounted, the first alone keeps the promise.
+            ("memory.swap.max", "0".into(), May),
+            // Where cpu is delegated.
+            ("cpu.weight", weight(limits.cpu_weight).to_string(), May),
+            // Where the kernel has bandwidth control as well.
+            ("cpu.max", format!("{quota} {period}"), May),
+        ];
+        let v1_memory = [
+            ("memory.limit_in_bytes", memory.clone(), Must),
+            ("memory.swappiness", "0".into(), May),
+            ("memory.memsw.limit_in_bytes", memory, May),
+        ];
+        let v1_cpu = [
+            ("cpu.shares", shares, Must),
+            ("cpu.cfs_period_us", period.to_string(), May),
+            ("cpu.cfs_quota_us", quota.to_string(), May),
+        ];
+        let of = |dir: &Option<PathBuf>, files: Vec<(&str, String, Need)>| {
+            let there = dir
+                .iter()
+                .flat_map(|dir| files.iter().map(move |(name, text, need)| (dir.join(name), text.clone(), *need)));
+            there.collect::<Vec<_>>()
+        };
+        [
+            of(&self.unified, unified.into()),
+            of(&self.memory, v1_memory.into()),
+            of(&self.pids, vec![("pids.max", pids, Must)]),
+            of(&self.cpu, v1_cpu.into()),
+        ]
+        .concat()
     }
 
     pub fn limits_memory(&self) -> bool {
@@ -170,11 +190,10 @@ impl Group {
         self.pids.iter().try_for_each(|dir| fs::write(dir.join("pids.max"), &pids))
     }
 
-    /// Its processes now, as far as a group tells.
-    pub fn pids(&self) -> Vec<i32> {
-        let Some(dir) = self.directories().next() else { return Vec::new() };
-        let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+    /// Its processes now, where there is a group that tells.
+    pub fn pids(&self) -> Option<Vec<i32>> {
+        let text = fs::read_to_string(self.directories().next()?.join("cgroup.procs")).unwrap_or_default();
+        Some(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
     /// Moves the calling process, which has one thread, in.
@@ -219,7 +238,9 @@ impl Group {
     }
 
     pub fn meter(&self, limits: &Limits) -> Meter {
-        let file = |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name));
+        // An older kernel tells no peak in v2.
+        let file =
+            |dir: &Option<PathBuf>, name: &str| dir.as_ref().map(|dir| dir.join(name)).filter(|file| file.exists());
         Meter {
             memory_peak: file(&self.unified, "memory.peak").or(file(&self.memory, "memory.max_usage_in_bytes")),
             cpu: file(&self.unified, "cpu.stat").or(file(&self.cpuacct, "cpuacct.usage")),
@@ -231,7 +252,7 @@ impl Group {
         let share = cpu_us_held(limits.cpu_weight);
         let unified = self.unified.iter().map(|dir| (dir.join("cpu.max"), format!("{share} {HELD_PERIOD_US}")));
         let v1 = self.cpu.iter().map(|dir| (dir.join("cpu.cfs_quota_us"), share.to_string()));
-        unified.chain(v1).next().filter(|_| limits.cpu_quota)
+        unified.chain(v1).next().filter(|(file, _)| limits.cpu_quota && file.exists())
     }
 
     /// Removes the group; fails with `ResourceBusy` for a moment after its last process ended.
@@ -244,13 +265,6 @@ impl Group {
             }
         }
         result
-    }
-}
-
-fn make(dir: &Path) -> io::Result<()> {
-    match fs::create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -282,153 +296,123 @@ fn weight(shares: u64) -> u64 {
     (shares.saturating_mul(100) / 1024).clamp(1, 10_000)
 }
 
-/// Our group under `parent` with the controllers that we need; `None` when they are not delegated to us.
-fn unified(parent: &Path, name: &str) -> Option<PathBuf> {
-    let controllers = fs::read_to_string(parent.join("cgroup.controllers")).ok()?;
-    let has = |controller: &str| controllers.split_whitespace().any(|word| word == controller);
-    if !has("memory") || !has("pids") {
-        return None;
-    }
-    let enable = |dir: &Path| {
-        let enable = |word: &str| fs::write(dir.join("cgroup.subtree_control"), word);
-        enable("+memory +pids")?;
-        if has("cpu") { enable("+cpu") } else { Ok(()) }
-    };
-    if let Err(error) = enable(parent) {
-        // v2 wants no processes beside groups with controllers. Where the node and we are the only ones here (a unit
-        // of its own, a container), we move to a leaf.
-        if error.kind() != io::ErrorKind::ResourceBusy || !make_room(parent) {
-            return None;
-        }
-        enable(parent).ok()?;
-    }
-    let dir = parent.join(name);
-    make(&dir).and_then(|()| enable(&dir)).ok().map(|()| dir)
-}
-
-fn make_room(parent: &Path) -> bool {
-    let ours = [Some(rustix::process::getpid()), rustix::process::getppid()].map(|pid| pid.map(|p| p.as_raw_pid()));
-    let leaf = parent.join("wadi-node");
-    let Ok(present) = fs::read_to_string(parent.join("cgroup.procs")) else { return false };
-    let mut pids = present.lines().map(|line| line.trim().parse::<i32>().ok());
-    pids.all(|pid| pid.is_some() && ours.contains(&pid))
-        && make(&leaf).is_ok()
-        && present.lines().all(|pid| fs::write(leaf.join("cgroup.procs"), pid).is_ok())
-}
-
-/// The directory of the group this process is in: of a v1 controller, or of v2.
-fn own_directory(mountinfo: &str, own: &str, controller: Option<&str>) -> Option<PathBuf> {
-    let path = own.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (names, path) = (fields.next()?, fields.next()?);
-        let ours = controller.map_or(names.is_empty(), |wanted| names.split(',').any(|name| name == wanted));
-        ours.then_some(path)
-    })?;
-    mountinfo.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut after = after.split(' ');
-        let (kind, options) = (after.next()?, after.nth(1)?);
-        let ours = match controller {
-            Some(wanted) => kind == "cgroup" && options.split(',').any(|option| option == wanted),
-            None => kind == "cgroup2",
-        };
-        let mut before = before.split(' ').skip(3);
-        let (root, at) = (before.next()?, before.next()?);
-        // A container sees its own group as the root of the mount.
-        let below = Path::new(path).strip_prefix(root).ok()?;
-        (ours && !path.contains("..")).then(|| Path::new(at).join(below))
-    })
-}
-
-/// `wadi-<pid>-<start time>` of a living process: unlike the pid alone, never another's later.
-fn launcher_name(pid: i32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Fields are counted after the command's closing bracket; the start time is the 22nd of all.
-    let start = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?;
-    Some(format!("wadi-{pid}-{start}"))
-}
-
-/// Ends and removes what dead launchers left under `parent`.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = name.strip_prefix("wadi-").and_then(|rest| rest.split_once('-')?.0.parse().ok()) else {
-            continue;
-        };
-        if launcher_name(pid).as_deref() == Some(&name) {
-            continue;
-        }
-        for group in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-            if group.path().is_dir() {
-                kill_all(&group.path());
-            }
-        }
-        remove_all(&entry.path());
-    }
-}
-
-/// Removes a launcher's group and the sandboxes' groups in it. Each is busy for a moment after its last process has ended:
-/// waits for that, two seconds at most in all.
-fn remove_all(dir: &Path) {
-    for _ in 0..200 {
-        let below = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        for group in below.filter(|path| path.is_dir()) {
-            let _ = fs::remove_dir(group);
-        }
-        match fs::remove_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
-            _ => return,
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-}
-
-/// The dead launcher's processes got a signal from the kernel already; this is for one that was frozen or is slow.
-fn kill_all(group: &Path) {
-    for _ in 0..50 {
-        let pids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-        let mut pids =
-            pids.lines().filter_map(|line| rustix::process::Pid::from_raw(line.trim().parse().ok()?)).peekable();
-        if pids.peek().is_none() {
-            return;
-        }
-        for pid in pids {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MOUNTS: &str = "30 20 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-        31 20 0:27 /docker/abc /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
-        32 20 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
-        33 20 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct";
-    const OWN: &str = "5:memory:/user/x\n4:pids:/docker/abc\n3:cpu,cpuacct:/\n2:name=systemd:/\n0::/unit";
+    fn limits(cpu_quota: bool) -> Limits {
+        Limits { memory_bytes: 128 << 20, pids: 1024, open_files: 1, cpu_weight: 74, cpu_quota, file_bytes: 1 }
+    }
 
-    #[test]
-    fn finds_the_own_group_in_each_hierarchy() {
-        let check = |controller, expect: Option<&str>| {
-            assert_eq!(own_directory(MOUNTS, OWN, controller).as_deref(), expect.map(Path::new), "{controller:?}");
-        };
-        check(Some("memory"), Some("/sys/fs/cgroup/memory/user/x"));
-        check(Some("pids"), Some("/sys/fs/cgroup/pids"));
-        check(Some("cpuacct"), Some("/sys/fs/cgroup/cpu,cpuacct"));
-        check(Some("freezer"), None);
-        check(None, Some("/sys/fs/cgroup/unified/unit"));
+    fn group(dir: &std::path::Path, unified: bool) -> Group {
+        let own = |is: bool, name: &str| is.then(|| dir.join(name));
+        let [memory, pids, cpu, cpuacct] = V1_CONTROLLERS.map(|controller| own(!unified, controller));
+        Group { unified: own(unified, "unified"), memory, pids, cpu, cpuacct }
+    }
+
+    /// A directory that plays a control group: what is there, and what it says.
+    fn play(dir: &std::path::Path, files: &[&str]) {
+        fs::create_dir_all(dir).expect("a directory");
+        files.iter().for_each(|name| fs::write(dir.join(name), "").expect("a file"));
     }
 
     #[test]
-    fn a_living_process_has_a_name_of_its_own() {
-        let own = launcher_name(std::process::id() as i32).expect("we live");
-        assert!(own.starts_with(&format!("wadi-{}-", std::process::id())));
-        assert_eq!(launcher_name(-1), None);
+    fn limits_are_written_to_the_files_of_each_version() {
+        let say = |group: &Group, limits: &Limits| {
+            let orders = group.orders(limits).into_iter();
+            let orders = orders.map(|(file, text, need)| format!("{} {text} {need:?}", file.display()));
+            orders.collect::<Vec<_>>().join("\n")
+        };
+        let top = std::path::Path::new("/g");
+        assert_eq!(
+            say(&group(top, true), &limits(true)),
+            "/g/unified/memory.max 134217728 Must\n/g/unified/memory.oom.group 1 Must\n/g/unified/pids.max 1025 Must\n\
+             /g/unified/memory.swap.max 0 May\n/g/unified/cpu.weight 7 May\n/g/unified/cpu.max 20000 20000 May"
+        );
+        assert_eq!(
+            say(&group(top, false), &limits(false)),
+            "/g/memory/memory.limit_in_bytes 134217728 Must\n/g/memory/memory.swappiness 0 May\n\
+             /g/memory/memory.memsw.limit_in_bytes 134217728 May\n/g/pids/pids.max 1025 Must\n/g/cpu/cpu.shares 74 Must\n\
+             /g/cpu/cpu.cfs_period_us 100000 May\n/g/cpu/cpu.cfs_quota_us 100000 May"
+        );
+    }
+
+    #[test]
+    fn what_a_v2_group_lacks_is_neither_written_nor_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (group, own) = (group(dir.path(), true), dir.path().join("unified"));
+        let read = |name: &str| fs::read_to_string(own.join(name)).ok();
+        // As of Linux 5.10, without cpu delegated and without swap: everything but what must be there is missing.
+        group.make(&limits(true)).expect("made");
+        assert_eq!(fs::read_dir(&own).expect("there").count(), 3, "what may be absent was not written");
+        assert_eq!(read("memory.max").as_deref(), Some("134217728"));
+        let meter = group.meter(&limits(true));
+        assert_eq!((meter.memory_peak, meter.cpu, meter.hold), (None, None, None));
+
+        play(&own, &["memory.swap.max", "cpu.weight", "cpu.max", "memory.peak", "cgroup.procs"]);
+        fs::write(own.join("cpu.stat"), "usage_usec 1234\nuser_usec 1000\n").expect("a file");
+        fs::remove_file(own.join("memory.max")).expect("gone");
+        let orders = group.orders(&limits(true));
+        orders
+            .into_iter()
+            .filter(|(file, ..)| file.exists())
+            .for_each(|(file, text, _)| fs::write(file, text).expect("written"));
+        assert_eq!((read("memory.swap.max").as_deref(), read("cpu.weight").as_deref()), (Some("0"), Some("7")));
+        assert_eq!(read("cpu.max").as_deref(), Some("20000 20000"), "while it initialises");
+        let meter = group.meter(&limits(true));
+        meter.hold_cpu();
+        assert_eq!(read("cpu.max").as_deref(), Some("1445 20000"));
+        assert_eq!((meter.cpu_us(), meter.memory_peak), (Some(1234), Some(own.join("memory.peak"))));
+        assert_eq!(group.meter(&limits(false)).hold, None);
+
+        group.bear(&limits(true), 16).expect("written");
+        assert_eq!((read("memory.max").as_deref(), read("pids.max").as_deref()), (Some("150994944"), Some("1057")));
+        group.join().expect("written");
+        assert_eq!(read("cgroup.procs").as_deref(), Some("0"), "v2 moves the whole process");
+        fs::write(own.join("cgroup.procs"), "12\n34\n").expect("a file");
+        assert_eq!(group.pids(), Some(vec![12, 34]));
+    }
+
+    #[test]
+    fn a_kill_for_memory_is_told_by_each_version() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (unified, file, none, some) in [
+            (
+                true,
+                "unified/memory.events",
+                "low 0\nhigh 0\nmax 9\noom 0\noom_kill 0\noom_group_kill 0\n",
+                "max 9\noom 1\noom_kill 4\n",
+            ),
+            (
+                false,
+                "memory/memory.oom_control",
+                "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
+                "under_oom 1\noom_kill 1\n",
+            ),
+        ] {
+            let group = group(dir.path(), unified);
+            play(dir.path().join(file).parent().expect("a directory"), &[]);
+            let killed = |text: &str| {
+                fs::write(dir.path().join(file), text).expect("a file");
+                group.was_killed_for_memory()
+            };
+            assert!(!killed(none) && killed(some) && !killed(""), "{file}");
+            // v2 ends the whole group by itself.
+            assert_eq!(unified, group.watch_memory().is_ok_and(|watched| watched.is_none()));
+        }
+    }
+
+    #[test]
+    fn shares_of_the_processor() {
         assert_eq!((weight(1024), weight(1), weight(u64::MAX)), (100, 1, 10_000));
         let of = |shares| (cpu_us_max(shares, CPU_PERIOD_US), cpu_us_held(shares));
         assert_eq!((of(1), of(1024), of(1025)), ((100_000, 1_000), (100_000, 20_000), (200_000, 20_019)));
         assert_eq!(of(74), (100_000, 1_445), "128 MB: 7 % of a core");
+        let dir = tempfile::tempdir().expect("a directory");
+        let shares = |words: &str| {
+            fs::write(dir.path().join("cgroup.subtree_control"), words).expect("a file");
+            Hierarchy { unified: Some(dir.path().into()), ..Hierarchy::default() }.shares_cpu()
+        };
+        assert!(shares("cpu memory pids\n") && !shares("cpuset memory pids\n"));
     }
 }

@@ -17,6 +17,15 @@ pub fn namespaces(spec: &Spec, root: bool) -> libc::c_int {
     NAMESPACES & pids | network | user
 }
 
+/// What a node that strangers reach cannot do without.
+const VITAL: [&str; 5] = [
+    "namespaces and a root of its own",
+    "no capabilities, no_new_privs",
+    "system call filter",
+    "memory limit",
+    "process limit",
+];
+
 /// Forks a child into every namespace a sandbox needs and lets it end.
 fn try_namespaces(root: bool) -> std::io::Result<()> {
     let user = if root { 0 } else { libc::CLONE_NEWUSER };
@@ -39,21 +48,22 @@ pub fn promises(root: bool, hierarchy: &Hierarchy, egress: Option<&Result<(), St
     let kept = |yes: bool, or: Kept| if yes { Kept::Yes } else { or };
     let promise = |name: &str, kept: Kept, remedy: &str| {
         let remedy = (kept != Kept::Yes).then(|| remedy.to_owned());
-        Promise { name: name.to_owned(), kept, remedy }
+        Promise { name: name.to_owned(), kept, vital: VITAL.contains(&name), remedy }
     };
     let isolated = match try_namespaces(root) {
         Ok(()) => Kept::Yes,
         Err(error) => Kept::No(format!("the kernel refuses to make them: {error}")),
     };
     let filters = std::fs::metadata("/proc/sys/kernel/seccomp/actions_avail").is_ok();
-    let shared = "all sandboxes run as the node's own user, parted by namespaces only".to_owned();
+    let shared = "all sandboxes run as the node's own user and in its groups, parted by namespaces only".to_owned();
     let per_process = "per process, not for the sandbox as a whole; passing it is not told as out of memory".to_owned();
     let delegate = "run as root, or give the node a cgroup with memory and pids (systemd: Delegate=yes)";
     let mut promises = vec![
         promise(
             "namespaces and a root of its own",
             isolated,
-            "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)",
+            "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns)",
         ),
         promise("no capabilities, no_new_privs", Kept::Yes, ""),
         promise(
@@ -71,7 +81,10 @@ pub fn promises(root: bool, hierarchy: &Hierarchy, egress: Option<&Result<(), St
         ),
         promise(
             "/tmp of bounded size",
-            kept(root, Kept::Weaker("files that have been removed while they are open are not counted".into())),
+            kept(
+                root,
+                Kept::Weaker("files that have been removed, and closed while they are mapped, are not counted".into()),
+            ),
             "run as root",
         ),
         promise(

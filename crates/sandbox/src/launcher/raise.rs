@@ -1,6 +1,6 @@
 //! One sandbox as the launcher sees it: made, mapped, metered and cleared away.
 
-use super::census::Counted;
+use super::census::{self, Counted, Processes};
 use super::cgroup::Group;
 use super::inside::{self, Plan, USER};
 use super::network::{self, Wire};
@@ -283,22 +283,16 @@ impl Sandbox {
     pub fn meter(&self) -> Meter {
         let mut meter = self.group.meter(&self.limits);
         if let (None, Some(pid)) = (&meter.memory_peak, self.pid) {
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-            let program = children.split_whitespace().next();
-            meter.memory_peak = program.map(|program| format!("/proc/{program}/status").into());
+            meter.memory_peak = census::children(pid).first().map(|program| format!("/proc/{program}/status").into());
         }
         meter
     }
 
     /// What there is to count of it, while it runs. A base has no code to fear.
     pub fn counted(&self, seq: u64) -> Option<Counted> {
+        let processes = self.group.pids().map(Processes::All).or(self.pid.map(Processes::Below))?;
         let counts = self.state == State::Running && self.role != Role::Base && !self.killed;
-        counts.then(|| Counted {
-            seq,
-            tmp: self.tmp.clone(),
-            bytes_max: self.limits.file_bytes,
-            pids: self.group.pids(),
-        })
+        counts.then(|| Counted { seq, tmp: self.tmp.clone(), bytes_max: self.limits.file_bytes, processes })
     }
 
     /// Takes its /tmp out of sight.

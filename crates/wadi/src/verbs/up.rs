@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::values::pair;
-use node::{Ceiling, Credentials, Fallback, Flags, KeepAlive, Node, Settings, Starts, Wall};
+use node::{Ceiling, Credentials, Fallback, Flags, KeepAlive, Node, Settings, Starts, Wall, WeakerIsolation};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -44,6 +44,10 @@ pub struct Up {
     /// runc) or `gvisor` (runsc) [default: process]
     #[arg(long, value_name = "WHICH")]
     isolation: Option<Wall>,
+    /// Programs that this machine cannot isolate in full, on a node that listens beyond loopback: `refuse` them, or `accept` that
+    /// functions can starve, stop or see each other (`wadi doctor` says what is weaker, and the remedy) [default: refuse]
+    #[arg(long, value_name = "WHICH")]
+    weaker_isolation: Option<WeakerIsolation>,
     /// When a version of Python or Node.js is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
     #[arg(long, value_name = "WHICH")]
     runtime_fallback: Option<Fallback>,
@@ -91,6 +95,7 @@ impl From<Up> for Flags {
             secrets: None,
             images: None,
             isolation: up.isolation.map(|wall| wall.0),
+            weaker_isolation: up.weaker_isolation,
             oci: None,
             limits: None,
             runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),
