@@ -9,7 +9,8 @@ use crate::live::{Ends, Live, Writer};
 use crate::log::Log;
 use crate::pool::{Maker, Purpose, Upkeep};
 use crate::relay::Platform;
-use crate::template::{Template, Templates};
+use crate::template::{Component, Template, Templates};
+use crate::wasm::worker;
 use crate::way::Way;
 use crate::zygote::Zygote;
 use crate::{PrepareError, Version};
@@ -329,7 +330,11 @@ impl Forge {
             interpreter_bin: template.interpreter.as_ref().and_then(|i| i.program.parent()),
         };
         let own = template.image.as_ref().map_or(&[][..], |image| &image.env);
-        Ok(environment(version, own, &instance))
+        let env = environment(version, own, &instance);
+        Ok(match template.component {
+            Some(Component::InWorkers { has_more }) => worker::environment(version, env, way, platform_port, has_more),
+            _ => env,
+        })
     }
 
     fn spec(
@@ -354,12 +359,21 @@ impl Forge {
             mounts,
             role,
             program,
-            limits: self.limits(version),
+            limits: self.limits_in(version, template),
             network: way.network.clone(),
             listen: way.ports(),
             image: template.image.as_ref().map(|image| image.path.clone()),
             runtime: template.runtime.clone(),
         })
+    }
+
+    /// A component's memory is its own; its worker has more for itself.
+    fn limits_in(&self, version: &Version, template: &Template) -> Limits {
+        let mut limits = self.limits(version);
+        if let Some(Component::InWorkers { .. }) = template.component {
+            limits.memory_bytes += worker::OWN_BYTES;
+        }
+        limits
     }
 
     fn limits(&self, version: &Version) -> Limits {

@@ -167,7 +167,7 @@ impl Engine {
         }
         let forge = Arc::new(Forge {
             driver: driver.clone(),
-            templates: Templates::new(blobs, images.clone(), config.tiers, cache, pythons, nodejs),
+            templates: Templates::new(blobs, images.clone(), config.tiers, components.clone(), cache, pythons, nodejs),
             bases: Bases::new(driver.clone(), entropy.as_ref()),
             cells: Cells::new(driver.clone(), entropy.as_ref()),
             copies: config.copies,

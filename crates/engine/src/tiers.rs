@@ -1,8 +1,9 @@
-//! How strong a wall instances have: our own sandbox, or an OCI runtime's container within it.
+//! How strong a wall instances have: our own sandbox, or an OCI runtime's container within it; and what of that components have.
 
 use crate::{Isolation, PrepareError, Runtime, Version};
 use sandbox::Runtime as Oci;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The walls that this node has.
 #[derive(Clone, Debug)]
@@ -11,48 +12,67 @@ pub struct Tiers {
     pub default: Isolation,
     /// The runtime of each that needs one, where there is one.
     pub runtimes: BTreeMap<Isolation, Oci>,
+    /// For components that do not say, and the least that they may have: [`Isolation::Wasm`] or [`Isolation::WasmProcess`].
+    pub components: Isolation,
+    /// The program that runs components when its first argument is [`crate::worker::WORKER_ARG`].
+    pub worker: Option<PathBuf>,
 }
 
 impl Default for Tiers {
     fn default() -> Self {
-        Self { default: Isolation::Process, runtimes: BTreeMap::new() }
+        Self {
+            default: Isolation::Process,
+            runtimes: BTreeMap::new(),
+            components: Isolation::Wasm,
+            worker: None,
+        }
     }
 }
 
 impl Tiers {
     /// The OCI runtime that the version's instances run in; `None` is our own sandbox alone.
     pub(crate) fn runtime(&self, version: &Version) -> Result<Option<Oci>, PrepareError> {
-        let isolation = self.of(version);
+        let isolation = version.isolation.unwrap_or(self.default);
         if isolation == Isolation::Process {
             return Ok(None);
         }
+        if isolation.is_of_components() {
+            return Err(refused(format!(
+                "The isolation `{}` is one of WebAssembly components, and this function is none.",
+                isolation.name()
+            )));
+        }
         let found = self.runtimes.get(&isolation).cloned();
-        found.map(Some).ok_or_else(|| PrepareError {
-            code: "InvalidConfiguration",
-            message: format!(
+        found.map(Some).ok_or_else(|| {
+            refused(format!(
                 "This node has no OCI runtime for the isolation `{}`: `wadi doctor` says what is missing.",
                 isolation.name()
-            ),
+            ))
         })
     }
 
-    /// A component runs in this process: no runtime is around it.
-    pub(crate) fn check_component(&self, version: &Version) -> Result<(), PrepareError> {
-        match version.isolation {
-            None | Some(Isolation::Process) => Ok(()),
-            Some(asked) => Err(PrepareError {
-                code: "InvalidConfiguration",
-                message: format!(
-                    "WebAssembly components have a wall of their own, and not the isolation `{}`.",
-                    asked.name()
-                ),
-            }),
+    /// The program that a component's instances are; `None`: it runs in this process.
+    pub(crate) fn worker(&self, version: &Version) -> Result<Option<PathBuf>, PrepareError> {
+        let isolation = version.isolation.unwrap_or(self.components);
+        match isolation {
+            Isolation::Wasm if self.components == Isolation::Wasm => Ok(None),
+            Isolation::Wasm => Err(refused(
+                "The isolation `wasm` is less than this node's components have to have: `wasm-process`.".into(),
+            )),
+            Isolation::WasmProcess => {
+                let none = || refused("This node has no worker for the isolation `wasm-process`.".into());
+                self.worker.clone().map(Some).ok_or_else(none)
+            }
+            other => Err(refused(format!(
+                "WebAssembly components have the isolation `wasm` or `wasm-process`, and not `{}`.",
+                other.name()
+            ))),
         }
     }
+}
 
-    fn of(&self, version: &Version) -> Isolation {
-        version.isolation.unwrap_or(self.default)
-    }
+fn refused(message: String) -> PrepareError {
+    PrepareError { code: "InvalidConfiguration", message }
 }
 
 /// An image's own words with the function's over them: what is executed, and where.

@@ -44,6 +44,10 @@ pub struct Up {
     /// runc) or `gvisor` (runsc) [default: process]
     #[arg(long, value_name = "WHICH")]
     isolation: Option<Wall>,
+    /// How strong a wall WebAssembly components have at the least: `wasm` (their own, in the node's process) or `wasm-process`
+    /// (in a process in our own sandbox as well) [default: wasm on loopback; else wasm-process]
+    #[arg(long, value_name = "WHICH")]
+    component_isolation: Option<Wall>,
     /// When a version of Python or Node.js is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
     #[arg(long, value_name = "WHICH")]
     runtime_fallback: Option<Fallback>,
@@ -91,6 +95,7 @@ impl From<Up> for Flags {
             secrets: None,
             images: None,
             isolation: up.isolation.map(|wall| wall.0),
+            component_isolation: up.component_isolation.map(|wall| wall.0),
             oci: None,
             limits: None,
             runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),
