@@ -319,8 +319,7 @@ impl Instance {
             }
             Ok(()) => {
                 let left = limit.saturating_sub(forge.clock.elapsed() - began);
-                let delivery =
-                    Delivery { streams: outlet.is_some(), ..self.delivery(call, arn, left, start_line) };
+                let delivery = Delivery { streams: outlet.is_some(), ..self.delivery(call, arn, left, start_line) };
                 match self.deliver(delivery, outlet, left, last).await {
                     Ok(answer) => answer,
                     Err(undelivered) => {

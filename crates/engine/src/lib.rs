@@ -54,5 +54,5 @@ pub use images::{Error as ImageError, Image, SPACE as IMAGE_SPACE};
 pub use runner::{Entrance, PrepareError, Provisioned, Runner, RuntimeReport, Served};
 pub use sandbox::HttpBody;
 pub use tiers::Tiers;
-pub use wasm::worker;
 pub use version::{Catalog, Code, ImageConfig, Isolation, Package, Routed, Runtime, Version};
+pub use wasm::worker;

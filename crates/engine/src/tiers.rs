@@ -20,12 +20,7 @@ pub struct Tiers {
 
 impl Default for Tiers {
     fn default() -> Self {
-        Self {
-            default: Isolation::Process,
-            runtimes: BTreeMap::new(),
-            components: Isolation::Wasm,
-            worker: None,
-        }
+        Self { default: Isolation::Process, runtimes: BTreeMap::new(), components: Isolation::Wasm, worker: None }
     }
 }
 
@@ -88,4 +83,46 @@ pub(crate) fn program(version: &Version, image: &images::Image) -> (Vec<String>,
     let argv = [or(&config.entrypoint, &own.entrypoint), command].concat();
     let directory = config.directory.clone().or_else(|| own.directory.clone()).unwrap_or_else(|| "/".into());
     (argv, directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::version;
+
+    #[test]
+    fn a_component_gets_what_it_asks_for_and_no_less_than_the_node_says() {
+        let wall = |components, asked, worker: Option<&str>| {
+            let tiers = Tiers { components, worker: worker.map(PathBuf::from), ..Tiers::default() };
+            let version = Version { isolation: asked, ..version("f") };
+            tiers.worker(&version).map_err(|error| (error.code, error.message))
+        };
+        let worker = Ok(Some(PathBuf::from("/wadi")));
+        assert_eq!(wall(Isolation::Wasm, None, Some("/wadi")), Ok(None));
+        assert_eq!(wall(Isolation::Wasm, Some(Isolation::Wasm), None), Ok(None));
+        assert_eq!(wall(Isolation::Wasm, Some(Isolation::WasmProcess), Some("/wadi")), worker);
+        assert_eq!(wall(Isolation::WasmProcess, None, Some("/wadi")), worker);
+        for (asked, worker, said) in [
+            (
+                Some(Isolation::Wasm),
+                Some("/wadi"),
+                "The isolation `wasm` is less than this node's components have to have",
+            ),
+            (Some(Isolation::Process), Some("/wadi"), "and not `process`"),
+            (Some(Isolation::Gvisor), Some("/wadi"), "and not `gvisor`"),
+            (None, None, "This node has no worker for the isolation `wasm-process`"),
+        ] {
+            let (code, message) = wall(Isolation::WasmProcess, asked, worker).expect_err(said);
+            assert!(code == "InvalidConfiguration" && message.contains(said), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_component_has_no_wall_of_one() {
+        for asked in [Isolation::Wasm, Isolation::WasmProcess] {
+            let refused = Tiers::default().runtime(&Version { isolation: Some(asked), ..version("f") });
+            let message = refused.expect_err("refused").message;
+            assert!(message.starts_with(&format!("The isolation `{}` is one of", asked.name())), "{message}");
+        }
+    }
 }

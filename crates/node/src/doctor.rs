@@ -101,7 +101,9 @@ fn of_components(settings: &Settings, has_worker: bool) -> Check {
             "wasm: strangers' components run in the node's process",
             "leave component_isolation out, or set it to wasm-process",
         ),
-        _ if has_worker => ok(name, "wasm-process: in a process in the sandbox; a function that asks for wasm is refused"),
+        _ if has_worker => {
+            ok(name, "wasm-process: in a process in the sandbox; a function that asks for wasm is refused")
+        }
         _ => missing(name, "this program cannot be found, and is the worker", "start the node from a file that stays"),
     }
 }

@@ -190,3 +190,60 @@ impl Output for Said {
         Box::pin(std::future::ready(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::version;
+    use sandbox::Network;
+
+    #[test]
+    fn the_functions_environment_is_none_of_the_processs() {
+        let mut function = version("f");
+        function.environment.insert("LD_PRELOAD".into(), "/var/task/x.so".into());
+        let all = [(env_of::RUNTIME_API, "127.0.0.1:9001"), ("LD_PRELOAD", "/var/task/x.so"), ("PATH", "/bin")];
+        let all = all.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let way = Way { network: Network::Own, platform: true, policy: Some(Arc::new(Policy::PLATFORM)) };
+        let env = environment(&function, all, &way, Some(4566), true);
+        assert_eq!(env.keys().collect::<Vec<_>>(), [ORDER]);
+        let order: Order = serde_json::from_str(&env[ORDER]).expect("an order");
+        assert_eq!(order.runtime_api, "127.0.0.1:9001");
+        let run = order.run(Arc::new(Said(Mutex::new((Box::new(io::sink()), true)))));
+        assert_eq!(run.env[..], [("LD_PRELOAD".to_owned(), "/var/task/x.so".to_owned())]);
+        assert_eq!(run.memory_bytes, (function.memory_mb as usize) << 20);
+        assert_eq!(run.beyond, Beyond::Policy(Arc::new(Policy::PLATFORM)));
+        let gate = Some("127.0.0.1:4566".parse().expect("an address"));
+        assert_eq!(run.platform, Some(Inside { port: 4566, gate }));
+    }
+
+    #[test]
+    fn in_the_hosts_network_nothing_is_led_elsewhere() {
+        let way = Way { network: Network::Host, platform: true, policy: None };
+        let env = environment(&version("f"), BTreeMap::new(), &way, Some(40_000), false);
+        let order: Order = serde_json::from_str(&env[ORDER]).expect("an order");
+        let run = order.run(Arc::new(Said(Mutex::new((Box::new(io::sink()), true)))));
+        assert_eq!((run.platform, run.beyond, run.task), (None, Beyond::Host, None));
+    }
+
+    #[test]
+    fn a_line_that_one_run_leaves_is_not_the_next_ones() {
+        #[derive(Clone, Default)]
+        struct Kept(Arc<Mutex<Vec<u8>>>);
+        impl Write for Kept {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let kept = Kept::default();
+        let said = Said(Mutex::new((Box::new(kept.clone()), true)));
+        said.end_line();
+        said.write(b"a\nb");
+        said.end_line();
+        said.end_line();
+        assert_eq!(*kept.0.lock(), b"a\nb\n");
+    }
+}
