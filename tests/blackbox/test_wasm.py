@@ -263,4 +263,6 @@ def test_which_tier(own, guest, tmp_path):
         state, said = make(name, code, **config)
         assert (state, reason in said) == ("Failed", True), said
     rows = {row["Name"]: row["Detail"] for row in json.loads(own.cli("doctor", "--json").stdout)["Checks"]}
+    lam.tag_resource(Resource=lam.get_function_configuration(FunctionName="usual")["FunctionArn"], Tags={"wadi:isolation": "wasm-process"})
+    assert "isolation  wasm-process\n" in own.cli("functions", "show", "usual").stdout
     assert rows["isolation: components"].startswith("wasm-process"), rows
