@@ -104,9 +104,9 @@ def endless(world):
     return asked(world, ("/loop",), ("/loop",), Timeout=2)
 
 
-@deed("wasm-log", "components", "ok")
+@deed("wasm-log", "components", "ok", TIMED_OUT)
 def log(world):
-    return asked(world, ("/flood", 50_000))
+    return asked(world, ("/flood", 20_000), Timeout=15)
 
 
 PRELOADED = """
