@@ -1,7 +1,6 @@
 """Attacks by WebAssembly components on the tier `wasm-process`: what they ask of the host for, and what the process around them
 may do should they ever get into it."""
 
-import functools
 import os
 import pathlib
 import subprocess
@@ -9,24 +8,17 @@ import subprocess
 from deeds import ENDED, TIMED_OUT, deed, zipped
 from world import ROOT, SANDBOX_UID_MIN, blackbox
 
-GUEST = ROOT / "crates/sandbox-wasm/tests/guest"
+# The guest of the black-box tests, which does what the path of a request says; the guard has built it.
+COMPONENT = ROOT / "target/guest/wasm32-wasip2/release/http.wasm"
 # How WASI words what is refused: a request, a connection, a file that there is no way to.
 DENIED = ("HttpRequestDenied", "permission denied")
 NOWHERE = ("uncategorized error", "entity not found", "permission denied", "read-only filesystem or storage medium", "operation not supported", "not a directory")
 
 
-@functools.cache
-def component():
-    """The guest of the black-box tests, which does what the path of a request says."""
-    built = ROOT / "target/guest"
-    subprocess.run(["cargo", "build", "--quiet", "--offline", "--release", "--target", "wasm32-wasip2", "--target-dir", str(built)], cwd=GUEST, check=True)
-    return (built / "wasm32-wasip2/release/http.wasm").read_bytes()
-
-
 def asked(world, *asks, files=(), during=None, **config):
     """What a component says to each (path, query); the error's type, where it ended otherwise."""
     config = {"Runtime": "provided.al2023", "Handler": "bootstrap.wasm", "Tags": {"wadi:isolation": "wasm-process"}, "MemorySize": 256, "Timeout": 20, **config}
-    world.make("component", zipped(("bootstrap.wasm", component()), *files), **config)
+    world.make("component", zipped(("bootstrap.wasm", COMPONENT.read_bytes()), *files), **config)
     try:
         return [said(world, *ask) for ask in asks] + (during() if during else [])
     finally:
