@@ -490,3 +490,7 @@ return [there === 'GOT "reached"' && near.every((text) => text === "ETIMEDOUT") 
 def node_ways_out(world):
     # Twice: the second function's instance is made of an interpreter that was started beforehand, in the network of the first.
     return [node_js(world, NODE_WAYS_OUT, VpcConfig={"SecurityGroupIds": ["sg-web"]})[0] for _ in range(2)]
+
+
+# Components' join the list: they are in a file of their own, and use what is above.
+import components  # noqa: E402,F401

@@ -1,17 +1,22 @@
-"""WebAssembly functions: the example as a user builds it, and the tests' own guest, through the API, a URL and the CLI."""
+"""WebAssembly functions: the example as a user builds it, and the tests' own guest, through the API, a URL and the CLI, in the
+node's process (`wasm`) and in one of their own in a sandbox (`wasm-process`)."""
 
 import base64
 import http.client
 import json
+import os
+import pathlib
+import signal
 import subprocess
 import threading
 import time
 
 import pytest
-from conftest import ROLE, ROOT, eventually, invoke, package
+from conftest import ROLE, ROOT, RUNTIME, eventually, invoke, nothing_is_left, package, process_tree
 
 TARGET = ROOT / "target/guest"
 PROVIDED = {"Runtime": "provided.al2023", "Handler": "bootstrap.wasm"}
+TIERS = pytest.mark.parametrize("tier", ["wasm", "wasm-process"])
 
 
 def build(directory, name):
@@ -37,6 +42,20 @@ def url(shared):
         return lam.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"].split("/")[2]
 
     return make
+
+
+def of(tier, **more):
+    return {**PROVIDED, "Tags": {"wadi:isolation": tier}, **more}
+
+
+def event(path, query=""):
+    return {"version": "2.0", "rawPath": path, "rawQueryString": query, "headers": {}, "requestContext": {"http": {"method": "GET"}}}
+
+
+def workers(node):
+    """The processes below a node that run components."""
+    command = lambda pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return [pid for pid in process_tree(node.process.pid) if b"wasm-worker" in command(pid)]
 
 
 def ask(shared, host, path, body=None, method=None, headers=None):
@@ -68,10 +87,10 @@ def test_the_example(shared, tmp_path):
         lam.delete_function(FunctionName="wasm-hello")
 
 
-def test_events(shared, function, guest):
+@TIERS
+def test_events(shared, function, guest, tier):
     lam = shared.client("lambda", read_timeout=60)
-    name = function(package(**{"bootstrap.wasm": guest("http")}), **PROVIDED, Timeout=2, Environment={"Variables": {"STAGE": "test"}})
-    event = lambda path, query="": {"version": "2.0", "rawPath": path, "rawQueryString": query, "headers": {}, "requestContext": {"http": {"method": "GET"}}}
+    name = function(package(**{"bootstrap.wasm": guest("http")}), **of(tier), Timeout=2, Environment={"Variables": {"STAGE": "test"}})
     got, _ = invoke(lam, name, event("/env", "STAGE"))
     assert got == {"statusCode": 200, "headers": {}, "body": "test", "isBase64Encoded": False}
     body = lam.invoke(FunctionName=name, Payload=b'{"a":1}')["Payload"].read().decode()
@@ -89,11 +108,28 @@ def test_events(shared, function, guest):
     assert got["body"] == "200", got
     got, _ = invoke(lam, name, event("/fetch", f"127.0.0.1:{shared.port}/_wadi/health"))
     assert "HttpRequestDenied" in got["body"], got
+    # What is written is the function's log, between START and END of its own run.
+    r = lam.invoke(FunctionName=name, Payload=json.dumps(event("/log")), LogType="Tail")
+    lines = base64.b64decode(r["LogResult"]).decode().splitlines()
+    at = [next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("START", "said", "complained", "END", "REPORT")]
+    assert at == sorted(at), lines
 
 
-def test_commands(shared, function, guest):
+@TIERS
+def test_the_network_none(shared, function, guest, tier):
+    """Not even the platform; and its own Runtime API, where there is one, is none of a component's."""
     lam = shared.client("lambda")
-    name = function(package(**{"bootstrap.wasm": guest("command"), "data.txt": "x"}), **PROVIDED)
+    name = function(package(**{"bootstrap.wasm": guest("http")}), **of(tier), VpcConfig={"SecurityGroupIds": ["sg-none"]})
+    for place in ("127.0.0.1:4566/_wadi/health", "127.0.0.1:9001/2018-06-01/ping"):
+        got, _ = invoke(lam, name, event("/fetch", place))
+        assert "HttpRequestDenied" in got["body"], got
+    assert invoke(lam, name, event("/connect", "127.0.0.1:9001"))[0]["body"] == "permission denied"
+
+
+@TIERS
+def test_commands(shared, function, guest, tier):
+    lam = shared.client("lambda")
+    name = function(package(**{"bootstrap.wasm": guest("command"), "data.txt": "x"}), **of(tier))
     assert invoke(lam, name, {"n": [1, 2]})[0] == {"n": [1, 2]}
     r = lam.invoke(FunctionName=name, Payload=b'"panic"')
     assert "FunctionError" not in r, "a string in JSON is no word of the guest's"
@@ -137,17 +173,96 @@ def test_many_at_once_beside_endless_loops(shared, function, guest, url):
     assert ask(shared, host, "/loop").status == 502
 
 
-def test_what_cannot_run_says_so(own):
+@TIERS
+def test_what_cannot_run_says_so(own, tier):
     lam = own.start().client("lambda")
     for name, content, expect in [
         ("wasm-core", b"\0asm\x01\0\0\0", "a core WebAssembly module, not a component"),
         ("wasm-empty", b"\0asm\x0d\0\x01\0", "it exports nothing, and a function exports wasi:http/incoming-handler@0.2"),
         ("wasm-text", b"hello, world", "it is not WebAssembly"),
     ]:
-        lam.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": package(**{"bootstrap.wasm": content})}, **PROVIDED)
+        lam.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": package(**{"bootstrap.wasm": content})}, **of(tier))
         try:
             got = eventually(lambda: (c := lam.get_function_configuration(FunctionName=name))["State"] != "Pending" and c)
             assert (got["State"], got["StateReasonCode"]) == ("Failed", "InvalidZipFileException")
             assert got["StateReason"].startswith("bootstrap.wasm cannot run: ") and expect in got["StateReason"], got
         finally:
             lam.delete_function(FunctionName=name)
+
+
+def test_a_url_of_workers(shared, function, guest, url):
+    """The request comes whole, as an event; the response goes out as it is made, where the URL streams."""
+    lam = shared.client("lambda")
+    name = function(package(**{"bootstrap.wasm": guest("http")}), **of("wasm-process"), Timeout=20)
+    host = url(name)
+    assert ask(shared, host, "/count", bytes(range(256)) * 4096).read() == str(1 << 20).encode()
+    assert ask(shared, host, "/stream").read() == b"piece 0\npiece 1\npiece 2\n"
+    assert (ask(shared, host, "/status?418").status, ask(shared, host, "/panic").status) == (418, 502)
+    assert ask(shared, host, "/", bytes(5 << 20)).status == 413
+    lam.update_function_url_config(FunctionName=name, InvokeMode="RESPONSE_STREAM")
+    response = ask(shared, host, "/stream")
+    started = time.time()
+    assert (response.status, response.readline()) == (200, b"piece 0\n")
+    first = time.time() - started
+    assert response.read() == b"piece 1\npiece 2\n" and time.time() - started > first + 0.15
+    assert (ask(shared, host, "/status?418").status, ask(shared, host, "/panic").status) == (418, 502)
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        ask(shared, host, "/half").read()
+    assert ask(shared, host, "/env?AWS_LAMBDA_FUNCTION_NAME").read() == name.encode()
+    streamed = lam.invoke_with_response_stream(FunctionName=name, Payload=b'{"a":1}')["EventStream"]
+    text = b"".join(e["PayloadChunk"]["Payload"] for e in streamed if "PayloadChunk" in e).decode()
+    assert text.startswith("Method::Post / ") and text.endswith('\n{"a":1}')
+
+
+def test_workers_are_instances(own, guest, tmp_path):
+    """They are kept, end with their run's time, are replaced when they are killed, and leave nothing behind."""
+    lam = own.start().client("lambda", read_timeout=60)
+    zipped = {"ZipFile": package(**{"bootstrap.wasm": guest("http")})}
+    # What would steer a program of the machine's steers no worker.
+    env = {"Variables": {"LD_PRELOAD": "/var/task/none.so", "LD_DEBUG": "all"}}
+    lam.create_function(FunctionName="f", Role=ROLE, Code=zipped, **of("wasm-process"), Timeout=2, Environment=env)
+    lam.get_waiter("function_active_v2").wait(FunctionName="f", WaiterConfig={"Delay": 1})
+    assert workers(own) == []
+    say = lambda path, query="": invoke(lam, "f", event(path, query))[0]
+    assert say("/env", "LD_PRELOAD")["body"] == "/var/task/none.so"
+    first = workers(own)
+    assert len(first) == 1 and say("/env")["statusCode"] == 200 and workers(own) == first
+    # A fault of the component's is one of its instance, which the worker outlives.
+    assert say("/panic")["errorType"] == "Runtime.ExitError" and say("/env")["statusCode"] == 200 and workers(own) == first
+    os.kill(first[0], signal.SIGKILL)
+    assert say("/env")["statusCode"] == 200 and workers(own) != first
+    assert say("/loop")["errorType"] == "Sandbox.Timedout"
+    eventually(lambda: workers(own) == [])
+    assert say("/env")["statusCode"] == 200
+    runs = eventually(lambda: (r := own.get("/_wadi/api/invocations", function="f")["Invocations"]) and len(r) == 7 and r)
+    assert {r["Start"] for r in runs} == {"cold", "warm"}, runs
+    pids = process_tree(own.process.pid)
+    own.stop()
+    nothing_is_left(own, pids)
+
+
+def test_which_tier(own, guest, tmp_path):
+    """A node whose components have processes of their own gives them to all, and nobody a lesser wall."""
+    own.flags += ["--component-isolation", "wasm-process"]
+    lam = own.start().client("lambda")
+    component, python = package(**{"bootstrap.wasm": guest("http")}), package(app="def handler(event, context): return 1")
+    in_python = {"Runtime": RUNTIME, "Handler": "app.handler"}
+
+    def make(name, code, **config):
+        lam.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": code}, **config)
+        got = eventually(lambda: (c := lam.get_function_configuration(FunctionName=name))["State"] != "Pending" and c)
+        return got["State"], got.get("StateReason", "")
+
+    assert make("usual", component, **PROVIDED)[0] == "Active"
+    assert invoke(lam, "usual", event("/env"))[0]["statusCode"] == 200 and len(workers(own)) == 1
+    for name, code, config, reason in [
+        ("less", component, of("wasm"), "The isolation `wasm` is less than this node's components have to have"),
+        ("moat", component, of("gvisor"), "WebAssembly components have the isolation `wasm` or `wasm-process`, and not `gvisor`"),
+        ("snake", python, {**of("wasm-process"), **in_python}, "The isolation `wasm-process` is one of WebAssembly components, and this function is none"),
+    ]:
+        state, said = make(name, code, **config)
+        assert (state, reason in said) == ("Failed", True), said
+    rows = {row["Name"]: row["Detail"] for row in json.loads(own.cli("doctor", "--json").stdout)["Checks"]}
+    lam.tag_resource(Resource=lam.get_function_configuration(FunctionName="usual")["FunctionArn"], Tags={"wadi:isolation": "wasm-process"})
+    assert "isolation  wasm-process\n" in own.cli("functions", "show", "usual").stdout
+    assert rows["isolation: components"].startswith("wasm-process"), rows

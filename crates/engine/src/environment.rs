@@ -5,6 +5,9 @@ use base::port::TemporaryKeys;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Where the Runtime API is.
+pub(crate) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+
 /// What differs from instance to instance.
 pub(crate) struct Instance<'a> {
     pub log_stream: &'a str,
@@ -51,7 +54,7 @@ pub(crate) fn environment(version: &Version, own: &[String], instance: &Instance
         ("AWS_ACCESS_KEY_ID", &keys.access_key),
         ("AWS_SECRET_ACCESS_KEY", &keys.secret_key),
         ("AWS_SESSION_TOKEN", &keys.session_token),
-        ("AWS_LAMBDA_RUNTIME_API", &runtime_api),
+        (RUNTIME_API, &runtime_api),
         ("LAMBDA_TASK_ROOT", "/var/task"),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
         ("LANG", language()),
@@ -89,12 +92,20 @@ pub(crate) fn environment(version: &Version, own: &[String], instance: &Instance
     env
 }
 
+/// Of an instance's environment what a component has: some of it means nothing to one, unless the function sets it.
+pub(crate) fn of_component(version: &Version, mut env: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    const OF_PROCESSES: [&str; 5] =
+        [RUNTIME_API, "LAMBDA_RUNTIME_DIR", "LD_LIBRARY_PATH", "PATH", "_LAMBDA_TELEMETRY_LOG_FD"];
+    env.retain(|name, _| !OF_PROCESSES.contains(&name.as_str()) || version.environment.contains_key(name));
+    env
+}
+
 /// What a cell starts with: of an instance's environment what an interpreter reads once, when it starts, and its way to the
 /// Runtime API. The rest it is told when it is known. The names that users give variables do not begin with `_`.
 pub(crate) fn of_cell(version: &Version, instance: &Instance<'_>) -> BTreeMap<String, String> {
     const STARTED_WITH: [&str; 8] = [
         "AWS_EXECUTION_ENV",
-        "AWS_LAMBDA_RUNTIME_API",
+        RUNTIME_API,
         "LANG",
         "LD_LIBRARY_PATH",
         "NODE_PATH",

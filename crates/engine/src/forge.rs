@@ -9,7 +9,8 @@ use crate::live::{Ends, Live, Writer};
 use crate::log::Log;
 use crate::pool::{Maker, Purpose, Upkeep};
 use crate::relay::Platform;
-use crate::template::{Template, Templates};
+use crate::template::{Component, Template, Templates};
+use crate::wasm::worker;
 use crate::way::Way;
 use crate::zygote::Zygote;
 use crate::{PrepareError, Version};
@@ -112,7 +113,7 @@ impl Maker for Arc<Forge> {
         purpose: Purpose,
     ) -> Result<Instance, InvokeError> {
         let template = self.templates.get(&version).await.map_err(not_ready)?;
-        self.templates.tiers.check_program().map_err(not_ready)?;
+        self.may_run(&template).map_err(not_ready)?;
         self.way(&version).map_err(not_ready)?;
         let version = match purpose {
             Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
@@ -171,6 +172,11 @@ impl Forge {
         let log = Arc::new(log);
         self.tasks.spawn(log.clone().ship(self.logs.clone()));
         Arc::new(Writer(log))
+    }
+
+    /// Whether this node runs the like. A component in a process of its own is guarded by its own wall as well.
+    pub(crate) fn may_run(&self, template: &Template) -> Result<(), PrepareError> {
+        if template.component.is_some() { Ok(()) } else { self.templates.tiers.check_program() }
     }
 
     /// The base that the version's processes can be copied from, if it is there.
@@ -352,7 +358,11 @@ impl Forge {
             interpreter_bin: template.interpreter.as_ref().and_then(|i| i.program.parent()),
         };
         let own = template.image.as_ref().map_or(&[][..], |image| &image.env);
-        Ok(environment(version, own, &instance))
+        let env = environment(version, own, &instance);
+        Ok(match template.component {
+            Some(Component::InWorkers { has_more }) => worker::environment(version, env, way, platform_port, has_more),
+            _ => env,
+        })
     }
 
     fn spec(
@@ -377,12 +387,21 @@ impl Forge {
             mounts,
             role,
             program,
-            limits: self.limits(version),
+            limits: self.limits_in(version, template),
             network: way.network.clone(),
             listen: way.ports(),
             image: template.image.as_ref().map(|image| image.path.clone()),
             runtime: template.runtime.clone(),
         })
+    }
+
+    /// A component's memory is its own; its worker has more for itself.
+    fn limits_in(&self, version: &Version, template: &Template) -> Limits {
+        let mut limits = self.limits(version);
+        if let Some(Component::InWorkers { .. }) = template.component {
+            limits.memory_bytes += worker::OWN_BYTES;
+        }
+        limits
     }
 
     fn limits(&self, version: &Version) -> Limits {

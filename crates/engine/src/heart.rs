@@ -167,7 +167,7 @@ impl Engine {
         }
         let forge = Arc::new(Forge {
             driver: driver.clone(),
-            templates: Templates::new(blobs, images.clone(), config.tiers, cache, pythons, nodejs),
+            templates: Templates::new(blobs, images.clone(), config.tiers, components.clone(), cache, pythons, nodejs),
             bases: Bases::new(driver.clone(), entropy.as_ref()),
             cells: Cells::new(driver.clone(), entropy.as_ref()),
             copies: config.copies,
@@ -351,12 +351,10 @@ impl Runner for Engine {
 
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
         let template = self.forge.templates.get(version).await?;
-        if let Some(wasm) = &self.wasm
-            && wasm.prepare(version).await?
-        {
-            return Ok(());
+        if let Some(wasm) = &self.wasm {
+            wasm.prepare(version).await?;
         }
-        self.forge.templates.tiers.check_program()?;
+        self.forge.may_run(&template)?;
         self.forge.raise_base(&template).await;
         self.forge.raise_cell(version, &template, false).await;
         Ok(())

@@ -340,7 +340,7 @@ impl Instance {
             }
             Ok(()) => {
                 let left = limit.saturating_sub(forge.clock.elapsed() - began);
-                let delivery = self.delivery(call, arn, left, start_line);
+                let delivery = Delivery { streams: outlet.is_some(), ..self.delivery(call, arn, left, start_line) };
                 match self.deliver(delivery, outlet, left, last).await {
                     Ok(answer) => answer,
                     Err(undelivered) => {
@@ -388,6 +388,7 @@ impl Instance {
             deadline_ms: now.plus(left).millis(),
             trace_id,
             client_context: call.client_context.clone(),
+            streams: false,
             start_line,
         }
     }

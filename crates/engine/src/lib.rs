@@ -4,8 +4,8 @@
 //! (`template`, over `cache`, `package`, `python`, `nodejs`, `environment`), by copying `bases` and `zygote`s, of `cells`, or
 //! from nothing. An `instance` holds a `live` sandbox, or a seat at one whose calls `share` it: its `session`, at the
 //! sandbox's `desk`, is the state machine between a `run` and the `runtime_api`; what is streamed leaves by the call's
-//! `outlet`; `relay` leads from inside to the platform; `pipes` and `log` carry what it writes. `wasm` runs components in this
-//! process instead. `stats` counts the last minute for `wadi top`. `failure` knows how AWS words what goes wrong.
+//! `outlet`; `relay` leads from inside to the platform; `pipes` and `log` carry what it writes. `wasm` runs components, in this
+//! process or in workers of its own. `stats` counts the last minute for `wadi top`. `failure` knows how AWS words what goes wrong.
 
 #[cfg(test)]
 extern crate self as engine;
@@ -57,3 +57,4 @@ pub use runner::{Entrance, PrepareError, Provisioned, Runner, RuntimeReport, Ser
 pub use sandbox::HttpBody;
 pub use tiers::Tiers;
 pub use version::{Catalog, Code, ImageConfig, Isolation, Package, Routed, Runtime, Version};
+pub use wasm::worker;

@@ -74,6 +74,7 @@ fn delivery() -> Delivery {
         deadline_ms: 1_000,
         trace_id: "Root=1".into(),
         client_context: None,
+        streams: false,
         start_line: "START\n".into(),
     }
 }

@@ -3,9 +3,9 @@
 //! Restricted to that instance by construction: the listener is in its network. What is refused: extensions and telemetry,
 //! SnapStart's restore calls. [`streaming`] takes responses that come in pieces. Ours alone are
 //! `init/template`, by which a runtime says whether it can be copied; `init/cell`, by which one that was started ahead asks
-//! what it runs; and `init/compiled`, by which it hands over compiled code for the next.
+//! what it runs; `init/compiled`, by which it hands over compiled code for the next; and the header [`STREAMS`] of a call.
 
-mod streaming;
+pub(crate) mod streaming;
 
 use crate::desk::Desk;
 use crate::failure::{Failure, RESPONSE_BYTES_MAX};
@@ -32,8 +32,10 @@ const CONNECTIONS_MAX: usize = 64;
 /// Compiled code of one version.
 const COMPILED_BYTES_MAX: usize = 32 << 20;
 const RESPONSE: &str = "InvocationResponse";
-const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
-const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+pub(crate) const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+pub(crate) const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+/// Whether the caller takes the response as it is made: for runtimes that answer either way.
+pub(crate) const STREAMS: &str = "wadi-runtime-response-streams";
 
 type Reply = Response<Full<Bytes>>;
 
@@ -114,6 +116,9 @@ fn next(delivery: Delivery) -> Reply {
     put("lambda-runtime-trace-id", &delivery.trace_id);
     if let Some(context) = &delivery.client_context {
         put("lambda-runtime-client-context", context);
+    }
+    if delivery.streams {
+        put(STREAMS, "true");
     }
     reply
 }

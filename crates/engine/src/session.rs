@@ -18,6 +18,8 @@ pub(crate) struct Delivery {
     pub deadline_ms: u64,
     pub trace_id: String,
     pub client_context: Option<String>,
+    /// Whether the caller takes the response as it is made.
+    pub streams: bool,
     /// `START RequestId: …`, logged the moment the runtime takes the call, before the handler can write anything.
     pub start_line: String,
 }

@@ -11,13 +11,14 @@ use crate::pool::Key;
 use crate::python::{self, Pythons};
 use crate::share::Hosts;
 use crate::tiers::{self, Tiers};
+use crate::wasm::{self, worker};
 use crate::zygote::Zygote;
 use crate::{Code, Package, PrepareError, Runtime, RuntimeReport, Version};
 use base::{Arn, Scope};
 use bytes::Bytes;
 use images::{Image, Images};
 use parking_lot::Mutex;
-use sandbox::Mount;
+use sandbox::{Components, Mount};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -31,6 +32,8 @@ use tokio::sync::{Mutex as Turn, OnceCell};
 /// Templates kept at most. Beyond, or when the cache is over its size, those without an instance are forgotten, so that
 /// their code may leave the cache.
 const TEMPLATES_MAX: usize = 4096;
+/// The file in the cache's directories of compiled code.
+const CODE: &str = "code";
 
 /// A version made ready.
 pub(crate) struct Template {
@@ -46,6 +49,8 @@ pub(crate) struct Template {
     pub runtime_version: String,
     /// What the function's log should say at every start: another interpreter stands in.
     pub note: Option<String>,
+    /// What it is where it is a component.
+    pub component: Option<Component>,
     /// There is nothing to execute: every run fails with this.
     pub broken: Option<String>,
     /// The base that its processes are copied from; `None` where each must be started.
@@ -66,6 +71,18 @@ pub(crate) struct Template {
     pub class: Result<Class, Option<String>>,
     /// Keeps the unpacked code in the cache.
     _code: Vec<Arc<Unpacked>>,
+}
+
+/// Where a component runs.
+#[derive(Clone)]
+pub(crate) enum Component {
+    /// In this process. The package lies there.
+    Here(PathBuf),
+    /// Its instances are workers.
+    InWorkers {
+        /// Whether there is more in the package than the component.
+        has_more: bool,
+    },
 }
 
 /// An unpacked image, and what its own configuration says.
@@ -110,6 +127,8 @@ pub(crate) struct Templates {
     blobs: Blobs,
     images: Arc<Images>,
     pub tiers: Tiers,
+    /// Compiles components; without it a package needs a `bootstrap`.
+    components: Option<Arc<dyn Components>>,
     cache: Cache,
     pythons: Pythons,
     nodejs: Nodejs,
@@ -121,11 +140,12 @@ impl Templates {
         blobs: Blobs,
         images: Arc<Images>,
         tiers: Tiers,
+        components: Option<Arc<dyn Components>>,
         cache: Cache,
         pythons: Pythons,
         nodejs: Nodejs,
     ) -> Self {
-        Self { blobs, images, tiers, cache, pythons, nodejs, made: Mutex::default() }
+        Self { blobs, images, tiers, components, cache, pythons, nodejs, made: Mutex::default() }
     }
 
     /// The runtimes with an interpreter.
@@ -192,9 +212,8 @@ impl Templates {
     }
 
     async fn make(&self, version: &Version) -> Result<Template, PrepareError> {
-        let runtime = self.tiers.runtime(version)?;
         let package = match &version.code {
-            Code::Image(image) => return self.image(version, image, runtime).await,
+            Code::Image(image) => return self.image(version, image, self.tiers.runtime(version)?).await,
             Code::Zip(package) => package,
         };
         let task = self.unpack(std::slice::from_ref(package)).await?;
@@ -210,16 +229,58 @@ impl Templates {
             Runtime::Provided(name) => provided(name, &task.path, opt_path),
             Runtime::Image(_) => return Err(PrepareError::internal("a package has no runtime")),
         };
+        template.mounts.push(read_only(&task.path, "/var/task"));
+        // An executable `bootstrap`, the package's or a layer's, wins.
+        if template.broken.is_some()
+            && task.path.join(wasm::FILE).is_file()
+            && let Some(components) = self.components.clone()
+        {
+            return self.component(version, components, task, template).await;
+        }
+        let runtime = self.tiers.runtime(version)?;
         if runtime.is_some() {
             // Copies and cells are made in our own sandbox only.
             template.base = None;
             template.class = Err(None);
         }
         template.runtime = runtime;
-        template.mounts.push(read_only(&task.path, "/var/task"));
         template.mounts.extend(opt_path.map(|path| read_only(path, "/opt")));
         template.copies = version.copies;
         template._code = std::iter::once(task).chain(opt).collect();
+        Ok(template)
+    }
+
+    /// A component's, with its compiled code where it is for workers. What cannot run is refused in either case, here or
+    /// when it is loaded.
+    async fn component(
+        &self,
+        version: &Version,
+        components: Arc<dyn Components>,
+        task: Arc<Unpacked>,
+        mut template: Template,
+    ) -> Result<Template, PrepareError> {
+        if !version.layers.is_empty() {
+            let message =
+                "a WebAssembly function has no /opt: put what it needs beside bootstrap.wasm, and remove the layers";
+            return Err(PrepareError { code: "InvalidConfiguration", message: message.into() });
+        }
+        let Some(program) = self.tiers.worker(version)? else {
+            template.component = Some(Component::Here(task.path.clone()));
+            template._code = vec![task];
+            return Ok(template);
+        };
+        template.runtime_version = components.engine().to_owned();
+        let dir = task.path.clone();
+        let compile = move || Ok((components.compiled(&wasm::read(&dir)?)?, wasm::has_more(&dir)));
+        let (code, has_more) = blocking(compile).await?.map_err(wasm::not_taken)?;
+        let name = hex::encode(Sha256::digest(&code));
+        let code = self.cache.get(&name, |into| fill_with_code(into, code.into())).await?;
+        template.argv = vec![worker::PROGRAM.into(), worker::WORKER_ARG.into()];
+        template.mounts.push(read_only(&program, worker::PROGRAM));
+        template.mounts.push(read_only(&code.path.join(CODE), worker::CODE));
+        template.component = Some(Component::InWorkers { has_more });
+        template.broken = None;
+        template._code = vec![task, code];
         Ok(template)
     }
 
@@ -245,6 +306,7 @@ impl Templates {
             interpreter: None,
             runtime_version: format!("image:sha256:{}", &image.sha256[..image.sha256.len().min(12)]),
             note: None,
+            component: None,
             broken,
             base: None,
             zygote: Turn::default(),
@@ -282,6 +344,7 @@ impl Templates {
             note: self.pythons.here.stand_in_note(minor, &interpreter),
             base: (!python::needs_own_start(&version.environment)).then_some(Kind { minor: chosen, boto3 }),
             interpreter: Some(interpreter),
+            component: None,
             broken: None,
             zygote: Turn::default(),
             hosts: Turn::default(),
@@ -332,6 +395,7 @@ impl Templates {
             runtime_version: format!("nodejs:{}", interpreter.version),
             note: self.nodejs.here.stand_in_note(major, &interpreter),
             interpreter: Some(interpreter),
+            component: None,
             broken: None,
             base: None,
             zygote: Turn::default(),
@@ -350,17 +414,7 @@ impl Templates {
         let Key { arn, version, revision } = Key::of(version);
         let interpreter = &template.runtime_version;
         let name = hex::encode(Sha256::digest(format!("compiled\n{arn}\n{version}\n{revision}\n{interpreter}")));
-        let fill = |into: PathBuf| async move {
-            let bytes = code.len() as u64;
-            let written = blocking(move || {
-                let file = into.join("code");
-                std::fs::write(&file, code)?;
-                std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
-            });
-            written.await?.map_err(|e| PrepareError::internal(e.to_string()))?;
-            Ok(bytes)
-        };
-        match self.cache.get(&name, fill).await {
+        match self.cache.get(&name, |into| fill_with_code(into, code)).await {
             Ok(kept) => drop(template.compiled.set(kept)),
             Err(error) => tracing::warn!(%error, "compiled code could not be kept"),
         }
@@ -395,6 +449,18 @@ impl Templates {
     }
 }
 
+/// Puts compiled code into a directory of the cache.
+async fn fill_with_code(into: PathBuf, code: Bytes) -> Result<u64, PrepareError> {
+    let bytes = code.len() as u64;
+    let written = blocking(move || {
+        let file = into.join(CODE);
+        std::fs::write(&file, code)?;
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
+    });
+    written.await?.map_err(|e| PrepareError::internal(e.to_string()))?;
+    Ok(bytes)
+}
+
 fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
     let places = [Some(task).zip(Some("/var/task/bootstrap")), opt.zip(Some("/opt/bootstrap"))];
     let found = places.iter().flatten().find_map(|(root, inside)| {
@@ -417,6 +483,7 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         interpreter: None,
         runtime_version: name.replacen('.', ":", 1),
         note: None,
+        component: None,
         broken,
         base: None,
         zygote: Turn::default(),

@@ -104,7 +104,7 @@ impl Code {
 
 /// The wall between an instance and everybody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// Our own sandbox.
     Process,
@@ -112,16 +112,27 @@ pub enum Isolation {
     Container,
     /// A kernel of its own (gVisor), within our own sandbox.
     Gvisor,
+    /// Of components alone: WebAssembly's own, in the node's process.
+    Wasm,
+    /// Of components alone: WebAssembly's own, in a process in our own sandbox.
+    WasmProcess,
 }
 
 impl Isolation {
-    pub const ALL: [Self; 3] = [Self::Process, Self::Container, Self::Gvisor];
+    pub const ALL: [Self; 5] = [Self::Process, Self::Container, Self::Gvisor, Self::Wasm, Self::WasmProcess];
+
+    /// Whether it is one of WebAssembly components; else it is one of packages and images.
+    pub fn is_of_components(self) -> bool {
+        matches!(self, Self::Wasm | Self::WasmProcess)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
             Self::Container => "container",
             Self::Gvisor => "gvisor",
+            Self::Wasm => "wasm",
+            Self::WasmProcess => "wasm-process",
         }
     }
 }

@@ -1,27 +1,30 @@
 //! WebAssembly functions: a package with a `bootstrap.wasm` and no `bootstrap` runs in this process, in a fresh instance
-//! for each request, any number of them at once.
+//! for each request, any number of them at once; or in a `worker`, a process in a sandbox, which is an instance like any other's
+//! as far as this process is concerned.
 //!
 //! A component is `loaded` once and kept while it is used. `running` is one run of it: its log, its end, what it cost.
-//! `invoke` is the way of an event through it (`event` maps events to requests), `entrance` that of an HTTP request, over
-//! the `exchange` with the guest.
+//! `invoke` is the way of an event through it, `entrance` that of an HTTP request. In either process `guest` takes an event
+//! through a component (`event` maps events to requests), over the `exchange` with it.
 
 pub(crate) mod entrance;
 mod event;
 mod exchange;
+mod guest;
 mod invoke;
 mod loaded;
 mod running;
+pub mod worker;
 
 use crate::forge::{Forge, not_ready};
 use crate::pool::PLACE_WAIT_MAX;
-use crate::template::Template;
+use crate::template::Component;
 use crate::{PrepareError, Runtime, Version};
 use base::InvokeError;
 pub(crate) use loaded::Loaded;
 use parking_lot::RwLock;
 use sandbox::{ComponentError, Components, Fault};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -29,7 +32,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 /// Versions of `provided` functions whose kind is known, at most; those beyond, least used first, are found out again,
 /// and their components loaded again from the cache on disk. A loaded one takes some 70 kB and three memory maps.
 const KNOWN_MAX: usize = 2_000;
-const FILE: &str = "bootstrap.wasm";
+pub(crate) const FILE: &str = "bootstrap.wasm";
 
 /// What a `provided` version turned out to be.
 enum Kind {
@@ -75,12 +78,12 @@ impl Wasm {
         }
     }
 
-    /// Makes a component ready and sees whether it starts within its memory; `false` if the version is none.
-    pub(crate) async fn prepare(&self, version: &Version) -> Result<bool, PrepareError> {
-        let Some(loaded) = self.get(&Arc::new(version.clone())).await? else { return Ok(false) };
+    /// Makes a component ready and sees whether it starts within its memory.
+    pub(crate) async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
+        let Some(loaded) = self.get(&Arc::new(version.clone())).await? else { return Ok(()) };
         let wrong = |message: String| PrepareError { code: "InvalidZipFileException", message };
         match loaded.rehearse().await {
-            Ok(()) | Err(Fault::Full) => Ok(true),
+            Ok(()) | Err(Fault::Full) => Ok(()),
             Err(Fault::OutOfMemory) => Err(PrepareError {
                 code: "InvalidConfiguration",
                 message: format!(
@@ -145,18 +148,11 @@ impl Wasm {
         let began = self.forge.clock.elapsed();
         let way = self.forge.way(version)?;
         let template = self.forge.templates.get(version).await?;
-        let Some(task) = task_of(&template) else { return Ok(Kind::Process) };
-        self.forge.templates.tiers.check_component(version)?;
-        if !version.layers.is_empty() {
-            let message =
-                "a WebAssembly function has no /opt: put what it needs beside bootstrap.wasm, and remove the layers";
-            return Err(PrepareError { code: "InvalidConfiguration", message: message.into() });
-        }
+        let Some(Component::Here(task)) = template.component.clone() else { return Ok(Kind::Process) };
         let (components, dir) = (self.components.clone(), task.clone());
         let work = move || {
-            let bytes = std::fs::read(dir.join(FILE)).map_err(|e| ComponentError::Internal(e.to_string()))?;
-            let more = std::fs::read_dir(&dir).is_ok_and(|items| items.count() > 1);
-            Ok((components.load(&bytes)?, more))
+            let component = components.load(&read(&dir)?)?;
+            Ok((component, has_more(&dir)))
         };
         let loaded = tokio::task::spawn_blocking(work).await.map_err(|e| PrepareError::internal(e.to_string()))?;
         let (component, more) = loaded.map_err(not_taken)?;
@@ -168,14 +164,17 @@ impl Wasm {
     }
 }
 
-/// Where the package lies, if it is a component's. An executable `bootstrap`, the package's or a layer's, wins.
-fn task_of(template: &Template) -> Option<PathBuf> {
-    template.broken.as_ref()?;
-    let task = &template.mounts.iter().find(|mount| mount.target == Path::new("/var/task"))?.source;
-    task.join(FILE).is_file().then(|| task.clone())
+/// The component of an unpacked package.
+pub(crate) fn read(task: &Path) -> Result<Vec<u8>, ComponentError> {
+    std::fs::read(task.join(FILE)).map_err(|e| ComponentError::Internal(e.to_string()))
 }
 
-fn not_taken(error: ComponentError) -> PrepareError {
+/// Whether there is more in an unpacked package, which its component is then to see.
+pub(crate) fn has_more(task: &Path) -> bool {
+    std::fs::read_dir(task).is_ok_and(|items| items.count() > 1)
+}
+
+pub(crate) fn not_taken(error: ComponentError) -> PrepareError {
     match error {
         ComponentError::Refused(what) => {
             PrepareError { code: "InvalidZipFileException", message: format!("{FILE} cannot run: {what}.") }

@@ -85,6 +85,7 @@ fn of_tiers(settings: &Settings) -> Vec<Check> {
     vec![
         row(Isolation::Container, "install crun or runc, or name one: [oci] container in wadi.toml"),
         row(Isolation::Gvisor, "install runsc, or name it: [oci] gvisor in wadi.toml"),
+        of_components(settings, tiers.worker.is_some()),
     ]
 }
 
@@ -110,6 +111,25 @@ fn of_programs(settings: &Settings, promises: &[Promise]) -> Check {
             format!("no programs run, for want of: {lacking}{default}"),
             "do what is said of each of these, or have it accepted: `wadi up --weaker-isolation accept`",
         ),
+    }
+}
+
+/// Where WebAssembly components run that do not say.
+fn of_components(settings: &Settings, has_worker: bool) -> Check {
+    let name = "isolation: components";
+    match settings.component_isolation() {
+        Isolation::Wasm if settings.listen.ip().is_loopback() => {
+            ok(name, "wasm: in the node's process; wasm-process where a function says so")
+        }
+        Isolation::Wasm => weaker(
+            name,
+            "wasm: strangers' components run in the node's process",
+            "leave component_isolation out, or set it to wasm-process",
+        ),
+        _ if has_worker => {
+            ok(name, "wasm-process: in a process in the sandbox; a function that asks for wasm is refused")
+        }
+        _ => missing(name, "this program cannot be found, and is the worker", "start the node from a file that stays"),
     }
 }
 

@@ -10,6 +10,7 @@ mod settings;
 mod system;
 mod targets;
 pub mod tiers;
+mod worker;
 
 pub use base::network::Ceiling;
 pub use doctor::doctor;
@@ -17,6 +18,7 @@ pub use images::{UNPACKER_ARG, unpacker_main};
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
 pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts, Wall, WeakerIsolation};
 pub use usage::Check;
+pub use worker::{WORKER_ARG, worker_main};
 
 use anyhow::{Context, Result, bail};
 use base::AccountId;

@@ -163,6 +163,9 @@ pub struct Settings {
     pub isolation: Isolation,
     /// Of no consequence where only this machine reaches the node.
     pub weaker_isolation: WeakerIsolation,
+    /// That of WebAssembly components, and the least that they may ask for; by default the node's process on loopback and one
+    /// of their own elsewhere.
+    pub component_isolation: Option<Isolation>,
     pub oci: Oci,
     pub limits: Limits,
 }
@@ -193,6 +196,7 @@ pub struct Flags {
     pub images: Option<Images>,
     pub isolation: Option<Isolation>,
     pub weaker_isolation: Option<WeakerIsolation>,
+    pub component_isolation: Option<Isolation>,
     pub oci: Option<Oci>,
     pub limits: Option<Limits>,
 }
@@ -243,6 +247,12 @@ impl Settings {
         }
     }
 
+    /// The wall of WebAssembly components that do not say.
+    pub fn component_isolation(&self) -> Isolation {
+        let usual = if self.listen.ip().is_loopback() { Isolation::Wasm } else { Isolation::WasmProcess };
+        self.component_isolation.unwrap_or(usual)
+    }
+
     /// What a function's share of the processor is.
     pub fn cpu(&self) -> Cpu {
         self.limits.cpu.unwrap_or(if self.listen.ip().is_loopback() { Cpu::Weight } else { Cpu::Quota })
@@ -287,6 +297,7 @@ impl Settings {
             images: pick!(images).unwrap_or_default(),
             isolation: pick!(isolation).unwrap_or(Isolation::Process),
             weaker_isolation: pick!(weaker_isolation).unwrap_or(WeakerIsolation::Refuse),
+            component_isolation: pick!(component_isolation),
             oci: pick!(oci).unwrap_or_default(),
             limits: pick!(limits).unwrap_or_default(),
         };
@@ -306,6 +317,13 @@ impl Settings {
         }
         if let Err(reason) = self.networks(self.ceiling()) {
             bail!("{reason}");
+        }
+        if self.isolation.is_of_components() {
+            let name = self.isolation.name();
+            bail!("isolation {name:?} is one of WebAssembly components: that is component_isolation");
+        }
+        if let Some(other) = self.component_isolation.filter(|isolation| !isolation.is_of_components()) {
+            bail!("component_isolation {:?} is not one of: wasm, wasm-process", other.name());
         }
         if !(0.0..=1000.0).contains(&self.retry_time_scale) {
             bail!("retry_time_scale {} is not between 0 and 1000", self.retry_time_scale);
@@ -360,6 +378,7 @@ fn from_env(env: &impl Fn(&str) -> Option<String>) -> Result<Flags> {
         images: None,
         isolation: parse::<Wall>(env, "WADI_ISOLATION")?.map(|wall| wall.0),
         weaker_isolation: parse(env, "WADI_WEAKER_ISOLATION")?,
+        component_isolation: parse::<Wall>(env, "WADI_COMPONENT_ISOLATION")?.map(|wall| wall.0),
         oci: None,
         limits: None,
     })
@@ -463,6 +482,28 @@ mod tests {
         let one = Images { registries: Some(vec!["r.example".into()]), layouts: Some(vec!["/".into()]) };
         let one = load([127, 0, 0, 1], Some(one));
         assert_eq!((one.registries, one.layouts), (Some(vec!["r.example".into()]), Some(vec!["/".into()])));
+    }
+
+    #[test]
+    fn components_leave_the_nodes_process_where_others_reach_it() {
+        let load = |listen: [u8; 4], isolation, component_isolation| {
+            let flags = Flags {
+                listen: Some((listen, 1).into()),
+                credentials: Some(Credentials::Root),
+                isolation,
+                component_isolation,
+                ..Flags::default()
+            };
+            Settings::load_with(flags, env).map(|settings| settings.component_isolation()).map_err(|e| e.to_string())
+        };
+        assert_eq!(load([127, 0, 0, 1], None, None), Ok(Isolation::Wasm));
+        assert_eq!(load([0, 0, 0, 0], None, None), Ok(Isolation::WasmProcess));
+        assert_eq!(load([127, 0, 0, 1], None, Some(Isolation::WasmProcess)), Ok(Isolation::WasmProcess));
+        assert_eq!(load([0, 0, 0, 0], Some(Isolation::Gvisor), Some(Isolation::Wasm)), Ok(Isolation::Wasm));
+        let told = load([127, 0, 0, 1], None, Some(Isolation::Gvisor)).expect_err("no wall of components");
+        assert_eq!(told, "component_isolation \"gvisor\" is not one of: wasm, wasm-process");
+        let told = load([127, 0, 0, 1], Some(Isolation::Wasm), None).expect_err("no wall of packages");
+        assert!(told.contains("component_isolation"), "{told}");
     }
 
     #[test]

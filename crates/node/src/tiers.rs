@@ -58,7 +58,9 @@ fn of(settings: &Settings, path: &str) -> Tiers {
         (Isolation::Gvisor, find(&settings.oci.gvisor, &GVISOR)),
     ];
     let runtimes = runtimes.into_iter().filter_map(|(isolation, runtime)| Some((isolation, runtime?))).collect();
-    Tiers { default: settings.isolation, runtimes, refused: None }
+    // This program is the worker of components too.
+    let worker = std::env::current_exe().ok();
+    Tiers { default: settings.isolation, runtimes, refused: None, components: settings.component_isolation(), worker }
 }
 
 fn on_path(name: &str, path: &str) -> Option<PathBuf> {

@@ -43,7 +43,7 @@ impl Cache {
 
     /// The component, from here or compiled.
     pub fn component(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, ComponentError> {
-        let name = format!("{}-{}", hex::encode(Sha256::digest(bytes)), self.machine);
+        let name = self.name(bytes);
         if let Some(component) = self.load(engine, &name) {
             return Ok(component);
         }
@@ -56,18 +56,36 @@ impl Cache {
         self.load(engine, &name).ok_or_else(lost)
     }
 
+    /// The machine code of a component that is here.
+    pub fn compiled(&self, bytes: &[u8]) -> Result<Vec<u8>, ComponentError> {
+        let gone = || ComponentError::Internal("the compiled component is not there any more".into());
+        self.verified(&self.name(bytes)).map(|(code, _)| code).ok_or_else(gone)
+    }
+
+    fn name(&self, bytes: &[u8]) -> String {
+        format!("{}-{}", hex::encode(Sha256::digest(bytes)), self.machine)
+    }
+
     fn paths(&self, name: &str) -> (PathBuf, PathBuf) {
         (self.dir.join(format!("{name}.cwasm")), self.dir.join(format!("{name}.sha256")))
     }
 
-    fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+    /// What is in the file of this name and its hash, if it is what was written.
+    fn verified(&self, name: &str) -> Option<(Vec<u8>, String)> {
         let (code, sum) = self.paths(name);
         let expected = fs::read_to_string(&sum).ok()?;
-        let found = hex::encode(Sha256::digest(fs::read(&code).ok()?));
+        let bytes = fs::read(&code).ok()?;
+        let found = hex::encode(Sha256::digest(&bytes));
         if found != expected {
             tracing::warn!(file = %code.display(), "a compiled component is damaged; it is compiled again");
             return None;
         }
+        Some((bytes, found))
+    }
+
+    fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+        let (code, sum) = self.paths(name);
+        let (_, found) = self.verified(name)?;
         // When it was used last, for `evict`.
         let _ = self.put(&sum, found.as_bytes());
         // The file is mapped, so that its pages are shared and need no memory of their own.
@@ -121,6 +139,17 @@ impl Cache {
             total -= bytes;
         }
     }
+}
+
+/// Loads machine code that the node has handed to this worker.
+pub fn of_worker(engine: &Engine, code: &Path) -> Result<Component, ComponentError> {
+    // SAFETY: `deserialize_file` runs what is in the file as machine code, so the file must be the work of this engine and stay
+    // as it is. The node's engine made it, with the same settings but for the pool's size, which code does not depend on (the
+    // version, the settings and the processor's features are in the file and compared); the node checked its hash, and
+    // it is mounted read-only. Whatever it does, this process is in a sandbox that is made for any code.
+    #[allow(unsafe_code, reason = "compiled components cannot be loaded otherwise")]
+    let loaded = unsafe { Component::deserialize_file(engine, code) };
+    loaded.map_err(|error| ComponentError::Internal(format!("the compiled component does not load: {error:#}")))
 }
 
 /// A hasher whose result is the same in every process.

@@ -1,4 +1,5 @@
-//! WebAssembly components in process: the driver for [`sandbox::Components`]. wasmtime is known here and nowhere else.
+//! WebAssembly components, in the node's process or a worker's: the driver for [`sandbox::Components`]. wasmtime is known here
+//! and nowhere else.
 //!
 //! `machine` is the engine: the pool that instances come from and the ticks that interrupt them. `cache` keeps compiled
 //! components on disk. `program` is one of them, ready to run: a fresh instance for each request, with the `state` it
@@ -20,11 +21,14 @@ use cache::Cache;
 use machine::Machine;
 use program::Program;
 use sandbox::{Component, ComponentError, Components};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// A component larger than this is not compiled: it would take minutes and gigabytes.
 const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// A worker runs one instance at a time. The bounds on what an engine's instances have together are averages, and here one has
+/// all of it.
+const WORKER_INSTANCES: u32 = 8;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -65,12 +69,34 @@ impl Wasm {
     }
 }
 
-impl Components for Wasm {
-    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Component>, ComponentError> {
+impl Wasm {
+    fn program(&self, bytes: &[u8]) -> Result<Program, ComponentError> {
         verdict::check_form(bytes, COMPONENT_BYTES_MAX)?;
         let (machine, cache) = self.made()?;
         let component = cache.component(&machine.engine, bytes)?;
-        Ok(Arc::new(Program::new(machine.clone(), &component)?))
+        Program::new(machine.clone(), &component)
+    }
+}
+
+/// The component whose machine code is in this file, for a process that runs it and nothing else. To be called by a worker in
+/// its sandbox, which holds whatever that code does.
+///
+/// # Errors
+/// The file is not what this program's [`Components::compiled`] gave on this machine, or the engine cannot be made.
+pub fn of_worker(code: &Path) -> Result<Arc<dyn Component>, ComponentError> {
+    let machine = Machine::new(WORKER_INSTANCES).map_err(|e| ComponentError::Internal(format!("{e:#}")))?;
+    Ok(Arc::new(Program::new(machine.clone(), &cache::of_worker(&machine.engine, code)?)?))
+}
+
+impl Components for Wasm {
+    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Component>, ComponentError> {
+        Ok(Arc::new(self.program(bytes)?))
+    }
+
+    fn compiled(&self, bytes: &[u8]) -> Result<Vec<u8>, ComponentError> {
+        // Made ready, so that what cannot run is refused here; nothing of it runs.
+        self.program(bytes)?;
+        self.made()?.1.compiled(bytes)
     }
 
     fn engine(&self) -> &str {

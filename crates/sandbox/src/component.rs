@@ -18,6 +18,10 @@ pub trait Components: Send + Sync {
     /// Makes a component ready to run: from the cache, or by compiling it. Blocks, for seconds if it is large.
     fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Component>, ComponentError>;
 
+    /// The machine code of a component, checked as [`Components::load`] checks it, for the process of this same program that
+    /// runs it elsewhere on this machine. Blocks likewise.
+    fn compiled(&self, bytes: &[u8]) -> Result<Vec<u8>, ComponentError>;
+
     /// The engine and its version, `wasmtime 48`: what the functions' logs call the runtime.
     fn engine(&self) -> &str;
 

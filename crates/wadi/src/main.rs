@@ -14,12 +14,16 @@ use error::{Error, Result};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // The sandbox launcher is this binary again, and what unpacks images: they come before any runtime or thread.
+    // The sandbox launcher is this binary again, and so are what unpacks images and what runs a component in a sandbox: they come
+    // before any runtime or thread.
     if std::env::args_os().nth(1).is_some_and(|arg| arg == node::LAUNCHER_ARG) {
         node::launcher_main();
     }
     if std::env::args_os().nth(1).is_some_and(|arg| arg == node::UNPACKER_ARG) {
         node::unpacker_main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == node::WORKER_ARG) {
+        node::worker_main();
     }
     let cli = args::Cli::parse();
     show::log_to_stderr(matches!(cli.verb, args::Verb::Up(_)));

@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 /// The error document, in base64.
-const ERROR_BODY: &str = "lambda-runtime-function-error-body";
-const DEFAULT_TYPE: &str = "application/octet-stream";
+pub(crate) const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+pub(crate) const DEFAULT_TYPE: &str = "application/octet-stream";
 
 /// Hands the response on as it comes where the caller wants that, else collects it as if it had come whole.
 pub(super) async fn response(session: &Session, id: &str, request: Request<Incoming>) -> Reply {

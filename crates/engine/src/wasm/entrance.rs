@@ -109,7 +109,7 @@ async fn carry(
     let received = Arc::<AtomicU64>::default();
     let request = request.map(|body| Counted { body, received: received.clone() }.boxed_unsync());
     let (head, answered) = oneshot::channel();
-    let guest = running.loaded.component.serve(running.component_run(Vec::new()), request, head);
+    let guest = running.loaded.component.serve(running.component_run(), request, head);
     let clock = running.loaded.forge.clock.clone();
     let mut exchange = Exchange::new(guest, answered, clock, running.limit());
 

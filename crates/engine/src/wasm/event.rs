@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// Where a component believes it is asked, for an event that does not say.
 const HOST_OF_EVENTS: &str = "lambda";
+/// The content type of a streamed response that begins with a [`prelude`].
+pub(crate) const INTEGRATION_TYPE: &str = "application/vnd.awslambda.http-integration-response";
 /// What of a response's body is told in an error.
 const TOLD_CHARS_MAX: usize = 1_000;
 
@@ -118,6 +120,21 @@ pub(crate) fn result(shape: Shape, parts: &Parts, body: Bytes) -> Result<Bytes, 
 }
 
 fn gateway(parts: &Parts, body: &Bytes) -> Value {
+    let text = std::str::from_utf8(body).ok().filter(|_| is_text(&parts.headers));
+    let mut reply = head(parts);
+    reply["body"] = text.map_or_else(|| STANDARD.encode(body), str::to_owned).into();
+    reply["isBase64Encoded"] = text.is_none().into();
+    reply
+}
+
+/// What a streamed response in payload format 2.0 begins with: its head as JSON, and eight zero bytes.
+pub(crate) fn prelude(parts: &Parts) -> Bytes {
+    let mut bytes = head(parts).to_string().into_bytes();
+    bytes.extend([0; 8]);
+    bytes.into()
+}
+
+fn head(parts: &Parts) -> Value {
     let mut headers = Map::new();
     let mut cookies = Vec::new();
     for (name, value) in &parts.headers {
@@ -131,13 +148,7 @@ fn gateway(parts: &Parts, body: &Bytes) -> Value {
             _ => drop(headers.insert(name.as_str().to_owned(), value.into())),
         }
     }
-    let text = std::str::from_utf8(body).ok().filter(|_| is_text(&parts.headers));
-    let mut reply = json!({
-        "statusCode": parts.status.as_u16(),
-        "headers": headers,
-        "body": text.map_or_else(|| STANDARD.encode(body), str::to_owned),
-        "isBase64Encoded": text.is_none(),
-    });
+    let mut reply = json!({"statusCode": parts.status.as_u16(), "headers": headers});
     if !cookies.is_empty() {
         reply["cookies"] = cookies.into();
     }

@@ -13,10 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Variables of a process that mean nothing to a component.
-const OF_PROCESSES: [&str; 5] =
-    ["AWS_LAMBDA_RUNTIME_API", "LAMBDA_RUNTIME_DIR", "LD_LIBRARY_PATH", "PATH", "_LAMBDA_TELEMETRY_LOG_FD"];
-
 pub(crate) struct Loaded {
     pub forge: Arc<Forge>,
     pub version: Arc<Version>,
@@ -66,7 +62,7 @@ impl Loaded {
     pub(crate) async fn rehearse(&self) -> Ended {
         self.take_init();
         let face = self.face();
-        let run = self.run_with(&face, Vec::new(), Arc::new(Unheard));
+        let run = self.run_with(&face, Arc::new(Unheard));
         self.component.rehearse(run).await
     }
 
@@ -102,23 +98,17 @@ impl Loaded {
             platform_port,
             interpreter_bin: None,
         };
-        let mut env = environment(version, &[], &instance);
-        env.retain(|name, _| !OF_PROCESSES.contains(&name.as_str()) || version.environment.contains_key(name));
+        let env = environment::of_component(version, environment(version, &[], &instance));
         Face { id, writer, env: env.into_iter().collect(), born }
     }
 
-    pub(crate) fn run_with(
-        &self,
-        face: &Face,
-        env_more: Vec<(String, String)>,
-        output: Arc<dyn Output>,
-    ) -> ComponentRun {
+    pub(crate) fn run_with(&self, face: &Face, output: Arc<dyn Output>) -> ComponentRun {
         let (way, gate) = (&self.way, self.forge.platform.get());
         let beyond = way.policy.clone().map_or(Beyond::Host, Beyond::Policy);
         let inside = Inside { port: PLATFORM_PORT, gate };
         ComponentRun {
             env: face.env.clone(),
-            env_more,
+            env_more: Vec::new(),
             memory_bytes: (self.version.memory_mb as usize) << 20,
             memory_peak: Arc::default(),
             network_bytes: Arc::default(),

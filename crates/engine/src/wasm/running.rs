@@ -46,8 +46,8 @@ impl Running {
         Self { loaded, face, log, memory_peak, network_bytes, start, init, began, started }
     }
 
-    pub(crate) fn component_run(&self, env_more: Vec<(String, String)>) -> ComponentRun {
-        let run = self.loaded.run_with(&self.face, env_more, self.log.clone());
+    pub(crate) fn component_run(&self) -> ComponentRun {
+        let run = self.loaded.run_with(&self.face, self.log.clone());
         let (memory_peak, network_bytes) = (self.memory_peak.clone(), self.network_bytes.clone());
         ComponentRun { memory_peak, network_bytes, ..run }
     }

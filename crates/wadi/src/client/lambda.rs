@@ -96,6 +96,14 @@ impl Client {
         absent(reply)?.map(|r| r.json(OPERATION)).transpose()
     }
 
+    /// What a function's tags say of this.
+    pub async fn tag(&self, arn: &str, name: &str) -> Result<Option<String>> {
+        const OPERATION: &str = "ListTags";
+        let path = format!("/2017-03-31/tags/{}", encoded(arn));
+        let reply: Value = self.lambda(OPERATION, Method::GET, path, None).await?.json(OPERATION)?;
+        Ok(reply["Tags"][name].as_str().map(str::to_owned))
+    }
+
     pub async fn functions(&self) -> Result<Vec<Configuration>> {
         const OPERATION: &str = "ListFunctions";
         let (mut all, mut marker) = (Vec::new(), None::<String>);

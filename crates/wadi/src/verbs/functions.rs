@@ -36,6 +36,9 @@ enum Verb {
 struct Shown {
     #[serde(flatten)]
     function: Configuration,
+    /// The wall that it asks for; absent where the node's own holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<String>,
     /// What it does now; absent while it has no instance and had no call for a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     activity: Option<FunctionActivity>,
@@ -47,7 +50,8 @@ pub async fn run(functions: Functions, client: &Client, json: bool) -> Result<()
         return Err(Error::told(format!("there is no function {name} in {}", client.region), "`wadi list` shows them"));
     };
     let activity = client.activity().await?.into_iter().find(|activity| activity.function_name == name);
-    let shown = Shown { function, activity };
+    let isolation = client.tag(&function.function_arn, "wadi:isolation").await?;
+    let shown = Shown { function, isolation, activity };
     if json {
         return show::json(&shown);
     }
@@ -65,6 +69,7 @@ fn as_text(shown: &Shown) -> String {
         ("handler", or_none(&f.handler)),
         ("memory", format!("{} MB", f.memory_size)),
         ("timeout", format!("{} s", f.timeout)),
+        ("isolation", shown.isolation.clone().unwrap_or_else(|| "the node's (`wadi doctor` says which)".into())),
         ("state", or_none(&f.state)),
     ];
     if let Some(reason) = &f.state_reason {
@@ -97,11 +102,13 @@ mod tests {
         let function = Configuration { function_name: "f".into(), ..Configuration::default() };
         let activity =
             FunctionActivity { not_copied: Some("it started threads".into()), ..FunctionActivity::default() };
-        let text = as_text(&Shown { function, activity: Some(activity) });
+        let text = as_text(&Shown { function, isolation: Some("wasm-process".into()), activity: Some(activity) });
+        assert!(text.contains("isolation  wasm-process\n"), "{text}");
         assert!(text.ends_with("template   none: it started threads; each instance is started by itself"), "{text}");
         let function = Configuration { runtime: Some("nodejs20.x".into()), ..Configuration::default() };
         let activity = FunctionActivity { templates: Some(1), ..FunctionActivity::default() };
-        let text = as_text(&Shown { function, activity: Some(activity) });
+        let text = as_text(&Shown { function, isolation: None, activity: Some(activity) });
+        assert!(text.contains("isolation  the node's"), "{text}");
         assert!(text.ends_with("template   yes: a started interpreter waits for the next instance"), "{text}");
     }
 }

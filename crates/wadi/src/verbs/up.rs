@@ -48,6 +48,10 @@ pub struct Up {
     /// functions can starve, stop or see each other (`wadi doctor` says what is weaker, and the remedy) [default: refuse]
     #[arg(long, value_name = "WHICH")]
     weaker_isolation: Option<WeakerIsolation>,
+    /// How strong a wall WebAssembly components have at the least: `wasm` (their own, in the node's process) or `wasm-process`
+    /// (in a process in our own sandbox as well) [default: wasm on loopback; else wasm-process]
+    #[arg(long, value_name = "WHICH")]
+    component_isolation: Option<Wall>,
     /// When a version of Python or Node.js is not here: `none` (refuse) or `nearest` (use the nearest, and say so)
     #[arg(long, value_name = "WHICH")]
     runtime_fallback: Option<Fallback>,
@@ -96,6 +100,7 @@ impl From<Up> for Flags {
             images: None,
             isolation: up.isolation.map(|wall| wall.0),
             weaker_isolation: up.weaker_isolation,
+            component_isolation: up.component_isolation.map(|wall| wall.0),
             oci: None,
             limits: None,
             runtimes: up.runtimes.into_iter().map(|(name, path)| (name, path.into())).collect(),

@@ -62,6 +62,39 @@ impl wasi::exports::http::incoming_handler::Guest for Guest {
                 let got = fetch(argument);
                 answer(out, 200, |stream| write!(stream, "{got}").expect("reads"));
             }
+            "/connect" => {
+                let got = std::net::TcpStream::connect(argument).map(|_| "GOT a connection".to_owned());
+                let got = got.unwrap_or_else(|error| error.kind().to_string());
+                answer(out, 200, |stream| write!(stream, "{got}").expect("reads"));
+            }
+            "/list" => {
+                let found = std::fs::read_dir(argument).map(|items| items.flatten().count());
+                let got = found.map_or_else(|error| error.kind().to_string(), |n| format!("GOT {n} names"));
+                answer(out, 200, |stream| write!(stream, "{got}").expect("reads"));
+            }
+            "/write" => {
+                let got = std::fs::write(argument, "x").map(|()| "GOT it written".to_owned());
+                let got = got.unwrap_or_else(|error| error.kind().to_string());
+                answer(out, 200, |stream| write!(stream, "{got}").expect("reads"));
+            }
+            "/flood" => {
+                for line in 0..argument.parse().expect("a number") {
+                    println!("{line} {}", "x".repeat(1000));
+                }
+                answer(out, 200, |stream| stream.write_all(b"ok").expect("reads"));
+            }
+            "/hoard" => {
+                // What the host holds for it, not what it holds itself.
+                let mut held = Vec::new();
+                loop {
+                    let fields = Fields::new();
+                    let name = format!("x-{}", held.len());
+                    if fields.append(&name, &vec![b'x'; 32 << 10]).is_err() {
+                        break answer(out, 200, |stream| write!(stream, "refused at {}", held.len()).expect("reads"));
+                    }
+                    held.push(fields);
+                }
+            }
             "/status" => {
                 answer(out, argument.parse().expect("a status"), |stream| stream.write_all(b"no").expect("reads"))
             }
