@@ -134,7 +134,12 @@ impl Delivery {
     }
 
     /// What the sender wants to be told, if the event leaves the outbox.
-    fn receipt(&self, waiting: &Waiting, settlement: &Settlement, (tried, was_taken): (Timestamp, bool)) -> Option<Event> {
+    fn receipt(
+        &self,
+        waiting: &Waiting,
+        settlement: &Settlement,
+        (tried, was_taken): (Timestamp, bool),
+    ) -> Option<Event> {
         let reason = match settlement {
             Settlement::PutOff { .. } => return None,
             Settlement::Bury(last) => Some(last.reason.as_str()),
