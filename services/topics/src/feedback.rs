@@ -77,11 +77,7 @@ impl Topics {
             created: self.clock.now(),
             payload: to_raw_value(&about.entry(fate, answer)).ok()?,
             attributes: Default::default(),
-            terms: Terms {
-                rule: from.terms.rule.clone(),
-                origin: from.terms.origin.clone(),
-                ..Terms::default()
-            },
+            terms: Terms { rule: from.terms.rule.clone(), origin: from.terms.origin.clone(), ..Terms::default() },
         })
     }
 }

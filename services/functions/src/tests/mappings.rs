@@ -151,10 +151,12 @@ async fn what_is_refused() {
     refused(json!({"FilterCriteria": {"Filters": [{}]}}), invalid, "Invalid filter pattern definition").await;
     let filter = json!({"FilterCriteria": {"Filters": [{"Pattern": "{\"body\": 1}"}]}});
     refused(filter, invalid, "Invalid filter pattern definition").await;
-    w.rig.queues.state.lock().facts = Some(QueueFacts { fifo: true, visibility: Duration::from_secs(30), redrives: false });
+    w.rig.queues.state.lock().facts =
+        Some(QueueFacts { fifo: true, visibility: Duration::from_secs(30), redrives: false });
     refused(json!({"BatchSize": 11, "MaximumBatchingWindowInSeconds": 1}), invalid, "FIFO").await;
     refused(json!({"MaximumBatchingWindowInSeconds": 1}), invalid, "FIFO").await;
-    w.rig.queues.state.lock().facts = Some(QueueFacts { fifo: false, visibility: Duration::from_secs(1), redrives: false });
+    w.rig.queues.state.lock().facts =
+        Some(QueueFacts { fifo: false, visibility: Duration::from_secs(1), redrives: false });
     refused(json!({}), invalid, "Queue visibility timeout: 1 seconds is less than Function timeout: 3 seconds").await;
     w.rig.queues.state.lock().facts = None;
     refused(json!({}), invalid, "AWS.SimpleQueueService.NonExistentQueue").await;
@@ -253,7 +255,8 @@ async fn a_restart_goes_on_and_a_missing_queue_is_waited_for() {
     w.put(1..2);
     others_run().await;
     assert!(w.get(&uuid).await["LastProcessingResult"].as_str().expect("a result").starts_with("PROBLEM"));
-    w.rig.queues.state.lock().facts = Some(QueueFacts { fifo: false, visibility: Duration::from_secs(30), redrives: false });
+    w.rig.queues.state.lock().facts =
+        Some(QueueFacts { fifo: false, visibility: Duration::from_secs(30), redrives: false });
     w.rig.clock.advance(Duration::from_secs(1));
     others_run().await;
     assert_eq!(w.rig.queues.deleted(), ["0", "1"]);

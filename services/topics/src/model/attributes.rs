@@ -4,7 +4,6 @@ use super::{feedback, policy, retry, shown};
 use crate::error::{Error, Result};
 use crate::store::Topic;
 
-
 /// Attributes that only say how a topic stands.
 const READ_ONLY: [&str; 7] = [
     "TopicArn",

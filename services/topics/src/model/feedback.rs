@@ -27,7 +27,8 @@ pub fn check(name: &str, text: &str, wrong: impl Fn(&str) -> Error) -> Result<()
     if !text.is_empty() && LACKING.iter().any(|protocol| name.starts_with(protocol)) {
         return Err(Error::lacking(format!("{name}: there are no such subscribers here, which")));
     }
-    let is_role = |text: &str| text.parse::<Arn>().is_ok_and(|arn| arn.service == "iam" && arn.resource.starts_with("role/"));
+    let is_role =
+        |text: &str| text.parse::<Arn>().is_ok_and(|arn| arn.service == "iam" && arn.resource.starts_with("role/"));
     let fine = match name.ends_with(RATE) {
         true => text.parse::<u8>().is_ok_and(|rate| rate <= 100),
         false => is_role(text),

@@ -7,7 +7,8 @@ use base::{Fate, Verdict};
 const ROLE: &str = "arn:aws:iam::000000000000:role/feedback";
 
 async fn told_of(rig: &Rig, protocol: &str, kinds: &[&str]) {
-    let attributes: Value = kinds.iter().map(|kind| (format!("{protocol}{kind}FeedbackRoleArn"), json!(ROLE))).collect();
+    let attributes: Value =
+        kinds.iter().map(|kind| (format!("{protocol}{kind}FeedbackRoleArn"), json!(ROLE))).collect();
     rig.ok("CreateTopic", json!({"Name": "t", "Attributes": attributes})).await;
 }
 
@@ -57,7 +58,7 @@ async fn receipts_become_entries() {
 async fn successes_are_sampled() {
     let rig = Rig::new().await;
     told_of(&rig, "SQS", &["Success"]).await;
-    rig.subscribe(T, "sqs", Q, json!({})).await;
+    rig.subscribe(T, "sqs", Q, json!({"RawMessageDelivery": "true"})).await;
     for (rate, expect) in [("0", 0..=0), ("30", 15..=45), ("100", 100..=100)] {
         let set = json!({"TopicArn": T, "AttributeName": "SQSSuccessFeedbackSampleRate", "AttributeValue": rate});
         rig.ok("SetTopicAttributes", set).await;

@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 const SENDERS: usize = 4;
 const RECEIVERS: usize = 4;
 const BATCH: usize = 10;
-/// So many are under way at most, and a quarter of all: the drill is as long as what goes through, not a flood and its drain.
+/// So many are under way at most, and a quarter of all: the drill is as long as what goes through, not a flood and its
+/// drain.
 const AHEAD_MAX: usize = 8000;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
