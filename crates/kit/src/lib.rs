@@ -1,4 +1,5 @@
-//! What tests put in the place of the ports: clocks, seeded entropy, free memory, keys, a courier; and what runs lives under seeds. Only ever a dev-dependency.
+//! What tests put in the place of the ports: clocks, seeded entropy, free memory, keys, a courier; and what
+//! runs lives under seeds. Only ever a dev-dependency.
 
 mod clock;
 mod courier;
