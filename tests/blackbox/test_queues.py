@@ -239,6 +239,25 @@ def handler(event, context):
 """
 
 
+def test_the_bounds_of_a_mapping_are_lambdas(shared, queue, function):
+    sqs, lam = shared.client("sqs"), shared.client("lambda", parameter_validation=False)
+    source, name = arn(sqs, queue(VisibilityTimeout="5")), function(PICKY, Timeout=5)
+    for member, wrong in [
+        ("batchSize", {"BatchSize": 0}),
+        ("batchSize", {"BatchSize": 10_001, "MaximumBatchingWindowInSeconds": 1}),
+        ("maximumBatchingWindowInSeconds", {"MaximumBatchingWindowInSeconds": 301}),
+        ("scalingConfig.maximumConcurrency", {"ScalingConfig": {"MaximumConcurrency": 1}}),
+        ("scalingConfig.maximumConcurrency", {"ScalingConfig": {"MaximumConcurrency": 1001}}),
+        ("functionResponseTypes", {"FunctionResponseTypes": ["ReportEverything"]}),
+        ("functionResponseTypes", {"FunctionResponseTypes": ["ReportBatchItemFailures"] * 2}),
+        ("filterCriteria.filters.1.member.pattern", {"FilterCriteria": {"Filters": [{"Pattern": "x" * 4097}]}}),
+    ]:
+        with pytest.raises(ClientError, match=f"'{member}.*failed to satisfy constraint"):
+            lam.create_event_source_mapping(EventSourceArn=source, FunctionName=name, **wrong)
+    with pytest.raises(ClientError, match="Unsupported DestinationConfig parameter for given event source mapping type"):
+        lam.create_event_source_mapping(EventSourceArn=source, FunctionName=name, DestinationConfig={"OnFailure": {"Destination": source}})
+
+
 def test_a_queue_feeds_a_function(shared, queue, function):
     """Parts of batches fail and come again; what was handled does not."""
     sqs, s3, lam = shared.client("sqs"), shared.client("s3"), shared.client("lambda")

@@ -305,6 +305,47 @@ def test_rules_schedules_and_destinations_send_to_topics(shared, function):
     shared.client("sns").delete_topic(TopicArn=arn)
 
 
+def test_delivery_status_is_written_to_log_groups(shared):
+    role = f"arn:aws:iam::{ACCOUNT}:role/feedback"
+    kinds = {f"{protocol}{kind}FeedbackRoleArn": role for protocol in ("SQS", "HTTP") for kind in ("Success", "Failure")}
+    arn = topic(shared, "told", **kinds, SQSSuccessFeedbackSampleRate="100")
+    with pytest.raises(ClientError, match="FirehoseFailureFeedbackRoleArn"):
+        topic(shared, "untold", FirehoseFailureFeedbackRoleArn=role)
+    _, queue_arn = queue(shared, "told", arn)
+    gone_url, gone_arn = queue(shared, "told-gone", arn)
+    subscribe(shared, arn, "sqs", queue_arn)
+    subscribe(shared, arn, "sqs", gone_arn)
+    shared.client("sqs").delete_queue(QueueUrl=gone_url)
+    logs = shared.client("logs")
+
+    def entries(failure=""):
+        """What the log group says so far."""
+        try:
+            found = logs.filter_log_events(logGroupName=f"sns/us-east-1/{ACCOUNT}/told{failure}")["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        return [json.loads(event["message"]) for event in found]
+
+    with endpoint() as (url, sent):
+        subscribe(shared, arn, "http", url)
+        eventually(lambda: sent)
+        shared.client("sns").confirm_subscription(TopicArn=arn, Token=json.loads(sent[0][1])["Token"])
+        message = shared.client("sns").publish(TopicArn=arn, Message="hello")["MessageId"]
+        eventually(lambda: len(entries()) == 2 and len(entries("/Failure")) == 1)
+    for entry in entries() + entries("/Failure"):
+        at = entry["notification"].pop("timestamp")
+        assert time.strptime(at.split(".")[0], "%Y-%m-%d %H:%M:%S") and len(at) == 23
+        assert entry["notification"] == {"messageMD5Sum": "5d41402abc4b2a76b9719d911017c592", "messageId": message, "topicArn": arn}
+        assert set(entry["delivery"]) == {"deliveryId", "destination", "providerResponse", "dwellTimeMs", "attempts", "statusCode"}
+        assert entry["delivery"]["attempts"] == 1 and 0 <= entry["delivery"]["dwellTimeMs"] < 20_000
+    assert {(entry["delivery"]["destination"], entry["delivery"]["statusCode"], entry["status"]) for entry in entries()} == {
+        (queue_arn, 200, "SUCCESS"), (url, 200, "SUCCESS")}
+    (failed,) = entries("/Failure")
+    assert (failed["delivery"]["destination"], failed["delivery"]["statusCode"], failed["status"]) == (gone_arn, 400, "FAILURE")
+    assert "NonExistentQueue" in failed["delivery"]["providerResponse"]
+    shared.client("sns").delete_topic(TopicArn=arn)
+
+
 def test_what_was_accepted_survives_kill_9(own):
     own.start()
     arn = topic(own, "lasting")

@@ -70,6 +70,34 @@ pub struct Terms {
     /// and, within a millisecond, of their ids; one that has to wait holds up those behind it. No control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
+    /// Who is told what became of it; `None` is nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// Who is told what became of an event: once, when it has left the outbox, by an event of its own. That has `about` for its
+/// payload and in its attributes `receipt`, a [`Fate`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub to: Arn,
+    /// Told when the target has taken it.
+    pub taken: bool,
+    /// Told when it died.
+    pub failed: bool,
+    /// What the sender wants to be told with it.
+    pub about: serde_json::Value,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fate {
+    /// The id of the event.
+    pub event: String,
+    pub attempts: u32,
+    /// When the last attempt began.
+    pub tried: Timestamp,
+    /// Why its target did not get it; `None` if the target took it, whatever it made of it.
+    pub failure: Option<String>,
 }
 
 impl Terms {

@@ -19,7 +19,7 @@ pub mod usage;
 pub use activity::{FunctionActivity, Percentiles};
 pub use arn::Arn;
 pub use call::{FunctionError, FunctionRef, Invocation, InvokeError, Mode, Outcome, Start};
-pub use event::{Event, Source, Terms, Verdict};
+pub use event::{Event, Fate, Receipt, Source, Terms, Verdict};
 pub use queue::{QueueError, QueueFacts, QueuedMessage};
 pub use scope::{AccountId, Caller, Region, Scope};
 pub use stream::{Broken, Head, Streamed};

@@ -24,6 +24,8 @@ pub struct QueueFacts {
     pub fifo: bool,
     /// How long received messages are invisible.
     pub visibility: Duration,
+    /// Has it a dead-letter queue of its own, for what was received too often?
+    pub redrives: bool,
 }
 
 /// Why a queue could not be read.

@@ -2,12 +2,14 @@
 
 use crate::Delivery;
 use crate::dead::{self, Ended};
+use crate::receipt::receipt;
 use base::{Event, Timestamp, Verdict};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use store::Tx;
 use store::outbox::{self, Attempt, Lane, Waiting};
 use store::trail::{self, Way};
 
@@ -49,10 +51,14 @@ impl Delivery {
     /// Delivers once and settles. Ends only when that is settled: a store that fails makes it try to settle again, not
     /// to deliver again.
     pub(crate) async fn attempt(self: Arc<Self>, waiting: Waiting) -> Finished {
+        let tried = self.clock.now();
         let verdict = self.deliver(&waiting.event, waiting.attempts + 1).await;
+        let was_taken = matches!(verdict, Verdict::Done | Verdict::Over { .. });
         let settlement = self.judge(&waiting, verdict).await;
-        let mut pause = STORE_RETRY_MIN;
-        while let Err(e) = self.settle(&waiting, &settlement).await {
+        let receipt = self.receipt(&waiting, &settlement, (tried, was_taken));
+        let (mut pause, mut again) = (STORE_RETRY_MIN, false);
+        while let Err(e) = self.settle(&waiting, (&settlement, receipt.as_ref()), again).await {
+            again = true;
             tracing::warn!(event = %waiting.event.id, target = %waiting.event.target, "settling a delivery failed: {e}");
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(STORE_RETRY_MAX);
@@ -127,14 +133,43 @@ impl Delivery {
         end(waiting, now, Some(reason), vec![letter])
     }
 
-    async fn settle(&self, waiting: &Waiting, settlement: &Settlement) -> store::Result<()> {
-        let settle = async |tx| match settlement {
-            Settlement::PutOff { due, attempt } => outbox::put_off(&tx, waiting, *due, attempt),
-            Settlement::Bury(last) => outbox::bury(&tx, waiting, last),
-            Settlement::End { way, then } => {
-                outbox::done(&tx, waiting);
-                then.iter().try_for_each(|event| tx.emit(event))?;
-                if self.config.trail_max > 0 { trail::put(&tx, way) } else { Ok(()) }
+    /// What the sender wants to be told, if the event leaves the outbox.
+    fn receipt(
+        &self,
+        waiting: &Waiting,
+        settlement: &Settlement,
+        (tried, was_taken): (Timestamp, bool),
+    ) -> Option<Event> {
+        let reason = match settlement {
+            Settlement::PutOff { .. } => return None,
+            Settlement::Bury(last) => Some(last.reason.as_str()),
+            Settlement::End { way, .. } => way.failure.as_deref(),
+        };
+        let failure = reason.filter(|_| !was_taken);
+        receipt(self.entropy.uuid(), waiting, (tried, self.clock.now()), failure)
+    }
+
+    /// `again`: it has been tried, and may have been done though storage said that it was not.
+    async fn settle(
+        &self,
+        waiting: &Waiting,
+        (settlement, receipt): (&Settlement, Option<&Event>),
+        again: bool,
+    ) -> store::Result<()> {
+        let settle = async |tx: Tx| {
+            // What followed may have been delivered by now, and is not to follow twice.
+            if again && !outbox::waits(&tx, waiting).await? {
+                return Ok(());
+            }
+            receipt.iter().try_for_each(|receipt| tx.emit(receipt))?;
+            match settlement {
+                Settlement::PutOff { due, attempt } => outbox::put_off(&tx, waiting, *due, attempt),
+                Settlement::Bury(last) => outbox::bury(&tx, waiting, last),
+                Settlement::End { way, then } => {
+                    outbox::done(&tx, waiting);
+                    then.iter().try_for_each(|event| tx.emit(event))?;
+                    if self.config.trail_max > 0 { trail::put(&tx, way) } else { Ok(()) }
+                }
             }
         };
         self.store.transact(settle).await?;

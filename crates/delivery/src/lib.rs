@@ -9,6 +9,7 @@ mod attempt;
 mod dead;
 mod dispatch;
 mod lanes;
+mod receipt;
 
 use base::Timestamp;
 use base::port::{Clock, Entropy, Targets};

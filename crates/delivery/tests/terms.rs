@@ -3,7 +3,7 @@
 mod world;
 
 use base::port::Clock;
-use base::{Arn, Event, Terms, Timestamp, Verdict};
+use base::{Arn, Event, Fate, Receipt, Terms, Timestamp, Verdict};
 use delivery::Config;
 use kit::RunningClock;
 use std::sync::Arc;
@@ -133,4 +133,36 @@ async fn the_trail_stays_within_its_bounds() {
     assert_eq!(trail::count(&store).await.unwrap(), 0);
     running.stop().await;
     sweep.await.unwrap();
+}
+
+/// What a sender is told of an event, with this outcome, that asked for receipts.
+async fn receipts(terms: Terms, verdict: fn() -> Option<Verdict>) -> Vec<Event> {
+    let to = queue();
+    let receipt = Receipt { to, taken: true, failed: true, about: serde_json::json!({"mine": 1}) };
+    let (_, told) = die(Terms { receipt: Some(receipt), ..terms }, verdict).await;
+    let given = told.given.lock();
+    given.iter().filter(|event| event.attributes.contains_key("receipt")).cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn senders_are_told_once_what_became_of_an_event() {
+    let over: fn() -> Option<Verdict> = || Some(Verdict::Over { failure: Some("it failed".into()), then: vec![] });
+    let dead: fn() -> Option<Verdict> = || Some(Verdict::Dead { reason: "refused".into() });
+    let done: fn() -> Option<Verdict> = || Some(Verdict::Done);
+    let twice = Terms { retries_max: Some(1), ..Terms::default() };
+    let letter = Terms { dead_letter: Some(queue()), ..Terms::default() };
+    for (terms, verdict, attempts, failure) in [
+        (Terms::default(), done, 1, None),
+        (Terms::default(), over, 1, None),
+        (Terms::default(), dead, 1, Some("refused")),
+        (letter, dead, 1, Some("refused")),
+        (twice, busy as fn() -> _, 2, Some("tried 2 times; the last: busy")),
+    ] {
+        let told = receipts(terms, verdict).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        let fate: Fate = serde_json::from_value(told[0].attributes["receipt"].clone()).unwrap();
+        assert_eq!((fate.event.as_str(), fate.attempts, fate.failure.as_deref()), ("e", attempts, failure));
+        assert_eq!(told[0].payload.get(), r#"{"mine":1}"#);
+        assert_eq!(told[0].terms.receipt, None);
+    }
 }

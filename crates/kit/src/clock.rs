@@ -6,6 +6,7 @@ use base::port::Clock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -103,6 +104,8 @@ pub struct RunningClock {
     start: Instant,
     epoch: Timestamp,
     scale: u32,
+    /// Milliseconds that it goes wrong by.
+    wrong: AtomicI64,
 }
 
 impl RunningClock {
@@ -114,19 +117,29 @@ impl RunningClock {
     /// Shows the machine's time; sleeps are over, and time elapses, `scale` times as fast.
     pub fn scaled(scale: u32) -> Arc<Self> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        Arc::new(Self { start: Instant::now(), epoch: Timestamp(since.as_millis() as u64), scale })
+        Arc::new(Self { scale, ..Self::new(Timestamp(since.as_millis() as u64)) })
     }
 
     /// Begins at `epoch`.
     pub fn at(epoch: Timestamp) -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), epoch, scale: 1 })
+        Arc::new(Self::new(epoch))
+    }
+
+    fn new(epoch: Timestamp) -> Self {
+        Self { start: Instant::now(), epoch, scale: 1, wrong: AtomicI64::new(0) }
+    }
+
+    /// Is set to another time, later or earlier; none passes by it.
+    pub fn jump(&self, ms: i64) {
+        self.wrong.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
 #[async_trait]
 impl Clock for RunningClock {
     fn now(&self) -> Timestamp {
-        self.epoch.plus(self.start.elapsed())
+        let right = self.epoch.plus(self.start.elapsed());
+        Timestamp(right.0.saturating_add_signed(self.wrong.load(Ordering::Relaxed)))
     }
 
     fn elapsed(&self) -> Duration {
@@ -168,5 +181,7 @@ mod tests {
         let clock = RunningClock::at(Timestamp(7));
         clock.sleep(Duration::from_secs(3_600)).await;
         assert_eq!(clock.now(), Timestamp(3_600_007));
+        clock.jump(-7);
+        assert_eq!((clock.now(), clock.elapsed()), (Timestamp(3_600_000), Duration::from_secs(3_600)));
     }
 }

@@ -1,10 +1,12 @@
-//! What tests put in the place of the ports: clocks, seeded entropy, free memory, keys, a courier. Only ever a dev-dependency.
+//! What tests put in the place of the ports: clocks, seeded entropy, free memory, keys, a courier; and what
+//! runs lives under seeds. Only ever a dev-dependency.
 
 mod clock;
 mod courier;
 mod entropy;
 mod headroom;
 mod keys;
+pub mod seeds;
 
 pub use clock::{ManualClock, RunningClock};
 pub use courier::Pigeonhole;

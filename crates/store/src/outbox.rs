@@ -175,6 +175,11 @@ pub fn done(tx: &Tx, waiting: &Waiting) {
     tx.delete(&key_of(waiting));
 }
 
+/// Does the event still wait, where it was read?
+pub async fn waits(tx: &Tx, waiting: &Waiting) -> Result<bool> {
+    Ok(tx.get::<Waiting>(&key_of(waiting)).await?.is_some())
+}
+
 /// Counts an attempt and puts the event off until `due`; one that keeps an order stays where it is.
 pub fn put_off(tx: &Tx, waiting: &Waiting, due: Timestamp, attempt: &Attempt) -> Result<()> {
     done(tx, waiting);

@@ -238,7 +238,7 @@ impl Functions {
         }
     }
 
-    async fn event_config(&self, named: &FunctionRef) -> EventConfig {
+    pub(crate) async fn event_config(&self, named: &FunctionRef) -> EventConfig {
         let qualifier = named.qualifier.as_deref().unwrap_or(LATEST);
         let key = At::EventConfig(&named.scope, &named.name, qualifier).key();
         let config = self.store.get::<EventConfig>(&key).await.unwrap_or_else(|cause| {

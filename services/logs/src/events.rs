@@ -16,6 +16,11 @@ fn of_target(target: &Arn) -> Option<(Scope, &str)> {
     Some((scope, name.strip_suffix(":*").unwrap_or(name)))
 }
 
+/// Does this sender make the group itself, where there is none? Topics do: for what became of their deliveries.
+fn makes_its_own(source: &Source, group: &str) -> bool {
+    source.service.as_deref() == Some("sns.amazonaws.com") && group.starts_with("sns/")
+}
+
 #[async_trait]
 impl Target for Logs {
     async fn accepts(&self, target: &Arn, from: &Source) -> Result<(), Denied> {
@@ -34,10 +39,11 @@ impl Target for Logs {
         };
         match store::group(&self.store, &scope, name).await {
             Ok(Some(_)) if event.source.account == scope.account.as_str() => {}
+            Ok(None) if event.source.account == scope.account.as_str() && makes_its_own(&event.source, name) => {}
             Ok(_) => return Verdict::Dead { reason: "The specified log group does not exist.".into() },
             Err(cause) => return Verdict::Retry { after: RETRY_AFTER, reason: cause.to_string() },
         }
-        let sender = event.terms.rule.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or("events");
+        let sender = event.terms.rule.as_deref().and_then(|arn| arn.rsplit(['/', ':']).next()).unwrap_or("events");
         let lines = vec![LogLine { at: self.clock.now(), message: event.payload.get().to_owned() }];
         self.append(LogBatch { scope, group: name.to_owned(), stream: sender.to_owned(), lines }).await;
         self.flush().await;

@@ -38,9 +38,9 @@ pub struct Live {
 }
 
 impl Live {
-    fn new(queue: Queue, window_max: usize, empty: bool) -> Self {
+    fn new(queue: Queue, window_max: usize, stored: Option<u64>) -> Self {
         Self {
-            stock: RwLock::new(Arc::new(Stock::new(&queue, window_max, empty))),
+            stock: RwLock::new(Arc::new(Stock::new(&queue, window_max, stored))),
             queue: RwLock::new(Arc::new(queue)),
             changing: tokio::sync::Mutex::default(),
             attempts: Mutex::default(),
@@ -68,7 +68,7 @@ impl Live {
     /// The record has changed. Messages of an earlier stock are no longer known.
     pub fn set(&self, queue: Queue, window_max: usize) {
         if queue.stock != self.stock().id {
-            *self.stock.write() = Arc::new(Stock::new(&queue, window_max, true));
+            *self.stock.write() = Arc::new(Stock::new(&queue, window_max, None));
         }
         *self.queue.write() = Arc::new(queue);
         self.changed.notify_one();
@@ -122,7 +122,8 @@ impl Queues {
             return Ok(live);
         }
         let queue: Option<Queue> = self.store.get(&Space::Queue(&named.scope, &named.name).key()).await?;
-        let live = Arc::new(Live::new(queue.ok_or(Error::NoSuchQueue)?, self.window_max(named), false));
+        let stored = Some(self.entropy.u64());
+        let live = Arc::new(Live::new(queue.ok_or(Error::NoSuchQueue)?, self.window_max(named), stored));
         self.lives.all.write().insert(named.clone(), live.clone());
         Ok(live)
     }
@@ -135,7 +136,7 @@ impl Queues {
         let _alone = self.lives.changing.lock().await;
         let made = make.await?;
         if let Some(queue) = &made {
-            let live = Arc::new(Live::new(queue.clone(), self.window_max(named), true));
+            let live = Arc::new(Live::new(queue.clone(), self.window_max(named), None));
             self.lives.all.write().insert(named.clone(), live);
         }
         Ok(made)

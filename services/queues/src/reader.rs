@@ -22,7 +22,8 @@ impl QueueReader for Queues {
     async fn facts(&self, queue: &Arn) -> Result<QueueFacts, QueueError> {
         let queue = self.named(queue).await?.queue();
         let visibility = Duration::from_secs(queue.attributes.visibility_s.into());
-        Ok(QueueFacts { fifo: queue.attributes.fifo, visibility })
+        let redrives = queue.attributes.redrive.is_some();
+        Ok(QueueFacts { fifo: queue.attributes.fifo, visibility, redrives })
     }
 
     async fn receive(&self, queue: &Arn, max: usize, wait: Option<Duration>) -> Result<Vec<QueuedMessage>, QueueError> {

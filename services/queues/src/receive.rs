@@ -103,6 +103,11 @@ impl Queues {
             }
             let sorted = self.sort(live, &queue, &stock, found.taken, now).await?;
             let received = self.hold(&queue, &stock, sorted, ask.visibility_s, now).await?;
+            if let Some(fills) = found.fill
+                && let Err(error) = stock.fill(&self.store, &self.budget, fills).await
+            {
+                tracing::debug!(%error, "quiet tenants' messages were not looked for");
+            }
             live.ring_later();
             if stock.shelf().has_more(now, queue.late_delay_ms()) {
                 live.arrivals.notify_one();

@@ -53,7 +53,7 @@ impl Queues {
         let place = |draft: Draft| {
             let delay = u64::from(draft.delay_s.unwrap_or(queue.attributes.delay_s)) * 1000;
             let head = &draft.message.head;
-            let group = head.group.as_deref().filter(|_| queue.attributes.fifo).map(Into::into);
+            let group = head.group.as_deref().map(Into::into);
             let per_group = queue.attributes.dedup_per_group;
             let key = |id: &String| digest::dedup_key(id, head.group.as_deref().filter(|_| per_group));
             Placed {

@@ -6,12 +6,14 @@
 //! operation works on is *busy*: taken out of everything here until it is settled, so that no two work on the same.
 
 mod count;
+mod fair;
 mod groups;
 mod kept;
 mod settle;
 
 use crate::store::{Held, Place};
 use count::Count;
+use fair::{At, Fair};
 use groups::Groups;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -70,7 +72,8 @@ pub enum Settled {
 /// What [`Shelf::take`] found.
 pub struct Found {
     pub taken: Vec<Taken>,
-    /// Nothing is known, and more is stored: the window is to be filled, if it has not been since this many fills.
+    /// Nothing is known, or only what noisy tenants sent, and more is stored: the window is to be filled, if it has not been
+    /// since this many fills.
     pub fill: Option<u64>,
 }
 
@@ -85,6 +88,8 @@ pub struct Counts {
 pub struct Shelf {
     /// The groups of a FIFO queue.
     groups: Option<Groups>,
+    /// The tenants of a standard queue, once a message had a group.
+    fair: Option<Fair>,
     held: HashMap<Place, Held>,
     flying: BTreeSet<(u64, Place)>,
     /// Visible again, by since when. Those of a FIFO queue stand in their groups.
@@ -168,7 +173,7 @@ impl Shelf {
                 break;
             }
             self.window.remove(&last);
-            self.leave_group(last, fresh.as_ref());
+            self.leave((last.due, last), fresh.as_ref());
         }
         self.reach = Some(self.reach.map_or(place, |reach| reach.min(place)));
         // A fill that is reading may have been too early.
@@ -176,11 +181,15 @@ impl Shelf {
         self.count = Count::unknown();
     }
 
-    fn leave_group(&mut self, place: Place, group: Option<&Group>) {
-        if let (Some(groups), Some(group)) = (&mut self.groups, group) {
-            groups.change(group, |g| {
-                g.ready.remove(&place);
-            });
+    /// What could be received no longer can.
+    fn leave(&mut self, at: At, group: Option<&Group>) {
+        match (&mut self.groups, group) {
+            (Some(groups), Some(group)) => groups.change(group, |g| {
+                g.ready.remove(&at.1);
+            }),
+            _ => self.weigh(group, |tenant| {
+                tenant.ready.remove(&at);
+            }),
         }
     }
 
@@ -200,10 +209,14 @@ impl Shelf {
                 g.ready.insert(place);
             });
         }
+        self.has_tenants(fresh.group.as_ref());
+        self.weigh(fresh.group.as_ref(), |tenant| {
+            tenant.ready.insert((place.due, place));
+        });
         self.window.insert(place, fresh);
         while self.window.len() > self.window_max {
             let Some((last, fresh)) = self.window.pop_last() else { break };
-            self.leave_group(last, fresh.group.as_ref());
+            self.leave((last.due, last), fresh.group.as_ref());
             self.reach = Some(last);
         }
     }
@@ -236,14 +249,13 @@ impl Shelf {
     fn advance(&mut self, now: u64) {
         while let Some(&(visible, place)) = self.flying.first().filter(|(visible, _)| *visible <= now) {
             self.flying.pop_first();
-            match (&mut self.groups, self.held.get(&place).and_then(|h| h.group.clone())) {
-                (Some(groups), Some(group)) => groups.change(&group, |g| {
+            let group = self.held.get(&place).and_then(|h| h.group.clone());
+            match (&mut self.groups, &group) {
+                (Some(groups), Some(group)) => groups.change(group, |g| {
                     g.blocking -= 1;
                     g.ready.insert(place);
                 }),
-                _ => {
-                    self.back.insert((visible, place));
-                }
+                _ => self.come_back((visible, place), group.as_ref()),
             }
         }
     }
@@ -254,31 +266,43 @@ impl Shelf {
         if self.lacks() {
             return Found { taken: Vec::new(), fill: Some(self.fills) };
         }
-        let mut taken = Vec::new();
+        let (mut taken, mut all_noisy) = (Vec::new(), true);
         while taken.len() < want {
             let before = taken.len();
             match self.groups.is_some() {
                 true => self.take_of_a_group(now, delay, want, &mut taken),
-                false => taken.extend(self.next(now).map(|place| self.lift(place))),
+                false => {
+                    let next = self.next(now);
+                    all_noisy &= next.is_none_or(|(_, is_noisy)| is_noisy);
+                    taken.extend(next.map(|(place, _)| self.lift(place)));
+                }
             }
             if taken.len() == before {
                 break;
             }
         }
-        let more_stored = taken.is_empty() && self.reach.is_some() && self.window.len() < self.window_max;
+        let lacking = taken.is_empty() || all_noisy && self.groups.is_none();
+        let more_stored = lacking && self.reach.is_some() && self.window.len() < self.window_max;
         Found { taken, fill: more_stored.then_some(self.fills) }
     }
 
-    /// The next message of a standard queue: of those that came back and the fresh ones the one that has waited longest.
-    fn next(&self, now: u64) -> Option<Place> {
+    /// The next message of a standard queue, and whether it is a noisy tenant's: while somebody is noisy as tenants are
+    /// weighed, else the one that has waited longest, of those that came back and the fresh ones.
+    fn next(&self, now: u64) -> Option<(Place, bool)> {
+        let in_flight = self.flying.len() + self.busy.len();
+        let fair = self.fair.as_ref().filter(|_| self.held.len() < HELD_MAX);
+        if let Some(next) = fair.and_then(|fair| fair.next(now, in_flight)) {
+            return Some(next);
+        }
         let back = self.back.first();
         let fresh = self.window.keys().next().filter(|place| place.due <= now);
-        match (back, fresh) {
-            (Some((since, place)), Some(fresh)) if *since <= fresh.due || self.held.len() >= HELD_MAX => Some(*place),
-            (_, Some(fresh)) => Some(*fresh),
-            (Some((_, place)), None) => Some(*place),
-            (None, None) => None,
-        }
+        let place = match (back, fresh) {
+            (Some((since, place)), Some(fresh)) if *since <= fresh.due || self.held.len() >= HELD_MAX => *place,
+            (_, Some(fresh)) => *fresh,
+            (Some((_, place)), None) => *place,
+            (None, None) => return None,
+        };
+        Some((place, false))
     }
 
     /// As many as possible of the first group that is not blocked; they block it.

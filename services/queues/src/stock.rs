@@ -15,9 +15,13 @@ const HELD_PAGE: usize = 1000;
 const PAGE_MIN: usize = 10;
 const PAGE_MAX: usize = 250;
 const PAGE_BYTES: usize = 1 << 20;
+/// What is left of a random number for a salt: a minute's stamps.
+const SALT_SHIFT: u32 = 28;
 
 pub struct Stock {
     pub id: u64,
+    /// Sets the stamps of this life apart from those of earlier ones.
+    salt: u64,
     fifo: bool,
     window_max: usize,
     shelf: Mutex<Shelf>,
@@ -28,14 +32,16 @@ pub struct Stock {
 }
 
 impl Stock {
-    pub fn new(queue: &Queue, window_max: usize, empty: bool) -> Self {
+    /// `stored`: it may hold something; with a random number. `None`: it is new.
+    pub fn new(queue: &Queue, window_max: usize, stored: Option<u64>) -> Self {
         let fifo = queue.attributes.fifo;
         Self {
             id: queue.stock,
+            salt: stored.unwrap_or_default() >> SALT_SHIFT,
             fifo,
             window_max,
             shelf: Mutex::new(Shelf::empty(fifo, window_max)),
-            loaded: if empty { OnceCell::new_with(Some(())) } else { OnceCell::new() },
+            loaded: if stored.is_none() { OnceCell::new_with(Some(())) } else { OnceCell::new() },
             filling: tokio::sync::Mutex::default(),
             counting: tokio::sync::Mutex::default(),
             page: AtomicUsize::new(PAGE_MIN),
@@ -61,7 +67,12 @@ impl Stock {
             }
             let messages = store::messages(self.id);
             let last = store.scan_back(messages.as_bytes(), &messages.end(), 1).await?;
-            let last = last.first().map(place).transpose()?;
+            let mut last = last.first().map(place).transpose()?;
+            // Where the clock was put back, the last place of a standard queue need not have the highest stamp, and one that
+            // was given away must not be again.
+            if let Some(last) = last.as_mut().filter(|_| !self.fifo) {
+                last.stamp += self.salt;
+            }
             *self.shelf() = Shelf::stored(self.fifo, self.window_max, held, last);
             Ok::<_, Error>(())
         };
@@ -76,10 +87,7 @@ impl Stock {
         let mut read = Vec::with_capacity(items.len());
         for item in items {
             let place = place(&item)?;
-            let group = match self.fifo {
-                true => store::decode_message(&item.value)?.head.group.map(Into::into),
-                false => None,
-            };
+            let group = store::group_of(&item.value)?;
             read.push((place, Fresh { group, kept: budget.keep(item.value) }));
         }
         self.shelf().end_fill(read, next);

@@ -187,6 +187,20 @@ pub fn decode_message(bytes: &Bytes) -> Result<Message> {
     Ok(Message { head: serde_json::from_slice(head).map_err(|_| damaged())?, body })
 }
 
+/// The group of a message in this form, without reading the rest.
+pub fn group_of(bytes: &Bytes) -> Result<Option<Group>> {
+    #[derive(Deserialize)]
+    struct Head<'h> {
+        #[serde(borrow, default)]
+        group: Option<std::borrow::Cow<'h, str>>,
+    }
+    let damaged = || Error::Damaged("a message".into());
+    let (fixed, rest) = bytes.split_at_checked(5).filter(|(f, _)| f[0] == MESSAGE_VERSION).ok_or_else(damaged)?;
+    let length = u32::from_be_bytes(fixed[1..].try_into().expect("four bytes")) as usize;
+    let head: Head<'_> = serde_json::from_slice(rest.get(..length).ok_or_else(damaged)?).map_err(|_| damaged())?;
+    Ok(head.group.map(|group| group.as_ref().into()))
+}
+
 /// What was sent under a deduplication id, until when another of it is taken for the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dedup {

@@ -1,5 +1,5 @@
 //! Events that come here: those that other rooms send to a topic, each a message, and those of our own that are for
-//! endpoints or go on with a message that has many subscribers.
+//! endpoints, go on with a message that has many subscribers, or tell what became of one.
 //!
 //! The body is the event's payload. Attributes of the event that this room reads, each optional: `Subject`,
 //! `MessageGroupId`, `MessageDeduplicationId` and `AWSTraceHeader` (texts); `MessageAttributes` and `RawBody` as queues
@@ -7,6 +7,7 @@
 
 use crate::Topics;
 use crate::error::{Error, Result};
+use crate::feedback::RECEIPT;
 use crate::model::name::Named;
 use crate::model::policy;
 use crate::publish::{AFTER, of_event};
@@ -42,6 +43,7 @@ impl Target for Topics {
     async fn deliver(&self, event: &Event, attempt: u32) -> Verdict {
         let done = match Named::of_arn(&event.target) {
             None => Err(Failure::Never(format!("Topic does not exist: {}", event.target))),
+            Some((named, Some(_))) if event.attributes.contains_key(RECEIPT) => return self.told(&named, event),
             Some((named, Some(id))) => return self.post(&named, id, event, attempt).await,
             Some((named, None)) => self.spread(&named, event).await,
         };

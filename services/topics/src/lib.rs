@@ -3,7 +3,8 @@
 //! A publish matches the topic's subscriptions and commits one event for each that wants the message, in one transaction
 //! (`publish.rs`); delivery does the rest. Queues and functions are targets of their own; events for HTTP endpoints come
 //! back here (`post.rs`), as do those that other rooms send to a topic (`events.rs`). `notice.rs` gives a message the form
-//! that a subscriber wants, `signer.rs` its signature. `subscribers.rs` keeps the subscriptions of topics ready to match,
+//! that a subscriber wants, `signer.rs` its signature, `feedback.rs` tells what became of it. `subscribers.rs` keeps the
+//! subscriptions of topics ready to match,
 //! `work.rs` sweeps. `model/` holds SNS's rules, `store.rs` the keys, `api/` the operations, `door.rs` what is asked for
 //! without a signature: confirmations, unsubscriptions and the certificate. Why it is so: docs/decisions/0018-topics.md.
 //! What it has and lacks: docs/services/topics.md.
@@ -12,6 +13,7 @@ mod api;
 mod door;
 mod error;
 mod events;
+mod feedback;
 mod model;
 mod notice;
 mod post;
@@ -23,6 +25,7 @@ mod work;
 
 pub use door::TopicDoor;
 pub use error::Error;
+pub use model::{filter, message};
 
 use ::store::Seal;
 use ::store::alarm::Alarms;

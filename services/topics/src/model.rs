@@ -1,6 +1,7 @@
 //! SNS's rules, whatever the API or disk looks like. No IO.
 
 pub mod attributes;
+pub mod feedback;
 pub mod filter;
 pub mod message;
 pub mod name;

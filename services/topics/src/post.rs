@@ -3,6 +3,7 @@
 use crate::Topics;
 use crate::error::{Error, Result};
 use crate::events::pause;
+use crate::model::feedback::{Answer, answered};
 use crate::model::name::Named;
 use crate::model::retry::{self, Effective};
 use crate::notice::Handshake;
@@ -46,8 +47,9 @@ impl Pace {
 }
 
 /// What came of an attempt.
-enum Answer {
-    Taken,
+enum Came {
+    /// What it answered is in here.
+    Taken(Answer),
     /// It makes no sense to try again.
     Refused(String),
     Failed(String),
@@ -75,14 +77,17 @@ impl Topics {
         if let Some(a_second) = policy.throttle.max_receives_per_second {
             self.clock.sleep(self.pace.turn(id, a_second, self.clock.elapsed())).await;
         }
-        let answer = match request(named, &subscription, event, &policy) {
+        let came = match request(named, &subscription, event, &policy) {
             Ok(request) => self.answer(request).await,
-            Err(why) => Answer::Refused(why),
+            Err(why) => Came::Refused(why),
         };
-        match answer {
-            Answer::Taken => Verdict::Done,
-            Answer::Refused(reason) => Verdict::Dead { reason },
-            Answer::Failed(reason) => match policy.retry.delay(attempt) {
+        match came {
+            Came::Taken(answer) => match self.taken(named, event, attempt, &answer) {
+                Some(entry) => Verdict::Over { failure: None, then: vec![entry] },
+                None => Verdict::Done,
+            },
+            Came::Refused(reason) => Verdict::Dead { reason },
+            Came::Failed(reason) => match policy.retry.delay(attempt) {
                 Some(after) => Verdict::Retry { after, reason },
                 None => Verdict::Dead { reason: format!("tried {attempt} times; the last: {reason}") },
             },
@@ -97,19 +102,22 @@ impl Topics {
         Ok((subscription, policy))
     }
 
-    async fn answer(&self, request: Request<Bytes>) -> Answer {
+    async fn answer(&self, request: Request<Bytes>) -> Came {
         match self.courier.send(request, ANSWER_WITHIN).await {
-            Ok(answer) if answer.status().is_success() => Answer::Taken,
+            Ok(answer) if answer.status().is_success() => {
+                let response = String::from_utf8_lossy(answer.body()).into_owned();
+                Came::Taken(Answer { status: Some(answer.status().as_u16()), response })
+            }
             Ok(answer) => {
-                let told = format!("the endpoint answered {}", answer.status());
+                let told = answered(answer.status());
                 // "Client-side errors", but for the one that asks for patience, are not tried again.
                 match answer.status().as_u16() {
-                    429 => Answer::Failed(told),
-                    300..500 => Answer::Refused(told),
-                    _ => Answer::Failed(told),
+                    429 => Came::Failed(told),
+                    300..500 => Came::Refused(told),
+                    _ => Came::Failed(told),
                 }
             }
-            Err(why) => Answer::Failed(why.to_string()),
+            Err(why) => Came::Failed(why.to_string()),
         }
     }
 

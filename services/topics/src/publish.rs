@@ -222,6 +222,7 @@ impl Topics {
                 rule: Some(arn),
                 origin: Some(message.origin.clone().unwrap_or_else(|| message.id.clone())),
                 order,
+                receipt: self.receipt(named, &compiled.topic, subscriber, message),
                 ..Terms::default()
             },
         })

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod events;
+mod feedback;
 mod fifo;
 mod standard;
 mod topics;

@@ -44,14 +44,18 @@ fn whole(n: Option<i32>) -> Option<u32> {
 fn filters(criteria: Option<s::FilterCriteria>) -> Result<Option<Vec<String>>> {
     let Some(criteria) = criteria else { return Ok(None) };
     let filters = criteria.filters.unwrap_or_default();
-    let patterns: Vec<String> = filters.into_iter().filter_map(|f| f.pattern).collect();
+    let patterns: Vec<String> = filters.into_iter().map(|f| f.pattern.unwrap_or_default()).collect();
     Filters::parse(&patterns)?;
     Ok(Some(patterns))
 }
 
-/// What queues do not have, or Wadi lacks, by name.
+/// What other sources have and queues have not, as AWS refuses it, and what queues have and Wadi lacks, by name.
 macro_rules! refuse {
-    ($input:ident: $($field:ident $name:literal),* $(,)?) => {
+    ($input:ident: others $($other:ident $of_others:literal),*; lacking $($field:ident $name:literal),* $(,)?) => {
+        $(if $input.$other.is_some() {
+            let told = concat!("Unsupported ", $of_others, " parameter for given event source mapping type.");
+            return Err(Error::Invalid(told.into()));
+        })*
         $(if $input.$field.is_some() {
             return Err(Error::unsupported($name));
         })*
@@ -63,19 +67,19 @@ pub async fn create(
     cx: Context,
     input: s::CreateEventSourceMappingRequest,
 ) -> Result<s::EventSourceMappingConfiguration> {
-    refuse!(input: kms_key_arn "KMSKeyArn", metrics_config "MetricsConfig", logging_config "LoggingConfig",
-        parallelization_factor "ParallelizationFactor", starting_position "StartingPosition",
+    let source = source(&cx, input.event_source_arn.as_deref())?;
+    refuse!(input: others parallelization_factor "ParallelizationFactor", starting_position "StartingPosition",
         starting_position_timestamp "StartingPositionTimestamp", destination_config "DestinationConfig",
         maximum_record_age_in_seconds "MaximumRecordAgeInSeconds",
         bisect_batch_on_function_error "BisectBatchOnFunctionError", maximum_retry_attempts "MaximumRetryAttempts",
-        tags "Tags", tumbling_window_in_seconds "TumblingWindowInSeconds", topics "Topics", queues "Queues",
+        tumbling_window_in_seconds "TumblingWindowInSeconds", topics "Topics", queues "Queues",
         source_access_configurations "SourceAccessConfigurations",
         self_managed_event_source "SelfManagedEventSource",
         amazon_managed_kafka_event_source_config "AmazonManagedKafkaEventSourceConfig",
         self_managed_kafka_event_source_config "SelfManagedKafkaEventSourceConfig",
-        document_db_event_source_config "DocumentDBEventSourceConfig",
+        document_db_event_source_config "DocumentDBEventSourceConfig";
+        lacking kms_key_arn "KMSKeyArn", metrics_config "MetricsConfig", logging_config "LoggingConfig", tags "Tags",
         provisioned_poller_config "ProvisionedPollerConfig");
-    let source = source(&cx, input.event_source_arn.as_deref())?;
     let function = name::function(cx.scope(), &input.function_name, None)?;
     let wanted = Wanted {
         batch_size: whole(input.batch_size),
@@ -208,15 +212,15 @@ pub async fn update(
     cx: Context,
     input: s::UpdateEventSourceMappingRequest,
 ) -> Result<s::EventSourceMappingConfiguration> {
-    refuse!(input: kms_key_arn "KMSKeyArn", metrics_config "MetricsConfig", logging_config "LoggingConfig",
-        parallelization_factor "ParallelizationFactor", destination_config "DestinationConfig",
+    refuse!(input: others parallelization_factor "ParallelizationFactor", destination_config "DestinationConfig",
         maximum_record_age_in_seconds "MaximumRecordAgeInSeconds",
         bisect_batch_on_function_error "BisectBatchOnFunctionError", maximum_retry_attempts "MaximumRetryAttempts",
         tumbling_window_in_seconds "TumblingWindowInSeconds",
         source_access_configurations "SourceAccessConfigurations",
         amazon_managed_kafka_event_source_config "AmazonManagedKafkaEventSourceConfig",
         self_managed_kafka_event_source_config "SelfManagedKafkaEventSourceConfig",
-        document_db_event_source_config "DocumentDBEventSourceConfig",
+        document_db_event_source_config "DocumentDBEventSourceConfig";
+        lacking kms_key_arn "KMSKeyArn", metrics_config "MetricsConfig", logging_config "LoggingConfig",
         provisioned_poller_config "ProvisionedPollerConfig");
     let key = At::Mapping(cx.scope(), &input.uuid).key();
     let before: Mapping = room.store.get(&key).await?.ok_or_else(missing)?;

@@ -6,6 +6,7 @@
 use super::event::{Batch, failures};
 use super::scale::Scale;
 use crate::Functions;
+use crate::destination::End;
 use crate::events::{self, LOOP};
 use crate::lineage::LOOP_MAX;
 use crate::records::Mapping;
@@ -21,9 +22,8 @@ const DELETE_TRIES: u32 = 5;
 impl Functions {
     pub(super) async fn process(&self, mapping: &Mapping, scale: &Scale, batch: Batch) {
         let entered = self.enter(&mapping.function, batch.trace());
-        if self.stopped_loop(mapping, &batch, entered.times).await {
-            self.mappings.note(&mapping.uuid, "PROBLEM: Recursive loop stopped".to_owned());
-            return self.done_with(mapping, batch.messages).await;
+        if self.loops(&mapping.function, entered.times).await.unwrap_or(false) {
+            return self.stop_loop(mapping, batch).await;
         }
         let (result, handled) = match self.invoke_with(mapping, scale, (&batch, entered.trace)).await {
             Ok(Ok(answer)) => match mapping.partial.then(|| failures(&answer, &batch.messages)) {
@@ -41,26 +41,42 @@ impl Functions {
         self.done_with(mapping, handled).await;
     }
 
-    /// Is the batch the next turn of a recursive loop that is to be stopped? Its messages then lie in the dead letters.
-    async fn stopped_loop(&self, mapping: &Mapping, batch: &Batch, times: u32) -> bool {
-        if !self.loops(&mapping.function, times).await.unwrap_or(false) {
-            return false;
-        }
-        let reason = format!("{LOOP}: invoked more than {LOOP_MAX} times by what it has caused itself");
-        let Ok(payload) = serde_json::from_slice(&batch.event) else { return false };
-        let account = mapping.function.scope.account.as_str().to_owned();
-        let source = Source { service: Some("sqs.amazonaws.com".into()), arn: Some(mapping.source.clone()), account };
-        let mut letter = events::event(self, &mapping.function, source, payload);
-        letter.attributes.insert("undeliverable".into(), reason.into());
-        let letter = &letter;
-        let emitted: Result<(), ::store::Error> = self.store.transact(|tx| async move { tx.emit(letter) }).await;
-        match emitted {
-            Ok(()) => true,
-            Err(cause) => {
-                tracing::warn!(%cause, mapping = %mapping.uuid, "a recursive loop could not be stopped");
-                false
+    /// Ends a recursive loop of which the batch would be the next turn. A queue that has a dead-letter queue gets its
+    /// messages back at once, again and again, until its own redrive policy moves them there. Else the function's failure
+    /// destination and dead-letter target are told, or the batch lies in the dead letters.
+    async fn stop_loop(&self, mapping: &Mapping, batch: Batch) {
+        self.mappings.note(&mapping.uuid, "PROBLEM: Recursive loop stopped".to_owned());
+        tracing::info!(function = %mapping.function.name, mapping = %mapping.uuid, "a recursive loop was stopped");
+        let Ok(facts) = self.queues.facts(&mapping.source).await else { return };
+        if facts.redrives {
+            let handles = batch.messages.into_iter().map(|m| m.handle).collect();
+            if let Err(error) = self.queues.give_back(&mapping.source, handles, Duration::ZERO).await {
+                tracing::warn!(%error, mapping = %mapping.uuid, "messages could not be given back: they come in their time");
             }
+            return;
         }
+        match self.tell_of_loop(mapping, &batch).await {
+            Ok(()) => self.done_with(mapping, batch.messages).await,
+            Err(cause) => tracing::warn!(%cause, mapping = %mapping.uuid, "a stopped loop could not be told of"),
+        }
+    }
+
+    async fn tell_of_loop(&self, mapping: &Mapping, batch: &Batch) -> Result<(), ::store::Error> {
+        let function = &mapping.function;
+        let reason = format!("invoked more than {LOOP_MAX} times by what it has caused itself");
+        let payload = serde_json::from_slice(&batch.event).map_err(|why| ::store::Error::Damaged(why.to_string()))?;
+        let account = function.scope.account.as_str().to_owned();
+        let source = Source { service: Some("sqs.amazonaws.com".into()), arn: Some(mapping.source.clone()), account };
+        let mut event = events::event(self, function, source, payload);
+        let places = self.destinations(function, &self.event_config(function).await, true).await;
+        let end = End::Failure { condition: LOOP, reason: &reason, error: None };
+        let mut told = self.follows(function, &event, 1, (&end, &places));
+        if told.is_empty() {
+            event.attributes.insert("undeliverable".into(), format!("{LOOP}: {reason}").into());
+            told.push(event);
+        }
+        let told = &told;
+        self.store.transact(|tx| async move { told.iter().try_for_each(|event| tx.emit(event)) }).await
     }
 
     /// Deletes messages.

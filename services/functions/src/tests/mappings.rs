@@ -127,15 +127,36 @@ async fn what_is_refused() {
     refused(json!({"EventSourceArn": "arn:aws:kinesis:us-east-1:000000000000:stream/s"}), invalid, "kinesis").await;
     refused(json!({"FunctionName": "none"}), "ResourceNotFoundException", "Function not found").await;
     refused(json!({"BatchSize": 11}), invalid, "Maximum batch window").await;
-    refused(json!({"StartingPosition": "LATEST"}), invalid, "StartingPosition").await;
-    refused(json!({"ParallelizationFactor": 2}), invalid, "ParallelizationFactor").await;
-    refused(json!({"DestinationConfig": {}}), invalid, "DestinationConfig").await;
+    for (name, value) in [
+        ("StartingPosition", json!("LATEST")),
+        ("ParallelizationFactor", json!(2)),
+        ("DestinationConfig", json!({"OnFailure": {"Destination": format!("{QUEUE}2")}})),
+        ("BisectBatchOnFunctionError", json!(true)),
+        ("MaximumRetryAttempts", json!(1)),
+        ("MaximumRecordAgeInSeconds", json!(60)),
+        ("TumblingWindowInSeconds", json!(1)),
+    ] {
+        let told = format!("Unsupported {name} parameter for given event source mapping type.");
+        refused(json!({name: value}), invalid, &told).await;
+    }
+    for (name, value) in [
+        ("MetricsConfig", json!({"Metrics": ["EventCount"]})),
+        ("ProvisionedPollerConfig", json!({"MinimumPollers": 2})),
+        ("Tags", json!({"a": "b"})),
+    ] {
+        refused(json!({name: value}), invalid, name).await;
+    }
+    let eleven = vec![json!({"Pattern": "{\"body\": [1]}"}); 11];
+    refused(json!({"FilterCriteria": {"Filters": eleven}}), invalid, "at most 10 filters").await;
+    refused(json!({"FilterCriteria": {"Filters": [{}]}}), invalid, "Invalid filter pattern definition").await;
     let filter = json!({"FilterCriteria": {"Filters": [{"Pattern": "{\"body\": 1}"}]}});
     refused(filter, invalid, "Invalid filter pattern definition").await;
-    w.rig.queues.state.lock().facts = Some(QueueFacts { fifo: true, visibility: Duration::from_secs(30) });
+    w.rig.queues.state.lock().facts =
+        Some(QueueFacts { fifo: true, visibility: Duration::from_secs(30), redrives: false });
     refused(json!({"BatchSize": 11, "MaximumBatchingWindowInSeconds": 1}), invalid, "FIFO").await;
     refused(json!({"MaximumBatchingWindowInSeconds": 1}), invalid, "FIFO").await;
-    w.rig.queues.state.lock().facts = Some(QueueFacts { fifo: false, visibility: Duration::from_secs(1) });
+    w.rig.queues.state.lock().facts =
+        Some(QueueFacts { fifo: false, visibility: Duration::from_secs(1), redrives: false });
     refused(json!({}), invalid, "Queue visibility timeout: 1 seconds is less than Function timeout: 3 seconds").await;
     w.rig.queues.state.lock().facts = None;
     refused(json!({}), invalid, "AWS.SimpleQueueService.NonExistentQueue").await;
@@ -234,9 +255,67 @@ async fn a_restart_goes_on_and_a_missing_queue_is_waited_for() {
     w.put(1..2);
     others_run().await;
     assert!(w.get(&uuid).await["LastProcessingResult"].as_str().expect("a result").starts_with("PROBLEM"));
-    w.rig.queues.state.lock().facts = Some(QueueFacts { fifo: false, visibility: Duration::from_secs(30) });
+    w.rig.queues.state.lock().facts =
+        Some(QueueFacts { fifo: false, visibility: Duration::from_secs(30), redrives: false });
     w.rig.clock.advance(Duration::from_secs(1));
     others_run().await;
     assert_eq!(w.rig.queues.deleted(), ["0", "1"]);
+    w.end().await;
+}
+
+async fn emitted(rig: &Rig) -> Vec<base::Event> {
+    let waiting = ::store::outbox::waiting(&rig.store, None, 10).await.expect("storage works");
+    waiting.into_iter().map(|w| w.event).collect()
+}
+
+/// What a message carries that has come through the function as often as it may.
+fn round_and_round(rig: &Rig) -> String {
+    let function = base::FunctionRef { scope: kit::scope(), name: "f".into(), qualifier: None };
+    let mut trace = None;
+    for _ in 0..16 {
+        trace = Some(rig.functions.enter(&function, trace.as_deref()).trace);
+    }
+    trace.expect("a trace")
+}
+
+#[tokio::test]
+async fn a_stopped_loop_goes_to_the_queues_dead_letters() {
+    let w = world().await;
+    let trace = round_and_round(&w.rig);
+    let facts = QueueFacts { fifo: false, visibility: Duration::from_secs(30), redrives: true };
+    w.rig.queues.state.lock().facts = Some(facts);
+    let uuid = w.map(json!({})).await;
+    w.rig.queues.put_traced(["0".to_owned()], Some(&trace));
+    others_run().await;
+    assert!(w.events().is_empty(), "the function was not invoked");
+    assert_eq!(w.rig.queues.state.lock().given_back, ["handle-0"]);
+    assert!(w.rig.queues.deleted().is_empty() && emitted(&w.rig).await.is_empty());
+    assert_eq!(w.get(&uuid).await["LastProcessingResult"], "PROBLEM: Recursive loop stopped");
+    w.end().await;
+}
+
+#[tokio::test]
+async fn a_stopped_loop_is_told_to_the_functions_destination_or_is_dead() {
+    let w = world().await;
+    let trace = round_and_round(&w.rig);
+    w.map(json!({})).await;
+    w.rig.queues.put_traced(["0".to_owned()], Some(&trace));
+    others_run().await;
+    let dead = emitted(&w.rig).await;
+    assert_eq!((dead.len(), dead[0].target.to_string().as_str()), (1, ARN));
+    assert!(dead[0].attributes["undeliverable"].as_str().is_some_and(|why| why.starts_with("RecursiveLoop")));
+    let to = "arn:aws:sqs:us-east-1:000000000000:failed";
+    let config = json!({"FunctionName": "f", "DestinationConfig": {"OnFailure": {"Destination": to}}});
+    w.rig.ok("PutFunctionEventInvokeConfig", config).await;
+    w.rig.queues.put_traced(["1".to_owned()], Some(&trace));
+    others_run().await;
+    let told = emitted(&w.rig).await;
+    let told: Vec<_> = told.iter().filter(|event| event.target.to_string() == to).collect();
+    assert_eq!(told.len(), 1);
+    let record: Value = serde_json::from_str(told[0].payload.get()).expect("JSON");
+    assert_eq!(record["requestContext"]["condition"], "RecursiveLoop");
+    assert_eq!(record["requestPayload"]["Records"][0]["messageId"], "1");
+    assert_eq!(w.rig.queues.deleted(), ["0", "1"]);
+    assert!(w.events().is_empty(), "the function was not invoked");
     w.end().await;
 }

@@ -5,7 +5,7 @@ use base::port::{Clock, QueueReader};
 use base::{Arn, QueueError, QueueFacts, QueuedMessage};
 use kit::ManualClock;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,22 +22,30 @@ pub struct State {
     waiting: VecDeque<QueuedMessage>,
     pub received: usize,
     pub deleted: Vec<String>,
+    /// Handles of what was made visible at once.
+    pub given_back: Vec<String>,
 }
 
 impl FakeQueues {
     pub fn new(clock: Arc<ManualClock>) -> Self {
-        let facts = Some(QueueFacts { fifo: false, visibility: Duration::from_secs(30) });
-        let state = State { facts, waiting: VecDeque::new(), received: 0, deleted: Vec::new() };
+        let facts = Some(QueueFacts { fifo: false, visibility: Duration::from_secs(30), redrives: false });
+        let state = State { facts, waiting: VecDeque::new(), received: 0, deleted: Vec::new(), given_back: Vec::new() };
         Self { clock, arrived: Notify::new(), state: Mutex::new(state) }
     }
 
     pub fn put(&self, ids: impl IntoIterator<Item = String>) {
+        self.put_traced(ids, None);
+    }
+
+    /// Messages that carry this trace header.
+    pub fn put_traced(&self, ids: impl IntoIterator<Item = String>, trace: Option<&str>) {
+        let trace = trace.map(|trace| ("AWSTraceHeader".to_owned(), trace.to_owned()));
         let message = |id: String| QueuedMessage {
             handle: format!("handle-{id}"),
             body: format!("body of {id}"),
             id,
             body_md5: "m".into(),
-            attributes: BTreeMap::new(),
+            attributes: trace.clone().into_iter().collect(),
             message_attributes: serde_json::Map::new(),
             message_attributes_md5: None,
         };
@@ -97,7 +105,10 @@ impl QueueReader for FakeQueues {
         Ok(())
     }
 
-    async fn give_back(&self, _: &Arn, _: Vec<String>, _: Duration) -> Result<(), QueueError> {
+    async fn give_back(&self, _: &Arn, handles: Vec<String>, after: Duration) -> Result<(), QueueError> {
+        if after.is_zero() {
+            self.state.lock().given_back.extend(handles);
+        }
         Ok(())
     }
 }

@@ -186,8 +186,8 @@ pub fn system_attributes(received: &Received, wanted: impl Fn(&str) -> bool) -> 
         ("DeadLetterQueueSourceArn", head.source.clone()),
         ("MessageGroupId", head.group.clone()),
         ("MessageDeduplicationId", head.dedup.clone()),
-        // Only a FIFO queue's messages have a place in a group.
-        ("SequenceNumber", received.held.group.as_ref().map(|_| number())),
+        // Only a FIFO queue's messages have a deduplication id, and a number.
+        ("SequenceNumber", head.dedup.as_ref().map(|_| number())),
     ];
     let given = all.into_iter().filter(|(name, _)| wanted(name));
     given.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

@@ -20,17 +20,23 @@ impl Shelf {
     /// Makes a message busy.
     pub(super) fn lift(&mut self, place: Place) -> Taken {
         self.busy.insert(place);
-        let was = match self.held.remove(&place) {
+        let (was, since) = match self.held.remove(&place) {
             Some(held) => {
-                self.back.remove(&(held.visible, place));
-                Was::Back(held)
+                let since = held.visible;
+                self.back.remove(&(since, place));
+                (Was::Back(held), since)
             }
             None => {
                 self.count.fresh(place, -1);
-                Was::Fresh(self.window.remove(&place).unwrap_or_default())
+                (Was::Fresh(self.window.remove(&place).unwrap_or_default()), place.due)
             }
         };
-        Taken { place, was }
+        let taken = Taken { place, was };
+        self.weigh(taken.group().as_ref(), |tenant| {
+            tenant.ready.remove(&(since, place));
+            tenant.in_flight += 1;
+        });
+        taken
     }
 
     /// Takes a received message by its place and receipt: one in flight, or (of a standard queue) one that came back
@@ -82,9 +88,7 @@ impl Shelf {
                 Was::Back(held) => {
                     match self.groups.is_some() {
                         true => self.unblock(held.group.as_ref(), Some(place)),
-                        false => {
-                            self.back.insert((held.visible, place));
-                        }
+                        false => self.come_back((held.visible, place), held.group.as_ref()),
                     }
                     self.held.insert(place, held);
                 }
@@ -97,20 +101,27 @@ impl Shelf {
         }
     }
 
+    /// `block`: it was not busy before.
     pub(super) fn fly(&mut self, place: Place, held: Held, block: bool) {
-        self.flying.insert((held.visible, place));
-        if let (true, Some(groups), Some(group)) = (block, &mut self.groups, &held.group) {
-            groups.change(group, |g| g.blocking += 1);
+        if block {
+            self.has_tenants(held.group.as_ref());
+            match (&mut self.groups, &held.group) {
+                (Some(groups), Some(group)) => groups.change(group, |g| g.blocking += 1),
+                _ => self.weigh(held.group.as_ref(), |tenant| tenant.in_flight += 1),
+            }
         }
+        self.flying.insert((held.visible, place));
         self.held.insert(place, held);
     }
 
+    /// A message is no longer in flight or busy.
     fn unblock(&mut self, group: Option<&Group>, ready: Option<Place>) {
-        if let (Some(groups), Some(group)) = (&mut self.groups, group) {
-            groups.change(group, |g| {
+        match (&mut self.groups, group) {
+            (Some(groups), Some(group)) => groups.change(group, |g| {
                 g.blocking -= 1;
                 g.ready.extend(ready);
-            });
+            }),
+            _ => self.weigh(group, |tenant| tenant.in_flight -= 1),
         }
     }
 
@@ -124,13 +135,13 @@ impl Shelf {
             self.back.remove(&(held.visible, place));
             match flew {
                 true => self.unblock(held.group.as_ref(), None),
-                false => self.leave_group(place, held.group.as_ref()),
+                false => self.leave((held.visible, place), held.group.as_ref()),
             }
             return true;
         }
         self.count.fresh(place, -1);
         if let Some(fresh) = self.window.remove(&place) {
-            self.leave_group(place, fresh.group.as_ref());
+            self.leave((place.due, place), fresh.group.as_ref());
         }
         true
     }

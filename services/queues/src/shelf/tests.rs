@@ -241,3 +241,39 @@ fn a_budget_is_given_back() {
     drop(again);
     assert!(budget.keep(Bytes::from_static(b"1234567890")).is_some());
 }
+
+#[test]
+fn a_noisy_tenant_waits_behind_quiet_ones() {
+    let mut shelf = Shelf::empty(false, 100);
+    let noisy: Vec<_> = (0..50).map(|n| send(&mut shelf, 10 + n, 0, Some(GROUP_A))).collect();
+    let quiet = send(&mut shelf, 70, 0, Some(GROUP_B));
+    let nameless = send(&mut shelf, 71, 0, None);
+    assert_eq!(receive(&mut shelf, 80, 30, 500), noisy[..30], "who waited longest is next until somebody is noisy");
+    assert_eq!(receive(&mut shelf, 80, 3, 500), [quiet, nameless, noisy[30]]);
+    let back = send(&mut shelf, 90, 0, Some(GROUP_B));
+    assert_eq!(receive(&mut shelf, 90, 1, 100), [back]);
+    assert_eq!(receive(&mut shelf, 100, 2, 500), [back, noisy[31]], "what came back of a quiet one goes first too");
+    assert_eq!(
+        receive(&mut shelf, 600, 2, 900),
+        [noisy[32], noisy[33]],
+        "nothing is in flight any more: nobody is noisy"
+    );
+}
+
+#[test]
+fn a_backlog_does_not_hide_quiet_tenants() {
+    let mut shelf = Shelf::stored(false, 4, Vec::new(), None);
+    let stored = |n: u64, group| (Place { due: n, stamp: n }, fresh(Some(group)));
+    let fill = |shelf: &mut Shelf, found: &Found, from: u64, group| {
+        let begun = shelf.begin_fill(found.fill.expect("more is stored")).expect("nobody has yet");
+        assert!(begun.due <= from);
+        shelf.end_fill((from..from + 40).map(|n| stored(n, group)).collect(), Some(Place { due: from + 40, stamp: 0 }));
+    };
+    let found = shelf.take(500, 0, 1);
+    fill(&mut shelf, &found, 1, GROUP_A);
+    assert_eq!(receive(&mut shelf, 500, 30, 900).len(), 30);
+    let found = shelf.take(500, 0, 1);
+    assert_eq!(found.taken.len(), 1, "it is given out all the same");
+    fill(&mut shelf, &found, 41, GROUP_B);
+    assert_eq!(places(&shelf.take(500, 0, 1)), [Place { due: 41, stamp: 41 }]);
+}

@@ -60,3 +60,20 @@ async fn a_queue_that_is_forgotten_is_found_again() {
     assert!(s.queues.in_use(&crate::model::name::Named { scope: kit::scope(), name: "q".into() }).is_none());
     assert_eq!(s.bodies("q").await, ["a"]);
 }
+
+#[tokio::test]
+async fn no_place_is_given_twice_when_the_clock_was_put_back() {
+    let (engine, clock) = (Arc::new(Memory::default()), ManualClock::at(Timestamp(NOW + 10_000)));
+    let s = on(engine.clone(), clock.clone(), 1);
+    s.create("q", json!({})).await;
+    s.send("q", "late").await;
+    clock.set(Timestamp(NOW));
+    s.send("q", "before the start").await;
+    drop(s);
+    let s = on(engine, clock, 2);
+    s.send("q", "after it").await;
+    s.pass(10);
+    let mut seen = all(&s).await;
+    seen.sort();
+    assert_eq!(seen, ["after it", "before the start", "late"]);
+}

@@ -1,26 +1,24 @@
-//! Whole lives of a queue under seeds: storage that fails and lies, nodes that go down, clients that give up. What was
-//! acknowledged is never lost, what was deleted is never seen again, nothing is given out while it is invisible, and
-//! groups keep their order.
+//! Whole lives of a queue under seeds: storage that fails and lies, nodes that go down between calls and within any call of
+//! storage, clients that give up, clocks that jump. What was acknowledged is never lost, what was deleted is never seen
+//! again, nothing is given out while it is invisible, and groups keep their order.
 
 use super::*;
+use kit::seeds;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use store::flaky::{Faults, Flaky};
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
-
+/// What every run of the tests lives through, for each kind of queue.
+const SEEDS: Range<u64> = 0..2_400;
+const MANY: Range<u64> = 0..10_000;
+/// Seeds that have found something once. 42: after the clock was put back and a start two messages got the same place.
+const FOUND: [u64; 1] = [42];
+const STEPS: usize = 60;
 const VISIBILITY: u64 = 30;
 const GROUPS: u64 = 3;
+/// Engine calls after which a node goes down.
+const CALLS_MAX: u64 = 400;
+const JUMP_MAX_MS: u64 = 20_000;
 
 /// What the clients know.
 #[derive(Default)]
@@ -41,9 +39,11 @@ struct World {
     flaky: Arc<Flaky>,
     clock: Arc<ManualClock>,
     s: Setting,
-    random: Random,
+    random: Seeded,
     known: Known,
     fifo: bool,
+    /// How often a node went down within a call.
+    downs: usize,
 }
 
 const FAULTS: Faults = Faults { read: 30, commit_lost: 60, commit_unknown: 60, full: 30, delay_max: Duration::ZERO };
@@ -59,7 +59,33 @@ impl World {
             false => s.create("q", json!({"VisibilityTimeout": visibility})).await,
         };
         flaky.set(FAULTS);
-        Self { engine, flaky, clock, s, random: Random(seed), known: Known::default(), fifo }
+        let mut world =
+            Self { engine, flaky, clock, s, random: Seeded::new(seed), known: Known::default(), fifo, downs: 0 };
+        world.doom();
+        world
+    }
+
+    /// Sometimes the node will go down within a call.
+    fn doom(&mut self) {
+        if self.random.below(3) > 0 {
+            self.flaky.go_down_after(self.random.below(CALLS_MAX));
+        }
+    }
+
+    /// Asks the node. If it goes down meanwhile nobody knows what became of that, and another comes.
+    async fn call(&mut self, operation: &str, input: Value) -> Result<Value, Fault> {
+        let answer = tokio::select! {
+            answer = self.s.call(operation, input) => Some(answer),
+            () = self.flaky.down() => None,
+        };
+        match answer {
+            Some(answer) => answer,
+            None => {
+                self.downs += 1;
+                self.crash();
+                Err(Fault::new("Down", 503, "the connection was closed"))
+            }
+        }
     }
 
     fn name(&self) -> &'static str {
@@ -80,8 +106,12 @@ impl World {
                 let ms = self.random.below(VISIBILITY * 700);
                 self.clock.advance(Duration::from_millis(ms));
             }
-            97..99 => self.crash(),
-            _ => drop(self.s.queues.sweep().await),
+            97 => self.crash(),
+            98 => self.jump(),
+            _ => tokio::select! {
+                swept = self.s.queues.sweep() => drop(swept),
+                () = self.flaky.down() => self.crash(),
+            },
         }
     }
 
@@ -91,14 +121,17 @@ impl World {
         self.known.next += entries;
         let entry = |n: u64| {
             let mut entry = json!({"Id": n.to_string(), "MessageBody": n.to_string()});
-            if self.fifo {
+            // A standard queue has tenants, and messages that have none.
+            if self.fifo || n % 4 > 0 {
                 entry["MessageGroupId"] = (n % GROUPS).to_string().into();
+            }
+            if self.fifo {
                 entry["MessageDeduplicationId"] = n.to_string().into();
             }
             entry
         };
         let all: Vec<Value> = (n..n + entries).map(entry).collect();
-        let sent = self.s.call("SendMessageBatch", json!({"QueueUrl": url(self.name()), "Entries": all})).await;
+        let sent = self.call("SendMessageBatch", json!({"QueueUrl": url(self.name()), "Entries": all})).await;
         match sent {
             Ok(_) => self.known.sent.extend(n..n + entries),
             Err(_) => self.known.maybe.extend(n..n + entries),
@@ -109,7 +142,7 @@ impl World {
         let max = 1 + self.random.below(max);
         let began = self.now();
         let input = json!({"QueueUrl": url(self.name()), "MaxNumberOfMessages": max});
-        let Ok(got) = self.s.call("ReceiveMessage", input).await else {
+        let Ok(got) = self.call("ReceiveMessage", input).await else {
             // What was visible may have been received, and nobody was told under which handle.
             self.known.received.retain(|_, (until, _)| *until > began);
             return;
@@ -154,7 +187,7 @@ impl World {
     async fn delete(&mut self) {
         let Some((n, message)) = self.any_received() else { return };
         let input = json!({"QueueUrl": url(self.name()), "ReceiptHandle": message["ReceiptHandle"]});
-        match self.s.call("DeleteMessage", input).await {
+        match self.call("DeleteMessage", input).await {
             Ok(_) => {
                 self.known.received.remove(&n);
                 self.known.deleted.insert(n);
@@ -173,7 +206,7 @@ impl World {
             "QueueUrl": url(self.name()), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": seconds,
         });
         let now = self.now();
-        let shown = self.s.call("ChangeMessageVisibility", input).await;
+        let shown = self.call("ChangeMessageVisibility", input).await;
         let Some((until, _)) = self.known.received.get_mut(&n) else { return };
         match shown {
             Ok(_) => *until = now + seconds * 1000,
@@ -188,11 +221,23 @@ impl World {
         let seed = self.random.below(u64::MAX);
         self.flaky = Arc::new(Flaky::new(self.engine.clone(), self.clock.clone(), seed, FAULTS));
         self.s = on(self.flaky.clone(), self.clock.clone(), seed);
+        self.doom();
+    }
+
+    /// The clock is put back: no time passes, and what was visible already may be seen.
+    fn jump(&mut self) {
+        let (now, back) = (self.now(), self.random.below(JUMP_MAX_MS));
+        self.known.received.values_mut().filter(|(until, _)| *until <= now).for_each(|(until, _)| *until = 0);
+        self.clock.set(Timestamp(now - back));
     }
 
     /// Storage heals and everything is received: all that was acknowledged and not deleted is there.
-    async fn drain(mut self) {
+    async fn drain(&mut self) {
+        if self.random.below(2) == 0 {
+            self.crash();
+        }
         self.flaky.set(Faults::default());
+        self.flaky.go_down_after(u64::MAX);
         self.clock.advance(Duration::from_secs(VISIBILITY + 1));
         let mut idle = 0;
         while idle < 3 {
@@ -216,45 +261,47 @@ impl World {
     }
 }
 
-async fn live(seed: u64, fifo: bool, steps: usize) {
+/// One seed; gives how many messages were acknowledged and deleted, and how often a node went down within a call.
+async fn live(seed: u64, fifo: bool) -> [usize; 3] {
     let mut world = World::new(seed, fifo).await;
-    for _ in 0..steps {
+    for _ in 0..STEPS {
         world.step().await;
     }
     world.drain().await;
+    [world.known.sent.len(), world.known.deleted.len(), world.downs]
 }
 
-/// A failure names its seed.
-fn lives(fifo: bool, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        if seed % 500 == 0 {
-            println!("{seed} seeds");
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let life = || runtime.block_on(live(seed, fifo, 400));
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(life));
-        assert!(outcome.is_ok(), "seed {seed} of a {} queue", if fifo { "FIFO" } else { "standard" });
-    }
+fn lives(fifo: bool, seeds: Range<u64>) {
+    let count = (seeds.end - seeds.start) as usize;
+    let all = seeds::each(FOUND.into_iter().chain(seeds), |seed| live(seed, fifo));
+    let sum = |at: usize| all.iter().map(|one| one[at]).sum::<usize>();
+    println!(
+        "{count} seeds: {} messages acknowledged, {} deleted, {} nodes down within a call",
+        sum(0),
+        sum(1),
+        sum(2)
+    );
+    assert!(sum(0) > 10 * count && sum(1) > 10 * count && sum(2) > count / 10);
 }
 
 #[test]
 fn standard_queues() {
-    lives(false, 1..60);
+    lives(false, SEEDS);
 }
 
 #[test]
 fn fifo_queues() {
-    lives(true, 1..60);
+    lives(true, SEEDS);
 }
 
 #[test]
-#[ignore = "10,000 seeds take minutes"]
+#[ignore = "it takes minutes"]
 fn many_standard_queues() {
-    lives(false, 1..10_000);
+    lives(false, MANY);
 }
 
 #[test]
-#[ignore = "10,000 seeds take minutes"]
+#[ignore = "it takes minutes"]
 fn many_fifo_queues() {
-    lives(true, 1..10_000);
+    lives(true, MANY);
 }

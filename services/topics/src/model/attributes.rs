@@ -1,11 +1,8 @@
 //! Attributes of topics.
 
-use super::{policy, retry, shown};
+use super::{feedback, policy, retry, shown};
 use crate::error::{Error, Result};
 use crate::store::Topic;
-
-/// Whose deliveries are told of, by protocol.
-const FEEDBACK: [&str; 5] = ["Application", "Firehose", "HTTP", "Lambda", "SQS"];
 
 /// Attributes that only say how a topic stands.
 const READ_ONLY: [&str; 7] = [
@@ -58,7 +55,7 @@ pub fn set(topic: &mut Topic, name: &str, text: &str, new: bool) -> Result<()> {
         "KmsMasterKeyId" => return Err(Error::lacking("KmsMasterKeyId: there is no KMS here, which")),
         "ArchivePolicy" if text.is_empty() || text == "{}" => {}
         "ArchivePolicy" => return Err(Error::lacking("ArchivePolicy, archives of FIFO topics,")),
-        _ if is_feedback(name) => check_feedback(name, text).map_err(|why| wrong(&why))?,
+        _ if feedback::is_attribute(name) => feedback::check(name, text, &wrong)?,
         _ if READ_ONLY.contains(&name) || !new => return Err(Error::invalid("AttributeName")),
         _ => return Err(Error::parameter("Attributes", format!("Unknown attribute {}", shown(name)))),
     }
@@ -75,21 +72,6 @@ pub fn flag(text: &str) -> Option<bool> {
         "false" => Some(false),
         _ => None,
     }
-}
-
-/// `<protocol>SuccessFeedbackRoleArn`, `<protocol>FailureFeedbackRoleArn`, `<protocol>SuccessFeedbackSampleRate`
-fn is_feedback(name: &str) -> bool {
-    let rest = FEEDBACK.iter().find_map(|protocol| name.strip_prefix(protocol));
-    let kinds = ["SuccessFeedbackRoleArn", "FailureFeedbackRoleArn", "SuccessFeedbackSampleRate"];
-    rest.is_some_and(|rest| kinds.contains(&rest))
-}
-
-fn check_feedback(name: &str, text: &str) -> Result<(), String> {
-    let fine = match name.ends_with("Rate") {
-        true => text.is_empty() || text.parse::<u8>().is_ok_and(|rate| rate <= 100),
-        false => text.is_empty() || text.starts_with("arn:"),
-    };
-    if fine { Ok(()) } else { Err("is not the ARN of a role, or a rate from 0 to 100".into()) }
 }
 
 #[cfg(test)]
@@ -128,13 +110,18 @@ mod tests {
             (false, "Owner", "x", "InvalidParameter"),
             (false, "Colour", "x", "InvalidParameter"),
             (false, "HTTPSuccessFeedbackSampleRate", "101", "InvalidParameter"),
+            (false, "SQSSuccessFeedbackRoleArn", "arn:aws:s3:::role", "InvalidParameter"),
             (false, "DeliveryPolicy", "{\"https\": 1}", "InvalidParameter"),
         ] {
             assert_eq!(set(&mut topic(fifo), name, text, false).expect_err(name).code(), expect, "{name} {text}");
         }
-        for (name, text) in
-            [("KmsMasterKeyId", "alias/x"), ("TracingConfig", "Active"), ("ArchivePolicy", "{\"a\": 1}")]
-        {
+        for (name, text) in [
+            ("KmsMasterKeyId", "alias/x"),
+            ("TracingConfig", "Active"),
+            ("ArchivePolicy", "{\"a\": 1}"),
+            ("FirehoseFailureFeedbackRoleArn", "arn:aws:iam::000000000000:role/x"),
+            ("ApplicationSuccessFeedbackSampleRate", "5"),
+        ] {
             let error = set(&mut topic(true), name, text, false).expect_err(name).to_string();
             assert!(error.starts_with("Wadi does not have") && error.contains(name), "{error}");
         }

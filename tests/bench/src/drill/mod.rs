@@ -15,7 +15,7 @@ use disk::Disk;
 use ledger::Ledger;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use traffic::{Client, Refusal};
@@ -38,6 +38,9 @@ pub struct Options {
     /// The disk's size
     #[arg(long, default_value_t = 1024)]
     disk_mb: u64,
+    /// Where the disk's file and its mount are made; beside the binary if not said
+    #[arg(long)]
+    scratch: Option<PathBuf>,
     /// From which times are drawn; drawn itself if not said
     #[arg(long, env = "WADI_SEED")]
     seed: Option<u64>,
@@ -68,7 +71,8 @@ pub async fn run(wadi: &Path, options: Options) -> Result<()> {
     let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ table::now_ms());
     println!("drill: seed {seed}, {} messages", options.messages);
     println!("machine: {}", table::machine());
-    let scratch = tempfile::tempdir_in(wadi.parent().unwrap_or(Path::new(".")))?;
+    let beside = options.scratch.as_deref().or(wadi.parent()).unwrap_or(Path::new("."));
+    let scratch = tempfile::tempdir_in(beside)?;
     let disk = Disk::mount(scratch.path(), options.disk_mb)?;
     let mut node = Node::new(wadi, &disk.path().join("data"))?;
     node.log = Some(scratch.path().join("node.log"));

@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 const SENDERS: usize = 4;
 const RECEIVERS: usize = 4;
 const BATCH: usize = 10;
-/// So many are under way at most: the drill is as long as what goes through, not a flood and its drain.
+/// So many are under way at most, and a quarter of all: the drill is as long as what goes through, not a flood and its
+/// drain.
 const AHEAD_MAX: usize = 8000;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
@@ -35,7 +36,7 @@ async fn send_all(to: SocketAddr, url: String, ledger: Arc<Ledger>, next: Arc<At
         if left.is_empty() {
             return;
         }
-        while first > ledger.seen() + AHEAD_MAX {
+        while first > ledger.seen() + AHEAD_MAX.min(ledger.messages() / 4) {
             tokio::time::sleep(AGAIN).await;
         }
         while !left.is_empty() {
