@@ -16,7 +16,7 @@ pub enum Error {
     NoPublishedVersion,
     #[error("The maximum number of capacity providers for your account has been exceeded.")]
     TooManyProviders,
-    #[error("The maximum number of function versions that can be associated with a single capacity provider has been exceeded.")]
+    #[error("The maximum number of function versions of a single capacity provider has been exceeded.")]
     TooManyVersionsOnProvider,
     #[error("No Provisioned Concurrency Config found for this function")]
     NoProvisionedConcurrency,

@@ -220,7 +220,8 @@ impl Functions {
         .await?;
         self.each(Below::Versions, |p: Published| {
             live.extend(p.previous.iter().flat_map(|s| blobs_of(s)).chain(blobs_of(&p.snapshot)));
-        }).await?;
+        })
+        .await?;
         let live = &live;
         let is_live = |id: BlobId| async move { Ok(live.contains(&id)) };
         let packages = self.blobs.sweep(code::SPACE, ORPHAN_AGE, now, is_live).await?;

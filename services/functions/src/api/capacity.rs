@@ -228,7 +228,9 @@ fn scaling(asked: Option<s::CapacityProviderScalingConfig>) -> Result<s::Capacit
     }
     let manual = scaling.scaling_mode.as_deref() == Some("Manual");
     if manual == policies.is_empty() {
-        return Err(Error::Invalid("ScalingPolicies are to be given with the ScalingMode Manual, and only with it.".into()));
+        return Err(Error::Invalid(
+            "ScalingPolicies are to be given with the ScalingMode Manual, and only with it.".into(),
+        ));
     }
     scaling.max_v_cpu_count.get_or_insert(VCPUS);
     scaling.scaling_mode.get_or_insert_with(|| "Auto".into());

@@ -72,13 +72,19 @@ async fn providers_come_and_go() {
     assert_eq!(created["CapacityProvider"], expect);
     rig.refused("CreateCapacityProvider", provider(&json!({})), CONFLICT, "already exists: p").await;
     for name in ["p", ARN] {
-        assert_eq!(rig.ok("GetCapacityProvider", json!({"CapacityProviderName": name})).await["CapacityProvider"], expect);
+        assert_eq!(
+            rig.ok("GetCapacityProvider", json!({"CapacityProviderName": name})).await["CapacityProvider"],
+            expect
+        );
     }
     let scaling = json!({"MaxVCpuCount": 12, "ScalingMode": "Manual", "ScalingPolicies": [
         {"PredefinedMetricType": "LambdaCapacityProviderAverageCPUUtilization", "TargetValue": 50.0}
     ]});
     let update = json!({"CapacityProviderName": "p", "CapacityProviderScalingConfig": scaling});
-    assert_eq!(rig.ok("UpdateCapacityProvider", update).await["CapacityProvider"]["CapacityProviderScalingConfig"], scaling);
+    assert_eq!(
+        rig.ok("UpdateCapacityProvider", update).await["CapacityProvider"]["CapacityProviderScalingConfig"],
+        scaling
+    );
     rig.ok("TagResource", json!({"Resource": ARN, "Tags": {"c": "d"}})).await;
     rig.ok("UntagResource", json!({"Resource": ARN, "TagKeys": ["a"]})).await;
     assert_eq!(rig.ok("ListTags", json!({"Resource": ARN})).await["Tags"], json!({"c": "d"}));
@@ -179,9 +185,7 @@ async fn publishing_again_leaves_the_old_one_running_until_the_new_is_ready() {
     let created = rig.ok("CreateFunction", function(&with)).await;
     assert_eq!((&created["Version"], &created["State"]), (&json!(PUBLISHED), &json!("Pending")));
     rig.settle().await;
-    let update = |code: &str| {
-        json!({"FunctionName": "f", "ZipFile": zip_text(code), "Publish": true, "PublishTo": "LATEST_PUBLISHED"})
-    };
+    let update = |code: &str| json!({"FunctionName": "f", "ZipFile": zip_text(code), "Publish": true, "PublishTo": "LATEST_PUBLISHED"});
     let revision = async || {
         rig.ok("Invoke", json!({"FunctionName": "f"})).await;
         rig.runner.last_call().1.revision
@@ -194,7 +198,10 @@ async fn publishing_again_leaves_the_old_one_running_until_the_new_is_ready() {
     let second = revision().await;
     assert_ne!(second, first);
     assert!(rig.runner.script.lock().retired.contains(&(PUBLISHED.to_owned(), Some(second.clone()))));
-    assert_eq!(publish(&rig).await["RevisionId"], rig.config(json!({"FunctionName": "f:$LATEST.PUBLISHED"})).await["RevisionId"]);
+    assert_eq!(
+        publish(&rig).await["RevisionId"],
+        rig.config(json!({"FunctionName": "f:$LATEST.PUBLISHED"})).await["RevisionId"]
+    );
     rig.runner.script.lock().cannot_prepare =
         Some(PrepareError { code: "InvalidRuntime", message: "it cannot".into() });
     rig.ok("UpdateFunctionCode", update("3")).await;
@@ -223,7 +230,11 @@ async fn what_a_function_on_a_provider_cannot_be() {
         (json!({"CapacityProviderConfig": on(&elsewhere.replace("000000000000", "111111111111"))}), MISSING, "1111"),
         (json!({"MemorySize": 2047}), INVALID, "at least 2048 MB"),
         (json!({"MemorySize": 32_769}), "ValidationException", "32768"),
-        (json!({"Runtime": "python3.11"}), INVALID, "python3.11 is not supported for functions with CapacityProviderConfig"),
+        (
+            json!({"Runtime": "python3.11"}),
+            INVALID,
+            "python3.11 is not supported for functions with CapacityProviderConfig",
+        ),
         (json!({"PublishTo": "LATEST_PUBLISHED"}), INVALID, "only where Publish is true"),
     ] {
         rig.refused("CreateFunction", function(&more), code, text).await;
