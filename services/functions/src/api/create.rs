@@ -25,6 +25,7 @@ pub async fn create_function(
     options::check_create(&input)?;
     options::check_network(room.runner.as_ref(), input.vpc_config.as_ref())?;
     options::check_architecture(input.architectures.as_deref(), room.config.architecture)?;
+    let publish = options::publish_to(input.publish, input.publish_to.as_deref())?;
     let tags = input.tags.clone().unwrap_or_default();
     tags::check(&tags)?;
     let environment = room.sealed(scope, &function, input.environment.as_ref())?;
@@ -67,7 +68,6 @@ pub async fn create_function(
         tags,
     };
     let wanted = input.layers.unwrap_or_default();
-    let publish = options::publish_to(input.publish, input.publish_to.as_deref())?;
     let (room, key, record, wanted) = (&*room, &key, &record, &wanted);
     let reply = room
         .store
