@@ -80,7 +80,7 @@ def start(count, fail):
     os.write(turns[1], b".")
     workers = {}
     for slot in slots:
-        if not launch(slot, workers):
+        if launch(slot, workers) is False:
             return slot.take_turn()
     ends = 0
     while workers:
@@ -100,15 +100,18 @@ def start(count, fail):
             fail(request_id, reason_of(status))
             ends = 0
         ends += 1
-        if ends <= ENDS_MAX and not launch(slot, workers):
+        if ends <= ENDS_MAX and launch(slot, workers) is False:
             return slot.take_turn()
     os._exit(1)
 
 
 def launch(slot, workers):
-    """True in the starter, and false in the worker."""
+    """True in the starter, and false in the worker; nothing where the sandbox may have no more processes: the others do."""
     sys.stdout.flush()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        return None
     if pid:
         workers[pid] = slot
     return pid != 0
