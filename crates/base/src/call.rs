@@ -82,6 +82,9 @@ pub enum InvokeError {
     /// No such function, version or alias; the text is the resource's ARN.
     #[error("Function not found: {0}")]
     NotFound(String),
+    /// Of a function that runs what was published of it, nothing was.
+    #[error("The function has no published versions available.")]
+    Unpublished,
     /// Over a concurrency limit; `reason` is AWS's `Reason` (`ReservedFunctionConcurrentInvocationLimitExceeded`, …).
     #[error("Rate Exceeded.")]
     Throttled { reason: &'static str },

@@ -69,6 +69,10 @@ pub(crate) fn environment(version: &Version, own: &[String], instance: &Instance
     if let Some(port) = instance.platform_port {
         env.insert("AWS_ENDPOINT_URL".into(), format!("http://127.0.0.1:{port}"));
     }
+    if let Some(calls) = version.per_instance {
+        env.insert("AWS_LAMBDA_INITIALIZATION_TYPE".into(), "lambda-managed-instances".into());
+        env.insert("AWS_LAMBDA_MAX_CONCURRENCY".into(), calls.to_string());
+    }
     match &version.runtime {
         Runtime::Python { minor } => {
             env.insert("AWS_EXECUTION_ENV".into(), format!("AWS_Lambda_python3.{minor}"));

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, what streaming handlers add to it, what cells rehearse and compile with, and the
-/// hooks by which ES modules find packages through NODE_PATH.
-const FILES: [(&str, &str); 5] = [
+/// Our side of the Runtime API, what streaming handlers and several calls at once add to it, what cells rehearse and
+/// compile with, and the hooks by which ES modules find packages through NODE_PATH.
+const FILES: [(&str, &str); 6] = [
     ("index.mjs", include_str!("../runtimes/node/bootstrap.mjs")),
     ("streaming.mjs", include_str!("../runtimes/node/streaming.mjs")),
+    ("concurrent.mjs", include_str!("../runtimes/node/concurrent.mjs")),
     ("compiled.cjs", include_str!("../runtimes/node/compiled.cjs")),
     ("rehearsal.cjs", include_str!("../runtimes/node/rehearsal.cjs")),
     ("resolve.mjs", include_str!("../runtimes/node/resolve.mjs")),

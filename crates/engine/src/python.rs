@@ -12,11 +12,12 @@ use std::process::Stdio;
 use std::sync::Arc;
 use tokio::process::Command;
 
-/// Our side of the Runtime API, run by the interpreter inside the sandbox; what processes have that are copied; and the
-/// hooks of SnapStart, for functions that import them.
-const FILES: [(&str, &str); 3] = [
+/// Our side of the Runtime API, run by the interpreter inside the sandbox; what processes have that are copied, and those
+/// that take several calls at once; and the hooks of SnapStart, for functions that import them.
+const FILES: [(&str, &str); 4] = [
     ("bootstrap.py", include_str!("../runtimes/python/bootstrap.py")),
     ("template.py", include_str!("../runtimes/python/template.py")),
+    ("workers.py", include_str!("../runtimes/python/workers.py")),
     ("snapshot_restore_py.py", include_str!("../runtimes/python/snapshot_restore_py.py")),
 ];
 

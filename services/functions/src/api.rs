@@ -2,6 +2,7 @@
 
 mod account;
 mod aliases;
+mod capacity;
 mod concurrency;
 mod configuration;
 mod create;
@@ -36,7 +37,8 @@ const INVOKE_BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (1 << 20);
 /// The operations of the Lambda API, bound to their room.
 pub fn room(functions: Arc<Functions>) -> TableRoom<Functions> {
     let table = Table::new(&shapes::SERVICE);
-    mapping_operations(layer_operations(side_operations(function_operations(table)))).room(functions)
+    let table = mapping_operations(layer_operations(side_operations(function_operations(table))));
+    capacity_operations(table).room(functions)
 }
 
 /// An action on the function that a request names.
@@ -273,6 +275,38 @@ fn mapping_operations(t: Table<Functions>) -> Table<Functions> {
     let t = mapping_op!(t, "GetEventSourceMapping", s::GetEventSourceMappingRequest, mappings::get);
     let t = mapping_op!(t, "UpdateEventSourceMapping", s::UpdateEventSourceMappingRequest, mappings::update);
     mapping_op!(t, "DeleteEventSourceMapping", s::DeleteEventSourceMappingRequest, mappings::delete)
+}
+
+/// An entry whose input names a capacity provider.
+macro_rules! provider_op {
+    ($table:expr, $name:literal, $input:ty, $run:path) => {
+        $table.op($name, |cx, i: &$input| on_provider(cx, concat!("lambda:", $name), &i.capacity_provider_name), $run)
+    };
+}
+
+fn on_provider(cx: &Context, action: &str, named: &str) -> Access {
+    match named.starts_with("arn:") {
+        true => on_arn(action, named),
+        false => on_arn(action, &name::capacity_provider_arn(cx.scope(), named).to_string()),
+    }
+}
+
+fn capacity_operations(t: Table<Functions>) -> Table<Functions> {
+    let t = t.op(
+        "ListCapacityProviders",
+        |_, _: &s::ListCapacityProvidersRequest| everywhere("lambda:ListCapacityProviders"),
+        capacity::list,
+    );
+    let t = provider_op!(t, "CreateCapacityProvider", s::CreateCapacityProviderRequest, capacity::create);
+    let t = provider_op!(t, "GetCapacityProvider", s::GetCapacityProviderRequest, capacity::get);
+    let t = provider_op!(t, "UpdateCapacityProvider", s::UpdateCapacityProviderRequest, capacity::update);
+    let t = provider_op!(t, "DeleteCapacityProvider", s::DeleteCapacityProviderRequest, capacity::delete);
+    provider_op!(
+        t,
+        "ListFunctionVersionsByCapacityProvider",
+        s::ListFunctionVersionsByCapacityProviderRequest,
+        capacity::list_versions
+    )
 }
 
 /// A page's size: AWS gives at most 50 items at a time whatever is asked.

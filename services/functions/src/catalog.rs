@@ -2,8 +2,8 @@
 
 use crate::kept::Kept;
 use crate::model::name::{self, Qualifier};
-use crate::model::{LATEST, alias, runtime};
-use crate::records::{Alias, Function, Published, Snapshot, State};
+use crate::model::{LATEST, LATEST_PUBLISHED, alias, runtime};
+use crate::records::{Alias, Function, Published, Snapshot};
 use crate::store::At;
 use ::store::{Seal, Store, seal::Unreadable};
 use async_trait::async_trait;
@@ -50,22 +50,24 @@ impl Catalog {
         let failed = |e: ::store::Error| InvokeError::Unavailable(e.to_string());
         let found: Function =
             self.store.get(&At::Function(scope, name).key()).await.map_err(failed)?.ok_or_else(missing)?;
-        let number = match Qualifier::of(qualifier.as_deref()) {
+        let called = found.called(qualifier.as_deref());
+        let number = match Qualifier::of(called) {
             Qualifier::Latest => None,
             Qualifier::Version(number) => Some(number),
             Qualifier::Alias(text) => {
                 let alias: Alias =
                     self.store.get(&At::Alias(scope, name, text).key()).await.map_err(failed)?.ok_or_else(missing)?;
                 fixed = alias.weights.is_empty();
-                alias::choose(&alias.version, &alias.weights, draw).parse().ok()
+                Qualifier::of(Some(alias::choose(&alias.version, &alias.weights, draw))).number()
             }
         };
         let version = match number {
             None => runnable(&self.seal, scope, name, LATEST, found.running())?,
             Some(number) => {
                 let key = At::Version(scope, name, number).key();
-                let published: Published = self.store.get(&key).await.map_err(failed)?.ok_or_else(missing)?;
-                runnable(&self.seal, scope, name, &number.to_string(), &published.snapshot)?
+                let absent = || if called == Some(LATEST_PUBLISHED) { InvokeError::Unpublished } else { missing() };
+                let published: Published = self.store.get(&key).await.map_err(failed)?.ok_or_else(absent)?;
+                runnable(&self.seal, scope, name, &name::version(number), published.running())?
             }
         };
         let invoked_arn = name::arn_of(function).to_string();
@@ -74,12 +76,8 @@ impl Catalog {
 }
 
 /// AWS's message for a function in a state in which it cannot run.
-pub fn not_invocable(state: &State) -> Option<String> {
-    let state = match state {
-        State::Active => return None,
-        State::Pending => "Pending",
-        State::Failed { .. } => "Failed",
-    };
+pub fn not_invocable(version: &str, snapshot: &Snapshot) -> Option<String> {
+    let state = Some(snapshot.state_name(version)).filter(|state| *state != "Active")?;
     Some(format!(
         "The operation cannot be performed at this time. The function is currently in the following state: {state}"
     ))
@@ -92,7 +90,7 @@ fn runnable(
     version: &str,
     snapshot: &Snapshot,
 ) -> Result<Version, InvokeError> {
-    if let Some(message) = not_invocable(&snapshot.state) {
+    if let Some(message) = not_invocable(version, snapshot) {
         return Err(InvokeError::NotReady(message));
     }
     version_of(seal, scope, name, version, snapshot).map_err(|why| InvokeError::Unavailable(unreadable(&why)))
@@ -137,7 +135,7 @@ pub fn version_of(
             Some(_) if !settings.applies_snap_start() => Some(false),
             Some(_) => (version != LATEST).then_some(true),
         },
-        per_instance: None,
+        per_instance: settings.per_instance(),
         network: settings.network.clone().or_else(|| settings.network_tagged.clone()),
         log_group: settings.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{name}")),
     })

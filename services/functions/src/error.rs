@@ -12,6 +12,12 @@ pub enum Error {
     /// `ResourceNotFoundException`, with its whole text.
     #[error("{0}")]
     NotFound(String),
+    #[error("The function has no published versions available.")]
+    NoPublishedVersion,
+    #[error("The maximum number of capacity providers for your account has been exceeded.")]
+    TooManyProviders,
+    #[error("The maximum number of function versions of a single capacity provider has been exceeded.")]
+    TooManyVersionsOnProvider,
     #[error("No Provisioned Concurrency Config found for this function")]
     NoProvisionedConcurrency,
     /// `ResourceConflictException`: it is there already, or not in a state for this.
@@ -70,6 +76,9 @@ impl Error {
     fn face(&self) -> (&'static str, u16) {
         match self {
             Error::NotFound(_) => ("ResourceNotFoundException", 404),
+            Error::NoPublishedVersion => ("NoPublishedVersionException", 400),
+            Error::TooManyProviders => ("CapacityProviderLimitExceededException", 400),
+            Error::TooManyVersionsOnProvider => ("FunctionVersionsPerCapacityProviderLimitExceededException", 400),
             Error::NoProvisionedConcurrency => ("ProvisionedConcurrencyConfigNotFoundException", 404),
             Error::Conflict(_) => ("ResourceConflictException", 409),
             Error::Invalid(_) => ("InvalidParameterValueException", 400),
@@ -103,6 +112,7 @@ impl From<InvokeError> for Error {
     fn from(error: InvokeError) -> Self {
         match error {
             InvokeError::NotFound(arn) => Self::function_not_found(arn),
+            InvokeError::Unpublished => Self::NoPublishedVersion,
             InvokeError::Throttled { reason } => Self::Throttled { reason },
             InvokeError::NotReady(message) => Self::Conflict(message),
             InvokeError::Unavailable(message) => Self::Service(message),

@@ -6,6 +6,7 @@
 //! ready happens behind it (see [`Functions::work`]) and shows in `State` and `LastUpdateStatus`, as on AWS.
 
 pub mod api;
+mod capacity;
 mod catalog;
 mod change;
 mod code;

@@ -2,6 +2,7 @@
 
 pub mod alias;
 pub mod environment;
+pub mod managed;
 pub mod name;
 pub mod provisioned;
 pub mod runtime;
@@ -24,3 +25,6 @@ pub const TAGS_MAX: usize = 50;
 pub const POLICY_BYTES_MAX: usize = 20_480;
 /// The version that is not published.
 pub const LATEST: &str = "$LATEST";
+/// The published version that has no number and is published anew in its place: what a call without a qualifier runs of a
+/// function on a capacity provider.
+pub const LATEST_PUBLISHED: &str = "$LATEST.PUBLISHED";

@@ -1,6 +1,8 @@
 //! The records that the functions room keeps. [`crate::store::At`] says under which keys.
 
+use crate::api::shapes::{CapacityProviderScalingConfig, CapacityProviderVpcConfig, InstanceRequirements};
 use crate::model::settings::Settings;
+use crate::model::{LATEST, LATEST_PUBLISHED};
 use base::{Arn, FunctionRef, Scope, Timestamp};
 use engine::{Code, Package};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ versioned!(
     Account,
     Pending,
     Provisioned,
+    CapacityProvider,
+    CapacityUse,
     Mapping,
     Retry,
     Secret,
@@ -54,6 +58,14 @@ impl Function {
     pub fn running(&self) -> &Snapshot {
         self.previous.as_deref().unwrap_or(&self.latest)
     }
+
+    /// The qualifier of what a call with this one runs: on a capacity provider, only what was published runs.
+    pub fn called<'a>(&self, qualifier: Option<&'a str>) -> Option<&'a str> {
+        match qualifier {
+            None if self.latest.settings.managed.is_some() => Some(LATEST_PUBLISHED),
+            other => other,
+        }
+    }
 }
 
 /// Code and configuration of one version, and where it stands.
@@ -69,6 +81,18 @@ pub struct Snapshot {
     pub modified: Timestamp,
     pub state: State,
     pub update: Update,
+}
+
+impl Snapshot {
+    /// AWS's word for its state, as the version of this name.
+    pub fn state_name(&self, version: &str) -> &'static str {
+        match self.state {
+            State::Pending => "Pending",
+            State::Failed { .. } => "Failed",
+            State::Active if version == LATEST && self.settings.managed.is_some() => "ActiveNonInvocable",
+            State::Active => "Active",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,11 +120,21 @@ pub struct LayerUse {
     pub package: Package,
 }
 
-/// A published version: never changes but for its state.
+/// A published version: never changes but for its state; but `$LATEST.PUBLISHED` is published again in its place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub number: u64,
     pub snapshot: Snapshot,
+    /// What still runs while another in its place is being made ready, and after one that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Box<Snapshot>>,
+}
+
+impl Published {
+    /// What an invocation runs now.
+    pub fn running(&self) -> &Snapshot {
+        self.previous.as_deref().unwrap_or(&self.snapshot)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,6 +229,23 @@ pub struct Provisioned {
     pub wanted: u32,
     pub modified: Timestamp,
 }
+
+/// What functions with several calls at once in an instance are assigned to; here it is this node, whatever it asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CapacityProvider {
+    pub name: String,
+    pub vpc: CapacityProviderVpcConfig,
+    /// The ARN of its operator's role.
+    pub role: String,
+    pub requirements: Option<InstanceRequirements>,
+    pub scaling: CapacityProviderScalingConfig,
+    pub tags: BTreeMap<String, String>,
+    pub modified: Timestamp,
+}
+
+/// A function version that belongs to a capacity provider; its key says which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapacityUse {}
 
 /// A function fed from a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -221,6 +221,6 @@ impl Holds for Function {
 
 impl Holds for Published {
     fn snapshots(&mut self) -> Vec<&mut Snapshot> {
-        vec![&mut self.snapshot]
+        [&mut self.snapshot].into_iter().chain(self.previous.as_deref_mut()).collect()
     }
 }

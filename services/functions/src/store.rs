@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::name::{self, Qualifier};
+use crate::model::{LATEST, LATEST_PUBLISHED};
 use crate::records::{Alias, Function, Snapshot};
 use base::{FunctionRef, Scope};
 use store::record::{self, Record};
@@ -27,6 +28,10 @@ pub enum At<'a> {
     EventConfig(&'a Scope, &'a str, &'a str),
     /// `functions/provisioned/<place>/<name>/<qualifier>` → [`crate::records::Provisioned`]
     Provisioned(&'a Scope, &'a str, &'a str),
+    /// `functions/capacity-provider/<place>/<provider>` → [`crate::records::CapacityProvider`]
+    CapacityProvider(&'a Scope, &'a str),
+    /// `functions/capacity-use/<place>/<provider>/<name>/<version>` → [`crate::records::CapacityUse`]
+    CapacityUse(&'a Scope, &'a str, &'a str, &'a str),
     /// `functions/mapping/<place>/<uuid>` → [`crate::records::Mapping`]
     Mapping(&'a Scope, &'a str),
     /// `functions/layer/<place>/<layer>` → [`crate::records::Layer`]
@@ -55,6 +60,8 @@ pub enum Below {
     Urls,
     EventConfigs,
     Provisioned,
+    CapacityProviders,
+    CapacityUses,
     Mappings,
     Layers,
     LayerVersions,
@@ -72,6 +79,8 @@ impl Below {
             Below::Urls => "functions/url",
             Below::EventConfigs => "functions/event-config",
             Below::Provisioned => "functions/provisioned",
+            Below::CapacityProviders => "functions/capacity-provider",
+            Below::CapacityUses => "functions/capacity-use",
             Below::Mappings => "functions/mapping",
             Below::Layers => "functions/layer",
             Below::LayerVersions => "functions/layer-version",
@@ -107,6 +116,10 @@ impl At<'_> {
             At::UrlId(id) => Key::of("functions/url-id").text(id),
             At::EventConfig(scope, name, qualifier) => Below::EventConfigs.of(scope, name).text(qualifier),
             At::Provisioned(scope, name, qualifier) => Below::Provisioned.of(scope, name).text(qualifier),
+            At::CapacityProvider(scope, provider) => Below::CapacityProviders.of(scope, provider),
+            At::CapacityUse(scope, provider, name, version) => {
+                Below::CapacityUses.of(scope, provider).text(name).text(version)
+            }
             At::Mapping(scope, uuid) => Below::Mappings.of(scope, uuid),
             At::Layer(scope, layer) => Below::Layers.of(scope, layer),
             At::LayerVersion(scope, layer, number) => Below::LayerVersions.of(scope, layer).number(number),
@@ -145,21 +158,35 @@ pub struct Resolved {
 /// The version that `named` means; of an alias its main version.
 pub async fn resolve(tx: &Tx, named: &FunctionRef) -> Result<Resolved> {
     let function = function(tx, named).await?;
+    find(tx, named, function, named.qualifier.as_deref()).await
+}
+
+/// The version that a call of `named` would run.
+pub async fn resolve_call(tx: &Tx, named: &FunctionRef) -> Result<Resolved> {
+    let function = function(tx, named).await?;
+    let called = function.called(named.qualifier.as_deref());
+    match find(tx, named, function, called).await {
+        Err(Error::NotFound(_)) if called == Some(LATEST_PUBLISHED) => Err(Error::NoPublishedVersion),
+        found => found,
+    }
+}
+
+async fn find(tx: &Tx, named: &FunctionRef, function: Function, qualifier: Option<&str>) -> Result<Resolved> {
     let missing = || Error::function_not_found(name::arn_of(named));
-    let number = match Qualifier::of(named.qualifier.as_deref()) {
+    let number = match Qualifier::of(qualifier) {
         Qualifier::Latest => None,
         Qualifier::Version(number) => Some(number),
         Qualifier::Alias(alias) => {
             let alias: Alias = tx.get(&At::Alias(&named.scope, &named.name, alias).key()).await?.ok_or_else(missing)?;
-            alias.version.parse().ok()
+            Qualifier::of(Some(&alias.version)).number()
         }
     };
     match number {
-        None => Ok(Resolved { snapshot: function.latest.clone(), version: crate::model::LATEST.into(), function }),
+        None => Ok(Resolved { snapshot: function.latest.clone(), version: LATEST.into(), function }),
         Some(number) => {
             let key = At::Version(&named.scope, &named.name, number).key();
             let published: crate::records::Published = tx.get(&key).await?.ok_or_else(missing)?;
-            Ok(Resolved { function, version: number.to_string(), snapshot: published.snapshot })
+            Ok(Resolved { function, version: name::version(number), snapshot: published.snapshot })
         }
     }
 }

@@ -313,6 +313,7 @@ fn not_run(error: &InvokeError) -> Response<Body> {
     match error {
         InvokeError::Throttled { .. } => message(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded."),
         InvokeError::NotFound(_) => message(StatusCode::NOT_FOUND, "Not Found"),
+        InvokeError::Unpublished => message(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         InvokeError::NotReady(why) | InvokeError::Unavailable(why) => message(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }

@@ -4,7 +4,7 @@ use crate::Functions;
 use crate::catalog::{unreadable, version_of};
 use crate::code;
 use crate::error::{Error, Result};
-use crate::model::LATEST;
+use crate::model::name::{LATEST_PUBLISHED_NUMBER, Qualifier};
 use crate::records::{Function, LayerVersion, Pending, Published, Snapshot, State, Update};
 use crate::store::{At, Below, place_of};
 use ::store::record::{self, Record};
@@ -141,9 +141,10 @@ impl Functions {
 
     async fn prepare(&self, waiting: Waiting) -> Result<()> {
         let Waiting { scope, name, version, revision } = &waiting;
-        let snapshot = match version.parse() {
-            Err(_) => self.store.get::<Function>(&At::Function(scope, name).key()).await?.map(|f| f.latest),
-            Ok(number) => {
+        let number = Qualifier::of(Some(version)).number();
+        let snapshot = match number {
+            None => self.store.get::<Function>(&At::Function(scope, name).key()).await?.map(|f| f.latest),
+            Some(number) => {
                 self.store.get::<Published>(&At::Version(scope, name, number).key()).await?.map(|p| p.snapshot)
             }
         };
@@ -158,10 +159,13 @@ impl Functions {
             tracing::warn!(function = %name, %version, code = error.code, "{}", error.message);
         }
         if self.settle(&waiting, &outcome).await? && outcome.is_ok() {
-            match version == LATEST {
-                true => self.runner.retire(scope, name, LATEST, Some(revision)).await,
+            match number {
+                // What was in its place is not used again.
+                None | Some(LATEST_PUBLISHED_NUMBER) => {
+                    self.runner.retire(scope, name, version, Some(revision)).await;
+                }
                 // It may be provisioned already.
-                false => self.tell(&FunctionRef { scope: scope.clone(), name: name.clone(), qualifier: None }).await,
+                Some(_) => self.tell(&FunctionRef { scope: scope.clone(), name: name.clone(), qualifier: None }).await,
             }
         }
         Ok(())
@@ -178,10 +182,13 @@ impl Functions {
                     return Ok(false);
                 }
                 tx.delete(&pending);
-                if let Ok(number) = version.parse() {
+                if let Some(number) = Qualifier::of(Some(version)).number() {
                     let key = At::Version(scope, name, number).key();
                     let Some(mut published) = tx.get::<Published>(&key).await? else { return Ok(false) };
                     settle_state(&mut published.snapshot, outcome, revision_id);
+                    if outcome.is_ok() {
+                        published.previous = None;
+                    }
                     tx.put(&key, &published)?;
                     return Ok(true);
                 }
@@ -211,7 +218,10 @@ impl Functions {
             live.extend(f.previous.iter().flat_map(|s| blobs_of(s)).chain(blobs_of(&f.latest)));
         })
         .await?;
-        self.each(Below::Versions, |p: Published| live.extend(blobs_of(&p.snapshot))).await?;
+        self.each(Below::Versions, |p: Published| {
+            live.extend(p.previous.iter().flat_map(|s| blobs_of(s)).chain(blobs_of(&p.snapshot)));
+        })
+        .await?;
         let live = &live;
         let is_live = |id: BlobId| async move { Ok(live.contains(&id)) };
         let packages = self.blobs.sweep(code::SPACE, ORPHAN_AGE, now, is_live).await?;

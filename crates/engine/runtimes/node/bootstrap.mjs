@@ -71,7 +71,9 @@ function logError(head, error) {
 
 // --- what the function writes -------------------------------------------------------------------------------------
 
-let requestId;
+let lastRequestId;
+/** The id of the call that runs here. */
+let requestId = () => lastRequestId;
 
 /** `console` writes `<time>\t<request id>\t<level>\t<message>`, framed where the platform gave a descriptor for it. */
 function setUpConsole() {
@@ -82,7 +84,7 @@ function setUpConsole() {
   for (const [method, [level, mask]] of Object.entries(levels)) {
     console[method] = (message, ...parts) => {
       const date = new Date();
-      write(`${date.toISOString()}\t${requestId}\t${level}\t${format(message, ...parts)}`, date, mask);
+      write(`${date.toISOString()}\t${requestId()}\t${level}\t${format(message, ...parts)}`, date, mask);
     };
   }
   console.log = console.info;
@@ -314,10 +316,18 @@ const api = new Api(process.env.AWS_LAMBDA_RUNTIME_API);
 let whenIdle = () => {};
 /** The call that has no answer yet. */
 let current;
+/** Where several calls run at once: those that have no answer yet, with what to do when nothing is left that could happen. */
+let running;
 /** Whether there was a call. */
 let begun = false;
 /** Whether the process ends for an error. */
 let ending = false;
+
+/** Says what to do for a call when nothing is left that could happen. */
+function onIdle(call, then) {
+  if (running) running.set(call, then);
+  else whenIdle = then;
+}
 
 class Call {
   answered = false;
@@ -331,7 +341,7 @@ class Call {
     if (this.answered) return;
     this.answered = true;
     current = undefined;
-    whenIdle = () => {};
+    onIdle(this, () => {});
     answer();
   }
 
@@ -392,6 +402,8 @@ function contextOf(headers) {
     invokedFunctionArn: headers["lambda-runtime-invoked-function-arn"],
     awsRequestId: headers["lambda-runtime-aws-request-id"],
     tenantId: headers["lambda-runtime-aws-tenant-id"],
+    // The environment has that of one call only.
+    ...(running && { xRayTraceId: headers["lambda-runtime-trace-id"] }),
     getRemainingTimeInMillis: () => deadline - Date.now(),
   };
 }
@@ -416,23 +428,33 @@ function runWithCallback(handler, call, event, headers) {
   };
   const done = (error, result) => (missing(error) ? call.succeed(result) : call.fail(error));
   const callback = first((error, result) => {
-    if (missing(error) && waits) whenIdle = () => setImmediate(() => call.succeed(result));
+    // With others beside it the event loop is never empty.
+    if (missing(error) && waits && !running) onIdle(call, () => setImmediate(() => call.succeed(result)));
     else done(error, result);
   });
-  context.done = first(done);
-  context.succeed = first((result) => done(null, result));
-  context.fail = first((error) => done(error ?? "handled"));
-  whenIdle = () => (types.isAsyncFunction(handler) ? call.fail(exited()) : call.succeed(null));
+  const succeed = first((result) => done(null, result));
+  const fail = first((error) => done(error ?? "handled"));
+  const answers = { done: first(done), succeed, fail };
+  // Whether the handler may answer later, though it gave no promise: with others beside it, nothing else tells.
+  let later = handler.length >= 3;
+  for (const [name, answer] of Object.entries(running ? answers : {})) {
+    const property = { enumerable: true, configurable: true };
+    const set = (value) => Object.defineProperty(context, name, { ...property, writable: true, value });
+    Object.defineProperty(context, name, { ...property, get: () => ((later = true), answer), set });
+  }
+  if (!running) Object.assign(context, answers);
+  onIdle(call, () => (types.isAsyncFunction(handler) ? call.fail(exited()) : call.succeed(null)));
   try {
     const result = handler(event(), context, callback);
-    if (typeof result?.then === "function") result.then(context.succeed, context.fail);
+    if (typeof result?.then === "function") result.then(succeed, fail);
+    else if (running && !later) call.succeed(null);
   } catch (error) {
     callback(error);
   }
 }
 
 async function runAsync(handler, call, event, headers) {
-  whenIdle = () => call.fail(exited());
+  onIdle(call, () => call.fail(exited()));
   try {
     call.succeed(await handler(event(), contextOf(headers)));
   } catch (error) {
@@ -444,7 +466,7 @@ async function runStreaming(handler, call, event, headers) {
   const context = contextOf(headers);
   const waits = { enumerable: true, get: () => call.waits, set: (value) => (call.waits = value) };
   Object.defineProperty(context, "callbackWaitsForEmptyEventLoop", waits);
-  whenIdle = () => (call.answered ? call.over({ waits: false }) : call.fail("Response stream is not finished."));
+  onIdle(call, () => (call.answered ? call.over({ waits: false }) : call.fail("Response stream is not finished.")));
   try {
     const result = handler(event(), call.stream, context);
     if (typeof result?.then !== "function") throw "Streaming does not support non-async handlers.";
@@ -457,7 +479,9 @@ async function runStreaming(handler, call, event, headers) {
 }
 
 let handler;
-/** Makes the calls of a streaming handler. */
+/** Makes the class of calls of a streaming handler. */
+let streamingCalls;
+/** That class, where one call runs at a time. */
 let StreamingCall;
 
 function takeCall() {
@@ -465,19 +489,55 @@ function takeCall() {
     if (ending) return;
     const { headers, body } = await api.next();
     begun = true;
-    requestId = headers["lambda-runtime-aws-request-id"];
+    lastRequestId = headers["lambda-runtime-aws-request-id"];
     const trace = headers["lambda-runtime-trace-id"];
     if (trace) process.env._X_AMZN_TRACE_ID = trace;
     else delete process.env._X_AMZN_TRACE_ID;
     const event = () => JSON.parse(body);
     if (StreamingCall) {
-      current = new StreamingCall(requestId, handler[HIGH_WATER_MARK]);
+      current = new StreamingCall(lastRequestId, handler[HIGH_WATER_MARK]);
       runStreaming(handler, current, event, headers);
     } else {
-      current = new Call(requestId);
+      current = new Call(lastRequestId);
       (ASYNC_ONLY ? runAsync : runWithCallback)(handler, current, event, headers);
     }
   });
+}
+
+/** Runs one of several calls. Its connection is `to`; `next` is to be called when it is over. */
+function beginBesides(to, headers, body, next) {
+  begun = true;
+  const id = headers["lambda-runtime-aws-request-id"];
+  const over = () => {
+    running.delete(call);
+    if (!ending) next();
+  };
+  const event = () => JSON.parse(body);
+  let call;
+  if (streamingCalls) {
+    const Streaming = streamingCalls({ api: to, errorDocument, logError, next: over, idle: (then) => then() });
+    call = new Streaming(id, handler[HIGH_WATER_MARK]);
+    runStreaming(handler, call, event, headers);
+  } else {
+    call = new Call(id, { to, next: over });
+    (ASYNC_ONLY ? runAsync : runWithCallback)(handler, call, event, headers);
+  }
+}
+
+/** Up to `calls` calls at once. */
+async function takeCalls(calls) {
+  const concurrent = await import("/var/runtime/concurrent.mjs");
+  requestId = concurrent.requestId;
+  running = new Map();
+  whenIdle = () => [...running.values()].forEach((then) => then());
+  delete process.env._X_AMZN_TRACE_ID;
+  let first = api;
+  const connect = () => {
+    const to = first ?? new Api(process.env.AWS_LAMBDA_RUNTIME_API);
+    first = undefined;
+    return to;
+  };
+  concurrent.takeCalls({ calls, connect, begin: beginBesides });
 }
 
 // --- a process that is started ahead ------------------------------------------------------------------------------
@@ -544,12 +604,14 @@ try {
   }
   handler = await findHandler(process.cwd(), process.env._HANDLER);
   if (handler[STREAMING]) {
-    const { streamingCalls } = await import("/var/runtime/streaming.mjs");
+    ({ streamingCalls } = await import("/var/runtime/streaming.mjs"));
     StreamingCall = streamingCalls({ api, errorDocument, logError, next: takeCall, idle: (then) => (whenIdle = then) });
   }
   const kept = harvest();
   if (kept) await api.post("init/compiled", kept);
-  takeCall();
+  const calls = Number(process.env.AWS_LAMBDA_MAX_CONCURRENCY ?? 1);
+  if (calls > 1) await takeCalls(calls);
+  else takeCall();
 } catch (error) {
   die("Uncaught Exception", error, 129);
 }

@@ -58,6 +58,7 @@ class Frames:
 
     def __init__(self, fd):
         self.fd = fd
+        self.among = None
         self.renew()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.renew)
@@ -65,6 +66,10 @@ class Frames:
     def renew(self):
         self.lock = _thread.allocate_lock()
         self.owner = None
+
+    def share(self, lock):
+        """Other processes write here too, which hold `lock` while they do."""
+        self.among = lock
 
     def write(self, text, kind=TEXT_FRAME):
         data = text.encode("utf-8", "backslashreplace")
@@ -78,7 +83,11 @@ class Frames:
         with self.lock:
             self.owner = me
             try:
-                write_all(self.fd, head + data)
+                if self.among is None:
+                    write_all(self.fd, head + data)
+                else:
+                    with self.among:
+                        write_all(self.fd, head + data)
             finally:
                 self.owner = None
 
@@ -568,10 +577,15 @@ def main():
     sys.meta_path.insert(0, StandardFirst(frames))
     copies, role = None, "instance"
     if sys.argv[1:] == ["base"]:
-        copies = load_copies()
+        copies = load("template")
         role, environment = copies.base(KEPT)
         os.environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
     api = Api(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    slot, calls = None, int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1"))
+    if calls > 1:
+        workers = load("workers")
+        frames.share(workers.FrameLock())
+        slot = workers.start(calls, lambda request_id, reason: fail_call(request_id, reason, frames))
 
     try:
         handler = find_handler(os.environ["_HANDLER"])
@@ -579,9 +593,11 @@ def main():
             flush()
             call_hooks("before_snapshot")
     except Exception as e:
-        fail_init(api, e, frames)
+        fail_init(api, e, frames, told=slot is None or not slot.any_ready())
 
     flush()
+    if slot is not None:
+        slot.ready()
     if role == "template":
         reason = copies.obstacle(api.fileno())
         api.post("init/template", to_json({"refused": reason}).encode("utf-8"))
@@ -600,6 +616,8 @@ def main():
     while True:
         headers, body = api.next()
         request_id = REQUEST_ID = headers["lambda-runtime-aws-request-id"]
+        if slot is not None:
+            slot.begin(request_id)
         trace_id = headers.get("lambda-runtime-trace-id")
         if trace_id:
             os.environ["_X_AMZN_TRACE_ID"] = trace_id
@@ -616,6 +634,8 @@ def main():
         else:
             flush()
             api.post("invocation/%s/response" % request_id, result, then_next=True)
+        if slot is not None:
+            slot.end()
 
 
 def rehearse(api):
@@ -627,21 +647,38 @@ def rehearse(api):
     flush()
 
 
-def fail_init(api, error, frames):
+def fail_init(api, error, frames, told=True):
+    """`told` is whether the platform is: one worker of several that cannot initialise itself is no failure of all."""
     document = error_document(error)
     flush()
     log_error(document, frames)
-    api.post("init/error", to_json(document).encode("utf-8"), document["errorType"])
+    if told:
+        api.post("init/error", to_json(document).encode("utf-8"), document["errorType"])
     sys.exit(1)
 
 
-def load_copies():
-    """The part that processes have that are copied; other instances never load it."""
+def fail_call(request_id, reason, frames):
+    """Answers the call of a worker that has ended."""
+    message = "RequestId: %s Error: %s" % (request_id, reason)
+    frames.write(message + "\n", ERROR_FRAME)
+    document = {"errorType": "Runtime.ExitError", "errorMessage": message}
+    api = Api(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    try:
+        api.post("invocation/%s/error" % request_id, to_json(document).encode("utf-8"), document["errorType"])
+    except (OSError, RuntimeError):
+        # It was answered before, or nobody listens any more.
+        pass
+    finally:
+        api.close()
+
+
+def load(name):
+    """A part of the runtime that few instances load: those that are copied, and those with several workers."""
     from importlib.machinery import SourcelessFileLoader
     from importlib.util import module_from_spec, spec_from_loader
 
-    loader = SourcelessFileLoader("wadi_template", "/var/runtime/template.pyc")
-    module = module_from_spec(spec_from_loader("wadi_template", loader))
+    loader = SourcelessFileLoader("wadi_" + name, "/var/runtime/%s.pyc" % name)
+    module = module_from_spec(spec_from_loader(loader.name, loader))
     loader.exec_module(module)
     return module
 

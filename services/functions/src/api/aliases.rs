@@ -4,6 +4,7 @@ use super::provisioned::check_alias;
 use super::{page_size, shapes as s};
 use crate::Functions;
 use crate::error::{Error, Result};
+use crate::model::name::Qualifier;
 use crate::model::{LATEST, alias, name};
 use crate::provision::{configured, remove};
 use crate::records::{Alias, Published, Url};
@@ -134,9 +135,9 @@ pub async fn list_aliases(
 async fn check(tx: &Tx, named: &FunctionRef, record: &Alias) -> Result<()> {
     alias::check_weights(&record.version, &record.weights)?;
     for version in std::iter::once(&record.version).chain(record.weights.keys()).filter(|v| *v != LATEST) {
-        let found = match version.parse() {
-            Ok(number) => tx.get::<Published>(&At::Version(&named.scope, &named.name, number).key()).await?,
-            Err(_) => None,
+        let found = match Qualifier::of(Some(version)).number() {
+            Some(number) => tx.get::<Published>(&At::Version(&named.scope, &named.name, number).key()).await?,
+            None => None,
         };
         if found.is_none() {
             return Err(Error::function_not_found(arn(named, version)));

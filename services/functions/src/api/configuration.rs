@@ -2,6 +2,7 @@
 
 use super::{options, shapes as s};
 use crate::code::code_sha256;
+use crate::model::managed::Managed;
 use crate::model::{LATEST, name};
 use crate::records::{Published, Snapshot, State, Update};
 use crate::sealing;
@@ -22,7 +23,7 @@ pub fn configuration(
     let settings = &snapshot.settings;
     let image = snapshot.code.image().is_some();
     let some = |text: &String| Some(text.clone()).filter(|_| !image);
-    let (state, state_reason) = state_of(&snapshot.state);
+    let state_reason = state_reason(&snapshot.state);
     let (update, update_reason) = update_of(&snapshot.update);
     let layers: Vec<s::Layer> = snapshot
         .layers
@@ -51,7 +52,7 @@ pub fn configuration(
         tracing_config: Some(s::TracingConfigResponse { mode: Some("PassThrough".into()) }),
         revision_id: Some(snapshot.revision_id.clone()),
         layers: Some(layers).filter(|l| !l.is_empty()),
-        state: Some(state.into()),
+        state: Some(snapshot.state_name(version).into()),
         state_reason_code: state_reason.as_ref().map(|(code, _)| code.clone()),
         state_reason: state_reason.map(|(_, reason)| reason),
         last_update_status: update.map(str::to_owned),
@@ -81,7 +82,18 @@ pub fn configuration(
             subnet_ids: Some(Vec::new()),
             ..s::VpcConfigResponse::default()
         }),
+        capacity_provider_config: settings.managed.as_ref().map(|managed| capacity_provider(scope, managed)),
         ..s::FunctionConfiguration::default()
+    }
+}
+
+fn capacity_provider(scope: &Scope, managed: &Managed) -> s::CapacityProviderConfig {
+    s::CapacityProviderConfig {
+        lambda_managed_instances_capacity_provider_config: s::LambdaManagedInstancesCapacityProviderConfig {
+            capacity_provider_arn: name::capacity_provider_arn(scope, &managed.provider).to_string(),
+            per_execution_environment_max_concurrency: managed.calls.map(number),
+            execution_environment_memory_gi_b_per_v_cpu: managed.gib_per_vcpu,
+        },
     }
 }
 
@@ -129,19 +141,19 @@ pub fn published_configuration(
     function: &str,
     published: &Published,
 ) -> s::FunctionConfiguration {
-    let number = published.number.to_string();
-    configuration(seal, scope, function, &number, Some(&number), &published.snapshot)
+    let version = name::version(published.number);
+    configuration(seal, scope, function, &version, Some(&version), &published.snapshot)
 }
 
 fn creating() -> Reason {
     Some(("Creating".into(), "The function is being created.".into()))
 }
 
-fn state_of(state: &State) -> (&'static str, Reason) {
+fn state_reason(state: &State) -> Reason {
     match state {
-        State::Pending => ("Pending", creating()),
-        State::Active => ("Active", None),
-        State::Failed { code, reason } => ("Failed", Some((code.clone(), reason.clone()))),
+        State::Pending => creating(),
+        State::Active => None,
+        State::Failed { code, reason } => Some((code.clone(), reason.clone())),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::configuration::{configuration, published_configuration};
 use super::{options, shapes as s, tags};
 use crate::Functions;
+use crate::capacity;
 use crate::change;
 use crate::code::Source;
 use crate::error::{Error, Result};
@@ -24,10 +25,12 @@ pub async fn create_function(
     options::check_create(&input)?;
     options::check_network(room.runner.as_ref(), input.vpc_config.as_ref())?;
     options::check_architecture(input.architectures.as_deref(), room.config.architecture)?;
+    let publish = options::publish_to(input.publish, input.publish_to.as_deref())?;
     let tags = input.tags.clone().unwrap_or_default();
     tags::check(&tags)?;
     let environment = room.sealed(scope, &function, input.environment.as_ref())?;
-    let change = options::change_of_create(&input, environment);
+    let managed = options::managed(scope, input.capacity_provider_config.as_ref())?;
+    let change = options::change_of_create(&input, environment, managed);
     let kind = kind_of(&input)?;
     let mut settings = Settings::new(change, kind, room.config.architecture, &room.runtimes())?;
     tags::heed(&room, &tags, &mut settings)?;
@@ -65,7 +68,6 @@ pub async fn create_function(
         tags,
     };
     let wanted = input.layers.unwrap_or_default();
-    let publish = input.publish.unwrap_or(false);
     let (room, key, record, wanted) = (&*room, &key, &record, &wanted);
     let reply = room
         .store
@@ -80,8 +82,9 @@ pub async fn create_function(
             account.functions += 1;
             tx.put(&At::Account(scope).key(), &account)?;
             change::wait_for(&tx, scope, &record.name, LATEST, &record.latest)?;
-            let reply = if publish {
-                let published = change::publish(room, &tx, scope, &mut record, None).await?;
+            capacity::join(&tx, scope, &record.latest.settings, &record.name, LATEST).await?;
+            let reply = if let Some(to) = publish {
+                let published = change::publish(room, &tx, scope, &mut record, None, to).await?;
                 published_configuration(&room.seal, scope, &record.name, &published)
             } else {
                 configuration(&room.seal, scope, &record.name, LATEST, None, &record.latest)

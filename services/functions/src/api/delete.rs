@@ -2,6 +2,7 @@
 
 use super::shapes as s;
 use crate::Functions;
+use crate::capacity;
 use crate::change::charge;
 use crate::error::{Error, Result};
 use crate::model::LATEST;
@@ -56,6 +57,10 @@ async fn delete_all(tx: &Tx, named: &FunctionRef) -> Result<Vec<String>> {
         account.provisioned = account.provisioned.saturating_sub(total(&configured(tx, scope, name).await?));
     }
     tx.put(&At::Account(scope).key(), &account)?;
+    capacity::leave(tx, scope, &record.latest.settings, name, LATEST);
+    for (_, version) in &versions {
+        capacity::leave(tx, scope, &version.snapshot.settings, name, &name::version(version.number));
+    }
     for (_, url) in &urls {
         tx.delete(&At::UrlId(&url.id).key());
     }
@@ -71,7 +76,7 @@ async fn delete_all(tx: &Tx, named: &FunctionRef) -> Result<Vec<String>> {
         clear(tx, &kind.of(scope, name)).await?;
     }
     tx.delete(&At::Function(scope, name).key());
-    Ok(versions.iter().map(|(_, v)| v.number.to_string()).chain([LATEST.to_owned()]).collect())
+    Ok(versions.iter().map(|(_, v)| name::version(v.number)).chain([LATEST.to_owned()]).collect())
 }
 
 /// Removes one version; it is no error if it is not there, as on AWS.
@@ -81,7 +86,7 @@ async fn delete_version(room: &Functions, tx: &Tx, named: &FunctionRef, number: 
     function(tx, &whole).await?;
     let key = At::Version(scope, name, number).key();
     let Some(version) = tx.get::<Published>(&key).await? else { return Ok(Vec::new()) };
-    let number = number.to_string();
+    let number = name::version(number);
     let aliases = all::<Alias>(tx, &Below::Aliases.of(scope, name)).await?;
     let users: Vec<&str> = aliases
         .iter()
@@ -96,6 +101,7 @@ async fn delete_version(room: &Functions, tx: &Tx, named: &FunctionRef, number: 
     }
     charge(room, tx, scope, version.snapshot.code.zip_bytes(), 0).await?;
     tx.delete(&key);
+    capacity::leave(tx, scope, &version.snapshot.settings, name, &number);
     remove(tx, scope, name, &number).await?;
     for at in
         [At::Policy(scope, name, &number), At::EventConfig(scope, name, &number), At::Pending(scope, name, &number)]

@@ -5,9 +5,9 @@ use crate::Functions;
 use crate::catalog::not_invocable;
 use crate::error::{Error, Result};
 use crate::events;
-use crate::model::{EVENT_BYTES_MAX, LATEST, PAYLOAD_BYTES_MAX, name};
+use crate::model::{EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX, name};
 use crate::prelude;
-use crate::store::resolve;
+use crate::store::{Resolved, resolve_call};
 use base::{FunctionRef, Invocation, InvokeError, Mode, Outcome, Source, Streamed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -143,8 +143,7 @@ async fn accept(room: &Functions, cx: &Context, named: FunctionRef, payload: &By
     let (named, event) = (&named, &event);
     room.store
         .transact(|tx| async move {
-            let found = resolve(&tx, named).await?;
-            check_invocable(&found.snapshot.state)?;
+            check_invocable(&resolve_call(&tx, named).await?)?;
             Ok::<_, Error>(tx.emit(event)?)
         })
         .await?;
@@ -153,13 +152,13 @@ async fn accept(room: &Functions, cx: &Context, named: FunctionRef, payload: &By
 
 /// `DryRun`: the caller may (the gate has asked) and the function is there. The version that would run.
 async fn rehearse(room: &Functions, named: &FunctionRef) -> Result<String> {
-    let found = room.store.transact(|tx| async move { resolve(&tx, named).await }).await?;
-    check_invocable(&found.snapshot.state)?;
-    Ok(if named.qualifier.is_some() { found.version } else { LATEST.into() })
+    let found = room.store.transact(|tx| async move { resolve_call(&tx, named).await }).await?;
+    check_invocable(&found)?;
+    Ok(found.version)
 }
 
-fn check_invocable(state: &crate::records::State) -> Result<()> {
-    not_invocable(state).map_or(Ok(()), |message| Err(Error::Conflict(message)))
+fn check_invocable(found: &Resolved) -> Result<()> {
+    not_invocable(&found.version, &found.snapshot).map_or(Ok(()), |message| Err(Error::Conflict(message)))
 }
 
 /// The payload within its bound. None is an empty object, as on AWS.

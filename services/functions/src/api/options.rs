@@ -1,9 +1,13 @@
 //! Options of the API that Wadi lacks, refused by name, and the mapping of those it has.
 
 use super::shapes as s;
+use crate::change::PublishTo;
 use crate::error::{Error, Result};
+use crate::model::managed::Managed;
+use crate::model::name;
 use crate::model::settings::Change;
 use crate::sealing::Environment;
+use base::Scope;
 use engine::ImageConfig;
 
 /// The members that CreateFunction and UpdateFunctionConfiguration share.
@@ -64,10 +68,8 @@ pub fn check_create(i: &s::CreateFunctionRequest) -> Result<()> {
         file_systems: i.file_system_configs.as_deref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
-            ("PublishTo", i.publish_to.is_some()),
             ("CodeSigningConfigArn", i.code_signing_config_arn.is_some()),
             ("TenancyConfig", i.tenancy_config.is_some()),
-            ("CapacityProviderConfig", i.capacity_provider_config.is_some()),
             ("DurableConfig", i.durable_config.is_some()),
             ("RuntimeConfig", i.runtime_config.is_some()),
             ("AcceleratorConfig", i.accelerator_config.is_some()),
@@ -85,7 +87,6 @@ pub fn check_update(i: &s::UpdateFunctionConfigurationRequest) -> Result<()> {
         file_systems: i.file_system_configs.as_deref(),
         logging: i.logging_config.as_ref(),
         absent: vec![
-            ("CapacityProviderConfig", i.capacity_provider_config.is_some()),
             ("DurableConfig", i.durable_config.is_some()),
             ("RuntimeConfig", i.runtime_config.is_some()),
             ("AcceleratorConfig", i.accelerator_config.is_some()),
@@ -115,7 +116,11 @@ pub fn check_source(version: bool, storage: Option<&str>, kms_key: bool) -> Resu
     }
 }
 
-pub fn change_of_create(i: &s::CreateFunctionRequest, environment: Option<Environment>) -> Change {
+pub fn change_of_create(
+    i: &s::CreateFunctionRequest,
+    environment: Option<Environment>,
+    managed: Option<Managed>,
+) -> Change {
     Change {
         role: Some(i.role.clone()),
         runtime: i.runtime.clone(),
@@ -130,10 +135,15 @@ pub fn change_of_create(i: &s::CreateFunctionRequest, environment: Option<Enviro
         network: i.vpc_config.as_ref().and_then(network),
         dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
         image: i.image_config.as_ref().map(image_config),
+        managed,
     }
 }
 
-pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest, environment: Option<Environment>) -> Change {
+pub fn change_of_update(
+    i: &s::UpdateFunctionConfigurationRequest,
+    environment: Option<Environment>,
+    managed: Option<Managed>,
+) -> Change {
     Change {
         role: i.role.clone(),
         runtime: i.runtime.clone(),
@@ -148,7 +158,30 @@ pub fn change_of_update(i: &s::UpdateFunctionConfigurationRequest, environment: 
         network: i.vpc_config.as_ref().and_then(network),
         dead_letter: i.dead_letter_config.as_ref().map(|d| d.target_arn.clone().unwrap_or_default()),
         image: i.image_config.as_ref().map(image_config),
+        managed,
     }
+}
+
+/// What is to be published, if anything. The model has one value for `to`.
+pub fn publish_to(publish: Option<bool>, to: Option<&str>) -> Result<Option<PublishTo>> {
+    match (publish.unwrap_or(false), to) {
+        (false, Some(_)) => Err(Error::Invalid("PublishTo is allowed only where Publish is true.".into())),
+        (false, None) => Ok(None),
+        (true, None) => Ok(Some(PublishTo::Number)),
+        (true, Some(_)) => Ok(Some(PublishTo::Latest)),
+    }
+}
+
+/// A function's capacity provider, of the own account and region.
+pub fn managed(scope: &Scope, given: Option<&s::CapacityProviderConfig>) -> Result<Option<Managed>> {
+    let Some(given) = given.map(|given| &given.lambda_managed_instances_capacity_provider_config) else {
+        return Ok(None);
+    };
+    let arn = &given.capacity_provider_arn;
+    let provider = name::capacity_provider(scope, arn)
+        .ok_or_else(|| Error::NotFound(format!("Capacity provider not found: {arn}")))?;
+    let calls = given.per_execution_environment_max_concurrency.and_then(|calls| u32::try_from(calls).ok());
+    Ok(Some(Managed { provider, calls, gib_per_vcpu: given.execution_environment_memory_gi_b_per_v_cpu }))
 }
 
 fn image_config(given: &s::ImageConfig) -> ImageConfig {

@@ -107,6 +107,10 @@ async fn set(tx: &Tx, named: &FunctionRef, config: Option<&Provisioned>, most: u
         return Err(unpublished());
     }
     let resolved = resolve(tx, named).await?;
+    if config.is_some() && resolved.snapshot.settings.managed.is_some() {
+        let message = "Provisioned Concurrency is not supported for functions with CapacityProviderConfig.";
+        return Err(Error::Invalid(message.into()));
+    }
     let mut all = configured(tx, scope, name).await?;
     let before = total(&all);
     let key = At::Provisioned(scope, name, qualifier(named)).key();

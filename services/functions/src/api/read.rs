@@ -1,9 +1,10 @@
 //! GetFunction, GetFunctionConfiguration, ListFunctions.
 
-use super::configuration::{configuration, listed, number};
+use super::configuration::{configuration, listed, number, published_configuration};
 use super::{page_size, shapes as s};
 use crate::Functions;
 use crate::error::{Error, Result};
+use crate::model::name::Qualifier;
 use crate::model::{LATEST, name};
 use crate::records::{Function, Published};
 use crate::store::{Below, page, resolve};
@@ -102,7 +103,8 @@ async fn list_all_versions(
     let bad_marker = || Error::Invalid("Invalid pagination token".into());
     let after = marker.map(|m| m.split_once(':').ok_or_else(bad_marker)).transpose()?;
     let mut out: Vec<s::FunctionConfiguration> = Vec::new();
-    let next = |version: &str| version.parse::<u64>().unwrap_or(0).saturating_add(1);
+    // `$LATEST` comes before all of them.
+    let next = |version: &str| Qualifier::of(Some(version)).number().map_or(0, |number| number.saturating_add(1));
     let mut resume = after.map(|(function, version)| (function.to_owned(), next(version)));
     let mut from = match &resume {
         Some((function, _)) => Below::Functions.of(scope, function).into_bytes(),
@@ -123,9 +125,8 @@ async fn list_all_versions(
         let versions = Below::Versions.of(scope, &record.name);
         let start = versions.clone().number(first).into_bytes();
         for item in room.store.scan(&start, &versions.end(), size + 1).await? {
-            let Published { number, snapshot } = ::store::record::decode(&item.value)?;
-            let number = number.to_string();
-            out.push(listed(configuration(&room.seal, scope, &record.name, &number, Some(&number), &snapshot)));
+            let published: Published = ::store::record::decode(&item.value)?;
+            out.push(listed(published_configuration(&room.seal, scope, &record.name, &published)));
         }
     }
     let more = out.len() > size;

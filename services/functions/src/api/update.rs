@@ -3,7 +3,8 @@
 use super::configuration::{configuration, published_configuration};
 use super::{options, shapes as s};
 use crate::Functions;
-use crate::change::{self, check_may_change};
+use crate::capacity;
+use crate::change::{self, PublishTo, check_may_change};
 use crate::code::Source;
 use crate::error::{Error, Result};
 use crate::model::settings::{Kind, misplaced_error};
@@ -22,9 +23,7 @@ pub async fn update_function_code(
 ) -> Result<s::FunctionConfiguration> {
     let named = &name::unqualified(cx.scope(), &input.function_name)?;
     let scope = &named.scope;
-    if input.publish_to.is_some() {
-        return Err(Error::unsupported("PublishTo"));
-    }
+    let publish = options::publish_to(input.publish, input.publish_to.as_deref())?;
     options::check_source(
         input.s3_object_version.is_some(),
         input.s3_object_storage_mode.as_deref(),
@@ -67,7 +66,7 @@ pub async fn update_function_code(
             change::charge(room, &tx, scope, next.code.zip_bytes(), code.zip_bytes()).await?;
             next.code = code.clone();
             begin(&mut record, next, fresh);
-            let reply = finish(room, &tx, named, &mut record, input.publish.unwrap_or(false)).await?;
+            let reply = finish(room, &tx, named, &mut record, publish).await?;
             if dry_run { Err(Stop::DryRun(Box::new(reply))) } else { Ok(reply) }
         })
         .await;
@@ -106,7 +105,8 @@ pub async fn update_function_configuration(
     options::check_network(room.runner.as_ref(), input.vpc_config.as_ref())?;
     options::check_image_config(input.image_config.as_ref())?;
     let environment = room.sealed(&named.scope, &named.name, input.environment.as_ref())?;
-    let change = &options::change_of_update(&input, environment);
+    let managed = options::managed(&named.scope, input.capacity_provider_config.as_ref())?;
+    let change = &options::change_of_update(&input, environment, managed);
     let runtimes = &room.runtimes();
     let fresh = &Fresh::of(&room);
     let (room, input) = (&*room, &input);
@@ -117,7 +117,13 @@ pub async fn update_function_configuration(
             check_may_change(named, &record, input.revision_id.as_deref())?;
             let mut next = record.latest.clone();
             let kind = kind_of(&next);
+            if change.managed.is_some() && next.settings.managed.is_none() {
+                let message = "CapacityProviderConfig cannot be added to a function that was created without it.";
+                return Err(Error::Invalid(message.into()));
+            }
             next.settings.apply(change.clone(), kind, runtimes)?;
+            capacity::leave(&tx, &named.scope, &record.latest.settings, &named.name, LATEST);
+            capacity::join(&tx, &named.scope, &next.settings, &named.name, LATEST).await?;
             if let Some(wanted) = &input.layers {
                 if kind == Kind::Image && !wanted.is_empty() {
                     return Err(misplaced_error("Layers", kind));
@@ -125,7 +131,7 @@ pub async fn update_function_configuration(
                 next.layers = change::layers(&tx, &named.scope, wanted, next.code.unpacked_bytes()).await?;
             }
             begin(&mut record, next, fresh);
-            finish(room, &tx, named, &mut record, false).await
+            finish(room, &tx, named, &mut record, None).await
         })
         .await?;
     room.pending.notify_one();
@@ -174,12 +180,12 @@ async fn finish(
     tx: &store::Tx,
     named: &FunctionRef,
     record: &mut Function,
-    publish: bool,
+    publish: Option<PublishTo>,
 ) -> Result<s::FunctionConfiguration> {
     let FunctionRef { scope, name, .. } = named;
     change::wait_for(tx, scope, name, LATEST, &record.latest)?;
-    let reply = if publish {
-        let published = change::publish(room, tx, scope, record, None).await?;
+    let reply = if let Some(to) = publish {
+        let published = change::publish(room, tx, scope, record, None, to).await?;
         published_configuration(&room.seal, scope, name, &published)
     } else {
         configuration(&room.seal, scope, name, LATEST, None, &record.latest)

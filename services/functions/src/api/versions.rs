@@ -1,9 +1,9 @@
 //! PublishVersion and ListVersionsByFunction.
 
 use super::configuration::{configuration, listed, published_configuration};
-use super::{page_size, shapes as s};
+use super::{options, page_size, shapes as s};
 use crate::Functions;
-use crate::change;
+use crate::change::{self, PublishTo};
 use crate::code::code_sha256;
 use crate::error::{Error, Result};
 use crate::model::{LATEST, name};
@@ -18,9 +18,7 @@ pub async fn publish_version(
     cx: Context,
     input: s::PublishVersionRequest,
 ) -> Result<s::FunctionConfiguration> {
-    if input.publish_to.is_some() {
-        return Err(Error::unsupported("PublishTo"));
-    }
+    let to = options::publish_to(Some(true), input.publish_to.as_deref())?.unwrap_or(PublishTo::Number);
     let named = &name::unqualified(cx.scope(), &input.function_name)?;
     let (room, input) = (&*room, &input);
     let reply = room
@@ -36,7 +34,7 @@ pub async fn publish_version(
                 )));
             }
             let description = input.description.as_deref();
-            let published = change::publish(room, &tx, &named.scope, &mut record, description).await?;
+            let published = change::publish(room, &tx, &named.scope, &mut record, description, to).await?;
             tx.put(&At::Function(&named.scope, &named.name).key(), &record)?;
             Ok(published_configuration(&room.seal, &named.scope, &named.name, &published))
         })

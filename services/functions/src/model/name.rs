@@ -1,6 +1,6 @@
 //! Function and layer names in all the forms that AWS takes: names, partial ARNs, ARNs, with and without qualifier.
 
-use super::LATEST;
+use super::{LATEST, LATEST_PUBLISHED};
 use crate::error::{Error, Result};
 use base::{Arn, FunctionRef, Scope};
 
@@ -10,6 +10,17 @@ const PATTERN: &str = concat!(
     r"([a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)",
     r"(:(\$LATEST|[a-zA-Z0-9-_]+))?",
 );
+
+/// The number under which `$LATEST.PUBLISHED` is kept; those of other versions begin at 1.
+pub const LATEST_PUBLISHED_NUMBER: u64 = 0;
+
+/// The name of a published version.
+pub fn version(number: u64) -> String {
+    match number {
+        LATEST_PUBLISHED_NUMBER => LATEST_PUBLISHED.to_owned(),
+        number => number.to_string(),
+    }
+}
 
 /// What a qualifier names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +35,21 @@ impl<'a> Qualifier<'a> {
     pub fn of(text: Option<&'a str>) -> Self {
         match text {
             None | Some(LATEST) => Self::Latest,
-            Some(text) => text.parse().map_or(Self::Alias(text), Self::Version),
+            Some(LATEST_PUBLISHED) => Self::Version(LATEST_PUBLISHED_NUMBER),
+            Some(text) => match text.parse() {
+                Err(_) | Ok(LATEST_PUBLISHED_NUMBER) => Self::Alias(text),
+                Ok(number) => Self::Version(number),
+            },
+        }
+    }
+}
+
+impl Qualifier<'_> {
+    /// That of a published version.
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Self::Version(number) => Some(number),
+            Self::Latest | Self::Alias(_) => None,
         }
     }
 }
@@ -146,6 +171,19 @@ pub fn layer_version(scope: &Scope, arn: &str) -> Option<(String, u64)> {
     here.then_some((layer.to_owned(), version.parse().ok()?))
 }
 
+/// `arn:aws:lambda:<region>:<account>:capacity-provider:<name>`
+pub fn capacity_provider_arn(scope: &Scope, provider: &str) -> Arn {
+    let resource = format!("capacity-provider:{provider}");
+    Arn::new("lambda", scope.region.as_str(), scope.account.as_str(), resource)
+}
+
+/// The name in a capacity provider's ARN; `None` if it is not one of this account and region.
+pub fn capacity_provider(scope: &Scope, arn: &str) -> Option<String> {
+    let arn: Arn = arn.parse().ok()?;
+    let name = arn.resource.strip_prefix("capacity-provider:")?.to_owned();
+    (arn == capacity_provider_arn(scope, &name)).then_some(name)
+}
+
 fn is_account(text: &str) -> bool {
     base::AccountId::parse(text).is_some()
 }
@@ -174,6 +212,21 @@ mod tests {
             let named = function(&scope(), text, None).expect(text);
             assert_eq!((named.name.as_str(), named.qualifier.as_deref()), ("f", qualifier), "{text}");
         }
+    }
+
+    #[test]
+    fn what_qualifiers_name() {
+        for (text, expect) in [
+            (None, Qualifier::Latest),
+            (Some("$LATEST"), Qualifier::Latest),
+            (Some("$LATEST.PUBLISHED"), Qualifier::Version(LATEST_PUBLISHED_NUMBER)),
+            (Some("1"), Qualifier::Version(1)),
+            (Some("0"), Qualifier::Alias("0")),
+            (Some("live"), Qualifier::Alias("live")),
+        ] {
+            assert_eq!(Qualifier::of(text), expect);
+        }
+        assert_eq!((version(LATEST_PUBLISHED_NUMBER).as_str(), version(7).as_str()), ("$LATEST.PUBLISHED", "7"));
     }
 
     #[test]

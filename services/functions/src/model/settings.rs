@@ -1,5 +1,6 @@
 //! A function's configuration: what may be set, what is assumed, and the bounds that the model does not state.
 
+use super::managed::{self, Managed};
 use crate::error::{Error, Result};
 use crate::sealing::Environment;
 use engine::{ImageConfig, Isolation};
@@ -42,6 +43,12 @@ pub struct Settings {
     /// As the tag `wadi:network` was when this was made: its network where `network` is `None`.
     #[serde(default)]
     pub network_tagged: Option<String>,
+    /// On which capacity provider it is to run, and how; `None` is the usual way.
+    #[serde(default)]
+    pub managed: Option<Managed>,
+    /// As the tag `wadi:concurrency` was when this was made: calls at once in one instance where `managed` is `None`.
+    #[serde(default)]
+    pub calls_tagged: Option<u32>,
 }
 
 /// What a request sets. `None` leaves a member as it is, or at its default in a new function.
@@ -62,6 +69,7 @@ pub struct Change {
     /// Empty takes it away.
     pub dead_letter: Option<String>,
     pub image: Option<ImageConfig>,
+    pub managed: Option<Managed>,
 }
 
 /// What a function is made of, in AWS's words: its `PackageType`.
@@ -85,7 +93,7 @@ impl Settings {
             handler: String::new(),
             description: String::new(),
             timeout_s: 3,
-            memory_mb: 128,
+            memory_mb: if change.managed.is_some() { managed::MEMORY_MB_MIN } else { 128 },
             ephemeral_mb: 512,
             environment: None,
             architecture: architecture.to_owned(),
@@ -96,6 +104,8 @@ impl Settings {
             image: ImageConfig::default(),
             isolation: None,
             network_tagged: None,
+            managed: None,
+            calls_tagged: None,
         };
         settings.apply(change, kind, runtimes)?;
         Ok(settings)
@@ -117,7 +127,9 @@ impl Settings {
             next.dead_letter = check_dead_letter(arn)?;
         }
         next.timeout_s = bounded(change.timeout_s, "timeout", 1, TIMEOUT_S_MAX)?.unwrap_or(next.timeout_s);
-        next.memory_mb = bounded(change.memory_mb, "memorySize", 128, MEMORY_MB_MAX)?.unwrap_or(next.memory_mb);
+        next.managed = change.managed.or(next.managed);
+        let memory_mb_max = if next.managed.is_some() { managed::MEMORY_MB_MAX } else { MEMORY_MB_MAX };
+        next.memory_mb = bounded(change.memory_mb, "memorySize", 128, memory_mb_max)?.unwrap_or(next.memory_mb);
         next.ephemeral_mb =
             bounded(change.ephemeral_mb, "ephemeralStorage.size", 512, EPHEMERAL_MB_MAX)?.unwrap_or(next.ephemeral_mb);
         next.handler = change.handler.unwrap_or(next.handler);
@@ -130,6 +142,13 @@ impl Settings {
         if next.applies_snap_start() && !next.runtime.starts_with("python") {
             let what = if kind == Kind::Image { "A container image" } else { &next.runtime };
             return Err(Error::Invalid(format!("{what} is not supported for SnapStart enabled functions.")));
+        }
+        if let Some(managed) = &next.managed {
+            if next.applies_snap_start() {
+                let message = "CapacityProviderConfig is not supported for SnapStart enabled functions.";
+                return Err(Error::Invalid(message.into()));
+            }
+            managed.check(kind, &next.runtime, next.memory_mb)?;
         }
         *self = next;
         Ok(())
@@ -150,6 +169,11 @@ impl Settings {
     /// node decides.
     pub fn applies_snap_start(&self) -> bool {
         self.snap_start.as_deref() == Some("PublishedVersions")
+    }
+
+    /// Calls at once in one instance; `None` is one, in the usual way.
+    pub fn per_instance(&self) -> Option<u32> {
+        self.managed.as_ref().map(|managed| managed.calls(&self.runtime, self.memory_mb)).or(self.calls_tagged)
     }
 }
 

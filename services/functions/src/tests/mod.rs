@@ -1,5 +1,6 @@
 //! Tests of the room, through its operation table, with a fake runner and a clock that stands still.
 
+mod capacity;
 mod events;
 mod images;
 mod invoke;
