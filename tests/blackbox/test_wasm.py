@@ -230,7 +230,10 @@ def test_workers_are_instances(own, guest, tmp_path):
     # A fault of the component's is one of its instance, which the worker outlives.
     assert say("/panic")["errorType"] == "Runtime.ExitError" and say("/env")["statusCode"] == 200 and workers(own) == first
     os.kill(first[0], signal.SIGKILL)
-    assert say("/env")["statusCode"] == 200 and workers(own) != first
+    # A call that comes before the node knows may still be handed to it.
+    answers = [say("/env"), say("/env")]
+    assert answers[0].get("errorType") in (None, "Runtime.ExitError")
+    assert answers[1]["statusCode"] == 200 and workers(own) != first
     assert say("/loop")["errorType"] == "Sandbox.Timedout"
     eventually(lambda: workers(own) == [])
     assert say("/env")["statusCode"] == 200
