@@ -1,8 +1,8 @@
 //! `cargo xtask bench aws | engine | events | chaos | drill`: builds in release and runs the benchmarks of `tests/bench`.
 
+use crate::program;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
-use std::process::Command;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,15 +14,15 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let root = crate::root();
-    let cargo = |args: &[&str]| Command::new("cargo").args(args).current_dir(root).status().context("cannot run cargo");
-    if !cargo(&["build", "--release", "-p", "wadi", "-p", "wadi-bench"])?.success() {
+    let build = ["build", "--release", "-p", "wadi", "-p", "wadi-bench"];
+    if !program("cargo").args(build).current_dir(root).status().context("cannot run cargo")?.success() {
         bail!("the build failed");
     }
     let mut bench = args.bench;
     if bench.first().is_some_and(|name| name == "engine") && !bench.iter().any(|arg| arg.starts_with("--component")) {
         bench.extend(["--component".to_owned(), component(root)?]);
     }
-    let status = Command::new(root.join("target/release/wadi-bench")).args(bench).current_dir(root).status()?;
+    let status = program(root.join("target/release/wadi-bench")).args(bench).current_dir(root).status()?;
     if !status.success() {
         bail!("the benchmark failed ({status})");
     }
@@ -34,7 +34,7 @@ fn component(root: &Path) -> Result<String> {
     let example = root.join("examples/wasm-hello");
     let built = root.join("target/wasm32-wasip2/release/bootstrap.wasm");
     let run = |program: &str, args: &[&str]| {
-        let mut command = Command::new(program);
+        let mut command = crate::program(program);
         command.args(args).env("CARGO_TARGET_DIR", root.join("target")).current_dir(&example);
         command.status().with_context(|| format!("cannot run {program}"))
     };

@@ -50,6 +50,17 @@ fn main() -> std::process::ExitCode {
     }
 }
 
+/// A program in the environment that the user has. What the cargo that runs us has added of this crate makes some build scripts
+/// (ring's) believe that all has changed.
+fn program(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    let ours = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of));
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// The root of the repository.
 fn root() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root")

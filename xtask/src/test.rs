@@ -124,7 +124,7 @@ pub fn venv(root: &Path) -> Result<PathBuf> {
 fn step(root: &Path, what: &str, program: &str, args: &[&str]) -> Result<()> {
     println!("xtask: {what}");
     let status =
-        Command::new(program).args(args).current_dir(root).status().with_context(|| format!("cannot run {program}"))?;
+        crate::program(program).args(args).current_dir(root).status().with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
         bail!("{what} failed ({status})");
     }
