@@ -15,9 +15,7 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
         bail!("the tests need {}; install {} and run this again", missing.join(", "), missing.join(" and "));
     }
     crate::tidy::run(root)?;
-    step(root, "the target of WebAssembly functions", "rustup", &["target", "add", "wasm32-wasip2"])?;
-    // Everything that the tests need, and with the features that they have: each dependency is compiled once.
-    step(root, "build", "cargo", &["build", "--workspace", "--bins", "--tests"])?;
+    build(root)?;
     step(root, "rust tests", "cargo", &["test", "--workspace", "--quiet"])?;
     if quick {
         return Ok(());
@@ -47,11 +45,17 @@ pub enum Suite {
 
 /// Builds and runs one suite.
 pub fn only(root: &Path, suite: Suite) -> Result<()> {
-    step(root, "build", "cargo", &["build", "--workspace", "--bins", "--tests"])?;
+    build(root)?;
     let python = venv(root)?;
     match suite {
         Suite::Attacks => attacks(root, &python),
     }
+}
+
+/// Everything that the tests need, and with the features that they have: each dependency is compiled once.
+fn build(root: &Path) -> Result<()> {
+    step(root, "the target of WebAssembly functions", "rustup", &["target", "add", "wasm32-wasip2"])?;
+    step(root, "build", "cargo", &["build", "--workspace", "--bins", "--tests"])
 }
 
 /// The attacks, inside their guard: its own namespaces and control groups, so that what gets through does no harm.
@@ -123,8 +127,11 @@ pub fn venv(root: &Path) -> Result<PathBuf> {
 
 fn step(root: &Path, what: &str, program: &str, args: &[&str]) -> Result<()> {
     println!("xtask: {what}");
-    let status =
-        crate::program(program).args(args).current_dir(root).status().with_context(|| format!("cannot run {program}"))?;
+    let status = crate::program(program)
+        .args(args)
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
         bail!("{what} failed ({status})");
     }
