@@ -214,6 +214,22 @@ def test_a_url_of_workers(shared, function, guest, url):
     assert text.startswith("Method::Post / ") and text.endswith('\n{"a":1}')
 
 
+def test_a_worker_has_one_call_whatever_the_function_says(own, guest):
+    """Several calls at once in one instance are nothing for a worker: each has its own, and waits for no other."""
+    lam = own.start().client("lambda", read_timeout=60)
+    zipped = {"ZipFile": package(**{"bootstrap.wasm": guest("http")})}
+    tags = {"wadi:isolation": "wasm-process", "wadi:concurrency": "4"}
+    lam.create_function(FunctionName="f", Role=ROLE, Code=zipped, **{**of("wasm-process", Timeout=20), "Tags": tags})
+    lam.get_waiter("function_active_v2").wait(FunctionName="f", WaiterConfig={"Delay": 1})
+    assert invoke(lam, "f", event("/env", "AWS_LAMBDA_MAX_CONCURRENCY"))[0]["body"] == ""
+    answers = []
+    call = lambda: answers.append(invoke(lam, "f", event("/stream"))[0]["statusCode"])
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert answers == [200, 200] and len(workers(own)) == 2
+
+
 def test_workers_are_instances(own, guest, tmp_path):
     """They are kept, end with their run's time, are replaced when they are killed, and leave nothing behind."""
     lam = own.start().client("lambda", read_timeout=60)

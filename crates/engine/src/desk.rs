@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 
 pub(crate) struct Desk {
     /// At least one. The first hears of the initialisation as well.
-    sessions: Vec<Arc<Session>>,
+    sessions: Vec<Session>,
     /// Rings when a call is offered to one of several.
     bell: Arc<Notify>,
     /// Those that have a seat.
@@ -41,9 +41,11 @@ impl Desk {
         self.sessions.len()
     }
 
-    /// That of this call, else any: it refuses what is not its own.
+    /// That of this call, else any: it refuses what is not its own. A call that is tried again has its id again, while what was
+    /// given up may still be at work: the one that is waited for comes first.
     pub(crate) fn of(&self, request_id: &str) -> &Session {
-        self.sessions.iter().find(|session| session.has(request_id)).unwrap_or(&self.sessions[0])
+        let having = self.sessions.iter().filter_map(|session| Some((session.has(request_id)?, session)));
+        having.max_by_key(|(has, _)| *has).map_or(&self.sessions[0], |(_, session)| session)
     }
 
     /// `GET next`: waits for a call. The first one ends the initialisation.

@@ -98,8 +98,14 @@ pub(crate) fn environment(version: &Version, own: &[String], instance: &Instance
 
 /// Of an instance's environment what a component has: some of it means nothing to one, unless the function sets it.
 pub(crate) fn of_component(version: &Version, mut env: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    const OF_PROCESSES: [&str; 5] =
-        [RUNTIME_API, "LAMBDA_RUNTIME_DIR", "LD_LIBRARY_PATH", "PATH", "_LAMBDA_TELEMETRY_LOG_FD"];
+    const OF_PROCESSES: [&str; 6] = [
+        RUNTIME_API,
+        "AWS_LAMBDA_MAX_CONCURRENCY",
+        "LAMBDA_RUNTIME_DIR",
+        "LD_LIBRARY_PATH",
+        "PATH",
+        "_LAMBDA_TELEMETRY_LOG_FD",
+    ];
     env.retain(|name, _| !OF_PROCESSES.contains(&name.as_str()) || version.environment.contains_key(name));
     env
 }

@@ -137,8 +137,8 @@ impl Maker for Arc<Forge> {
 
     fn upkeep(&self, version: &Version) -> Upkeep {
         let template = self.templates.known(version);
-        if version.calls() > 1 {
-            return upkeep_of_hosts(template.as_deref());
+        if let Some(template) = template.as_deref().filter(|template| template.calls > 1) {
+            return upkeep_of_hosts(template);
         }
         // Held while a zygote is made; then there is none yet.
         let zygote = template.as_ref().and_then(|template| template.zygote.try_lock().ok());
@@ -302,7 +302,7 @@ impl Forge {
         let own = own_listeners(&way).map_err(not_started)?;
         let spec = self.spec(version, template, id, seed, writer, (&way, own.as_ref())).map_err(not_started)?;
         let raised = self.driver.raise(spec).await.map_err(raise_error)?;
-        self.take_over(raised, own, None, version, writer, place)
+        self.take_over(raised, own, None, template, writer, place)
     }
 
     /// Makes a sandbox for an instance of a cell, whose runtime goes on at once.
@@ -321,7 +321,7 @@ impl Forge {
         let calling = serde_json::json!({ "env": env, "cwd": CWD, "compile": compile }).to_string();
         let mounts = template.mounts.iter().cloned().chain(compiled).collect();
         let raised = self.cells.specialise(cell, mounts).await.map_err(raise_error)?;
-        self.take_over(raised, own, Some(calling.into()), version, writer, Some(place))
+        self.take_over(raised, own, Some(calling.into()), template, writer, Some(place))
     }
 
     fn take_over(
@@ -329,14 +329,14 @@ impl Forge {
         mut raised: Raised,
         own: Option<[TcpListener; 2]>,
         calling: Option<Bytes>,
-        version: &Version,
+        template: &Template,
         writer: &Arc<Writer>,
         place: Option<&Arc<OwnedSemaphorePermit>>,
     ) -> Result<Live, RaiseError> {
         let inside = std::mem::take(&mut raised.listeners);
         let mut listeners = own.map_or(inside, Vec::from).into_iter();
         let runtime = listeners.next().ok_or(RaiseError::Node("the sandbox came without its listener".into()))?;
-        let ends = Ends { raised, runtime, platform: listeners.next(), calling, calls: version.calls() };
+        let ends = Ends { raised, runtime, platform: listeners.next(), calling, calls: template.calls };
         let (writer, place, platform) = (writer.clone(), place.cloned(), self.platform.clone());
         Live::new(ends, writer, place, platform, self.clock.clone(), &self.tasks).map_err(not_started)
     }
@@ -418,9 +418,8 @@ impl Forge {
 }
 
 /// A seat costs little beside what is there already; the next sandbox is made when it is needed.
-fn upkeep_of_hosts(template: Option<&Template>) -> Upkeep {
-    let hosts = template.and_then(|template| template.hosts.try_lock().ok());
-    let template_bytes = hosts.and_then(|hosts| hosts.bytes());
+fn upkeep_of_hosts(template: &Template) -> Upkeep {
+    let template_bytes = template.hosts.try_lock().ok().and_then(|hosts| hosts.bytes());
     Upkeep { spares: 0, spare_bytes: SEAT_BYTES, template_bytes, initialises: false }
 }
 

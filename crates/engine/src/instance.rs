@@ -110,7 +110,7 @@ impl Instance {
             set_aside,
             memory_bytes,
         };
-        if instance.version.calls() == 1 {
+        if instance.template.calls == 1 {
             instance.announce();
         }
         let sandbox = instance.id.clone();
@@ -156,7 +156,7 @@ impl Instance {
     /// One attempt to initialise, in a fresh sandbox: made of a cell or copied from the version's zygote where there is one,
     /// else started, and then perhaps to be its zygote. Where calls share sandboxes, there may be one: false.
     async fn initialise(&mut self, sandbox: &str, limit: Duration) -> Result<bool, InvokeError> {
-        if self.version.calls() > 1 {
+        if self.template.calls > 1 {
             return self.share(sandbox).await;
         }
         self.initialise_alone(sandbox, limit).await.map(|()| true)
@@ -340,7 +340,7 @@ impl Instance {
             }
             Ok(()) => {
                 let left = limit.saturating_sub(forge.clock.elapsed() - began);
-                let delivery = Delivery { streams: outlet.is_some(), ..self.delivery(call, arn, left, start_line) };
+                let delivery = self.delivery(call, arn, (left, outlet.is_some()), start_line);
                 match self.deliver(delivery, outlet, left, last).await {
                     Ok(answer) => answer,
                     Err(undelivered) => {
@@ -375,7 +375,13 @@ impl Instance {
         Failure::TimedOut { after_s: self.version.timeout_s }
     }
 
-    fn delivery(&self, call: &Invocation, arn: &str, left: Duration, start_line: String) -> Delivery {
+    fn delivery(
+        &self,
+        call: &Invocation,
+        arn: &str,
+        (left, streams): (Duration, bool),
+        start_line: String,
+    ) -> Delivery {
         let now = self.forge.clock.now();
         let trace_id = call
             .trace_id
@@ -388,7 +394,7 @@ impl Instance {
             deadline_ms: now.plus(left).millis(),
             trace_id,
             client_context: call.client_context.clone(),
-            streams: false,
+            streams,
             start_line,
         }
     }

@@ -84,6 +84,15 @@ pub(crate) enum Refusal {
     RequestId,
 }
 
+/// How a runtime has a call, what matters least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Has {
+    Answered,
+    /// Nobody waits for its answer any more.
+    GivenUp,
+    AtWork,
+}
+
 pub(crate) struct Session {
     state: Mutex<State>,
     /// Rings when a call is offered; the desk's, where it has several sessions.
@@ -110,18 +119,18 @@ impl Session {
         log: Arc<Log>,
         calling: Option<Bytes>,
         bell: Option<Arc<Notify>>,
-    ) -> (Arc<Self>, oneshot::Receiver<Init>) {
+    ) -> (Self, oneshot::Receiver<Init>) {
         let (told, init) = oneshot::channel();
         (Self::of(State::Starting { told }, log, calling, bell), init)
     }
 
     /// One of several, for calls alone.
-    pub(crate) fn initialised(log: Arc<Log>, bell: Arc<Notify>) -> Arc<Self> {
+    pub(crate) fn initialised(log: Arc<Log>, bell: Arc<Notify>) -> Self {
         Self::of(State::Idle, log, None, Some(bell))
     }
 
-    fn of(state: State, log: Arc<Log>, calling: Option<Bytes>, bell: Option<Arc<Notify>>) -> Arc<Self> {
-        Arc::new(Self {
+    fn of(state: State, log: Arc<Log>, calling: Option<Bytes>, bell: Option<Arc<Notify>>) -> Self {
+        Self {
             state: Mutex::new(state),
             shared: bell.is_some(),
             offered: bell.unwrap_or_default(),
@@ -130,7 +139,7 @@ impl Session {
             calling: Mutex::new(calling),
             compiled: Mutex::default(),
             body_turn: Default::default(),
-        })
+        }
     }
 
     /// Puts a call where the next `next` finds it. The receiver errs if the session goes away.
@@ -169,19 +178,20 @@ impl Session {
         }
     }
 
-    /// Whether another call may be offered, or the runtime has not answered the last.
+    /// Whether another call may be offered: the runtime has answered the last.
     pub(crate) fn is_free(&self) -> bool {
         matches!(*self.state.lock(), State::Idle | State::Answered { .. })
     }
 
-    /// Whether the runtime has, or had last, this call.
-    pub(crate) fn has(&self, request_id: &str) -> bool {
-        match &*self.state.lock() {
-            State::Running { request_id: of, .. }
-            | State::Responding { request_id: of }
-            | State::Answered { request_id: of, .. } => of == request_id,
-            _ => false,
-        }
+    /// How the runtime has this call, if it has it or had it last.
+    pub(crate) fn has(&self, id: &str) -> Option<Has> {
+        let (is_it, has) = match &*self.state.lock() {
+            State::Running { request_id, reply } if reply.answer.is_closed() => (request_id == id, Has::GivenUp),
+            State::Running { request_id, .. } | State::Responding { request_id } => (request_id == id, Has::AtWork),
+            State::Answered { request_id, .. } => (request_id == id, Has::Answered),
+            _ => return None,
+        };
+        is_it.then_some(has)
     }
 
     /// `GET next` of a runtime that may have several calls: the first ends the initialisation.

@@ -36,8 +36,8 @@ impl Hosts {
     /// The first seat that is free, at the sandbox that was raised first, so that the others empty themselves.
     fn seat(&mut self, sound: impl Fn(&Host) -> bool) -> Option<(Arc<Host>, Seat)> {
         self.all.retain(|host| host.strong_count() > 0);
-        let hosts = self.all.iter().filter_map(Weak::upgrade).filter(|host| sound(host));
-        hosts.into_iter().find_map(|host| host.live.desk.seat().map(|seat| (host, seat)))
+        let mut hosts = self.all.iter().filter_map(Weak::upgrade).filter(|host| sound(host));
+        hosts.find_map(|host| host.live.desk.seat().map(|seat| (host, seat)))
     }
 
     /// Memory of the largest, initialised or at work; `None` while there is none.

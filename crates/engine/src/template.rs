@@ -57,6 +57,8 @@ pub(crate) struct Template {
     pub base: Option<Kind>,
     /// The version's initialised process. Held while one is made: others wait for it.
     pub zygote: Turn<Zygote>,
+    /// Calls at once in one instance: a component's workers have one, whatever its version says.
+    pub calls: usize,
     /// Its sandboxes that take several calls at once.
     pub hosts: Turn<Hosts>,
     /// Whether instances may be copied or made of cells, as the version says.
@@ -246,6 +248,7 @@ impl Templates {
         template.runtime = runtime;
         template.mounts.extend(opt_path.map(|path| read_only(path, "/opt")));
         template.copies = version.copies;
+        template.calls = version.calls();
         template._code = std::iter::once(task).chain(opt).collect();
         Ok(template)
     }
@@ -310,6 +313,7 @@ impl Templates {
             broken,
             base: None,
             zygote: Turn::default(),
+            calls: version.calls(),
             hosts: Turn::default(),
             copies: None,
             compiled: OnceCell::new(),
@@ -347,6 +351,7 @@ impl Templates {
             component: None,
             broken: None,
             zygote: Turn::default(),
+            calls: 1,
             hosts: Turn::default(),
             copies: None,
             compiled: OnceCell::new(),
@@ -399,6 +404,7 @@ impl Templates {
             broken: None,
             base: None,
             zygote: Turn::default(),
+            calls: 1,
             hosts: Turn::default(),
             copies: None,
             compiled: OnceCell::new(),
@@ -487,6 +493,7 @@ fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
         broken,
         base: None,
         zygote: Turn::default(),
+        calls: 1,
         hosts: Turn::default(),
         copies: None,
         compiled: OnceCell::new(),

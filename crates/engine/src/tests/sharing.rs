@@ -67,6 +67,23 @@ async fn a_call_that_is_over_its_time_disturbs_nobody() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_tried_again_gets_its_own_answer() {
+    let (world, driver) = world().await;
+    shared(&world, 3, 3).await;
+    let kept = world.call("f", "250");
+    let hung = world.call("f", "hang");
+    // Another call keeps the instance; the one that hangs is given up, and tried again with the id that it had.
+    let (_, first) = tokio::join!(world.engine.invoke(kept), world.engine.invoke(hung.clone()));
+    assert_eq!(error(&first.expect("runs")), Some("Sandbox.Timedout"));
+    let again = base::Invocation { payload: "20".into(), ..hung };
+    for _ in 0..2 {
+        let outcome = world.engine.invoke(again.clone()).await.expect("runs");
+        assert_eq!(outcome.result.expect("answers"), "20");
+    }
+    assert_eq!(driver.raised(), 1);
+}
+
+#[tokio::test]
 async fn the_end_of_an_instance_is_that_of_all_its_calls() {
     let (world, driver) = world().await;
     shared(&world, 3, 60).await;
