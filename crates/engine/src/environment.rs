@@ -4,9 +4,14 @@ use crate::{Runtime, Version};
 use base::port::TemporaryKeys;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// Where the Runtime API is.
 pub(crate) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+
+/// How long an instance's keys last; it is not used for longer than [`AGE_MAX`], so they outlive every run.
+pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
+pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
 
 /// What differs from instance to instance.
 pub(crate) struct Instance<'a> {

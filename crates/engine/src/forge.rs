@@ -1,52 +1,36 @@
 //! Where instances are made: a template, keys, a log stream, a sandbox or a cell to make it of.
 
 use crate::bases::Bases;
-use crate::cells::{CELL_BYTES, Cell, Cells, Class};
-use crate::environment::{self, environment};
+use crate::cells::{Cell, Cells, Class};
+use crate::environment::{self, AGE_MAX, KEYS_LAST, environment};
 use crate::failure::Failure;
-use crate::instance::Instance;
 use crate::live::{Ends, Live, Writer};
 use crate::log::Log;
-use crate::pool::{Maker, Purpose, Upkeep};
 use crate::relay::Platform;
-use crate::template::{Component, Template, Templates};
+use crate::template::{Component, Template};
+use crate::templates::Templates;
 use crate::wasm::worker;
-use crate::way::Way;
-use crate::zygote::Zygote;
+use crate::way::{self, Way, own_listeners, ports};
 use crate::{PrepareError, Version};
+use base::Scope;
 use base::network::Networks;
 use base::port::{Clock, Entropy, Identity, LogSink, TemporaryKeys};
-use base::{InvokeError, Scope};
 use bytes::Bytes;
-use sandbox::{Driver, Limits, Network, Program, Raised, Role, Spec};
+use sandbox::{Driver, Limits, Program, Raised, Role, Spec};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
-/// The ports an instance finds on its loopback when it has a network of its own.
-pub(crate) const RUNTIME_API_PORT: u16 = 9001;
-pub(crate) const PLATFORM_PORT: u16 = 4566;
-/// How long an instance's keys last; it is not used for longer than [`AGE_MAX`], so they outlive every run.
-pub(crate) const KEYS_LAST: Duration = Duration::from_secs(12 * 3600);
-pub(crate) const AGE_MAX: Duration = Duration::from_secs(8 * 3600);
-/// The next cell is raised so long after an instance was made of the last one: starting an interpreter keeps a core busy
-/// that the call at hand may need. A parked instance, which is made of that cell, comes later (`pool::SPARE_LATER`).
-const BEHIND: Duration = Duration::from_millis(20);
 const CWD: &str = "/var/task";
 /// As on AWS.
 const PROCESSES_MAX: u64 = 1024;
 const OPEN_FILES_MAX: u64 = 1024;
 /// AWS gives a function one core's worth of processor time at this much memory.
 const MEMORY_MB_PER_CORE: u64 = 1769;
-
-/// What a copy that has not run holds beyond its zygote, its init included.
-const COPY_BYTES: u64 = 2 << 20;
-/// What one more call holds of an instance that has several, before its handler has run.
-const SEAT_BYTES: u64 = 256 << 10;
 
 pub(crate) struct Forge {
     pub driver: Arc<dyn Driver>,
@@ -103,67 +87,6 @@ impl fmt::Display for RaiseError {
     }
 }
 
-impl Maker for Arc<Forge> {
-    type Made = Instance;
-
-    async fn make(
-        &self,
-        version: Arc<Version>,
-        place: OwnedSemaphorePermit,
-        purpose: Purpose,
-    ) -> Result<Instance, InvokeError> {
-        let template = self.templates.get(&version).await.map_err(not_ready)?;
-        self.may_run(&template).map_err(not_ready)?;
-        self.way(&version).map_err(not_ready)?;
-        let version = match purpose {
-            Purpose::Provisioned => Arc::new(environment::provisioned(&version)),
-            Purpose::Call | Purpose::Spare => version,
-        };
-        if template.base.is_some() && self.base(&template).is_none() {
-            // Not waited for: this instance starts by itself, those after it are copied.
-            let (forge, template) = (self.clone(), template.clone());
-            self.tasks.spawn(async move { forge.raise_base(&template).await });
-        }
-        let id = self.hex::<16>();
-        let log = self.log(&version, &id);
-        let made = Instance::start(self.clone(), version.clone(), template.clone(), id, log, place).await;
-        let forge = self.clone();
-        self.tasks.spawn(async move {
-            forge.clock.sleep(BEHIND).await;
-            forge.raise_cell(&version, &template, true).await;
-        });
-        made
-    }
-
-    fn upkeep(&self, version: &Version) -> Upkeep {
-        let template = self.templates.known(version);
-        if let Some(template) = template.as_deref().filter(|template| template.calls > 1) {
-            return upkeep_of_hosts(template);
-        }
-        // Held while a zygote is made; then there is none yet.
-        let zygote = template.as_ref().and_then(|template| template.zygote.try_lock().ok());
-        match zygote.as_ref().and_then(|zygote| zygote.living()) {
-            Some(living) => Upkeep {
-                spares: 1,
-                spare_bytes: COPY_BYTES,
-                template_bytes: Some(u64::from(living.memory_mb) << 20),
-                initialises: false,
-            },
-            None => self.upkeep_of_cells(version, template.as_deref()).unwrap_or_default(),
-        }
-    }
-
-    fn let_go(&self, version: &Version) {
-        if let Some(template) = self.templates.known(version)
-            && let Ok(mut zygote) = template.zygote.try_lock()
-            && zygote.living().is_some()
-        {
-            // Ends with the last instance that was copied from it.
-            *zygote = Zygote::Absent;
-        }
-    }
-}
-
 impl Forge {
     pub(crate) fn log(&self, version: &Version, id: &str) -> Arc<Writer> {
         let (year, month, day, ..) = self.clock.now().civil();
@@ -172,6 +95,11 @@ impl Forge {
         let log = Arc::new(log);
         self.tasks.spawn(log.clone().ship(self.logs.clone()));
         Arc::new(Writer(log))
+    }
+
+    pub(crate) fn way(&self, version: &Version) -> Result<Way, PrepareError> {
+        way::way(&self.networks, self.driver.as_ref(), version.network.as_deref())
+            .map_err(|message| PrepareError { code: "InvalidConfiguration", message })
     }
 
     /// Whether this node runs the like. A component in a process of its own is guarded by its own wall as well.
@@ -195,14 +123,6 @@ impl Forge {
         let may = |copies: Option<bool>| copies.unwrap_or(self.copies);
         let plain = |copies| self.plain.get().filter(|_| may(copies)).cloned();
         self.templates.made_ahead(scope, |class, copies| may(copies) && self.cells.has(class), plain)
-    }
-
-    /// One loaded instance is kept ready where cells make that cheap, once the version is known to initialise well.
-    fn upkeep_of_cells(&self, version: &Version, template: Option<&Template>) -> Option<Upkeep> {
-        let template = template?;
-        let spare_bytes = template.initialised_bytes()?;
-        let has_cell = self.cells.has(&self.class(version, template)?);
-        has_cell.then_some(Upkeep { spares: 1, spare_bytes, template_bytes: Some(CELL_BYTES), initialises: true })
     }
 
     /// Has a cell of the version's class there for its next instance. `in_use`: there was one already, or a call for one.
@@ -417,36 +337,8 @@ impl Forge {
     }
 }
 
-/// A seat costs little beside what is there already; the next sandbox is made when it is needed.
-fn upkeep_of_hosts(template: &Template) -> Upkeep {
-    let template_bytes = template.hosts.try_lock().ok().and_then(|hosts| hosts.bytes());
-    Upkeep { spares: 0, spare_bytes: SEAT_BYTES, template_bytes, initialises: false }
-}
-
-/// The Runtime API's and the platform's, on the instance's loopback.
-fn ports(way: &Way, own: Option<&[TcpListener; 2]>) -> std::io::Result<(u16, Option<u16>)> {
-    Ok(match own {
-        Some([runtime, outward]) => (runtime.local_addr()?.port(), Some(outward.local_addr()?.port())),
-        None => (RUNTIME_API_PORT, way.platform.then_some(PLATFORM_PORT)),
-    })
-}
-
-/// Where the node listens for a sandbox that has no network of its own.
-fn own_listeners(way: &Way) -> std::io::Result<Option<[TcpListener; 2]>> {
-    Ok(match way.network {
-        Network::Own | Network::Out(_) => None,
-        Network::Host => Some([listen()?, listen()?]),
-    })
-}
-
 fn not_started(error: std::io::Error) -> RaiseError {
     RaiseError::Node(format!("an instance could not be started: {error}"))
-}
-
-fn listen() -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 fn raise_error(error: sandbox::Error) -> RaiseError {
@@ -456,13 +348,5 @@ fn raise_error(error: sandbox::Error) -> RaiseError {
             RaiseError::Function(Failure::Entrypoint(format!("fork/exec {program}: {reason}")))
         }
         error => RaiseError::Node(error.to_string()),
-    }
-}
-
-/// A version that cannot be prepared at its first call: AWS would not have let it become active.
-pub(crate) fn not_ready(error: PrepareError) -> InvokeError {
-    match error.code {
-        "InternalError" => InvokeError::Unavailable(error.message),
-        _ => InvokeError::NotReady(error.message),
     }
 }

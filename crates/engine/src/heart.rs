@@ -14,7 +14,7 @@ use crate::relay::Platform;
 use crate::run::Run;
 use crate::runner::Entrance;
 use crate::stats::Stats;
-use crate::template::Templates;
+use crate::templates::Templates;
 use crate::tiers::Tiers;
 use crate::wasm::{Wasm, entrance};
 use crate::way;

@@ -35,9 +35,9 @@ pub(crate) struct Interpreter {
 impl Interpreter {
     /// What a sandbox sees of it: its home, and the interpreter's own tree where that is not the system's.
     pub(crate) fn mounts(&self) -> Vec<Mount> {
-        let mut mounts = vec![Mount { source: self.home.clone(), target: "/var/runtime".into(), writable: false }];
+        let mut mounts = vec![Mount::new(&self.home, "/var/runtime")];
         if !["/usr", "/bin", "/lib"].iter().any(|system| self.prefix.starts_with(system)) {
-            mounts.push(Mount { source: self.prefix.clone(), target: self.prefix.clone(), writable: false });
+            mounts.push(Mount::new(&self.prefix, &self.prefix));
         }
         mounts
     }

@@ -40,6 +40,7 @@ mod session;
 mod share;
 mod stats;
 mod template;
+mod templates;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod testing;

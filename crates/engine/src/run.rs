@@ -2,7 +2,6 @@
 
 use crate::Version;
 use crate::failure::Failure;
-use crate::instance::ms;
 use crate::log::Log;
 use crate::session::Answer;
 use base::{FunctionRef, Invocation, Outcome, Start, Timestamp, UsageRecord};
@@ -141,4 +140,9 @@ impl Run {
             billed_ms: usage.billed_ms,
         }
     }
+}
+
+/// As AWS writes times in logs.
+pub(crate) fn ms(duration: Duration) -> String {
+    format!("{:.2}", duration.as_secs_f64() * 1000.0)
 }

@@ -86,6 +86,14 @@ impl PrepareError {
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self { code: "InternalError", message: message.into() }
     }
+
+    /// A version that cannot be prepared at its first call: AWS would not have let it become active.
+    pub(crate) fn at_a_call(self) -> InvokeError {
+        match self.code {
+            "InternalError" => InvokeError::Unavailable(self.message),
+            _ => InvokeError::NotReady(self.message),
+        }
+    }
 }
 
 /// A runtime this node can run.

@@ -15,7 +15,7 @@ mod loaded;
 mod running;
 pub mod worker;
 
-use crate::forge::{Forge, not_ready};
+use crate::forge::Forge;
 use crate::pool::PLACE_WAIT_MAX;
 use crate::template::Component;
 use crate::{PrepareError, Runtime, Version};
@@ -64,7 +64,7 @@ impl Wasm {
 
     /// The version's component; `None` if it is not one.
     pub(crate) async fn find(&self, version: &Arc<Version>) -> Result<Option<Arc<Loaded>>, InvokeError> {
-        self.get(version).await.map_err(not_ready)
+        self.get(version).await.map_err(PrepareError::at_a_call)
     }
 
     async fn get(&self, version: &Arc<Version>) -> Result<Option<Arc<Loaded>>, PrepareError> {

@@ -1,10 +1,13 @@
 //! A function's way into the network: which of the node's networks it is in, and what it finds there.
 
-use crate::forge::{Forge, PLATFORM_PORT, RUNTIME_API_PORT};
-use crate::{PrepareError, Version};
 use base::network::{Networks, Policy, Reach};
 use sandbox::{Driver, Network};
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
+
+/// The ports an instance finds on its loopback when it has a network of its own.
+pub(crate) const RUNTIME_API_PORT: u16 = 9001;
+pub(crate) const PLATFORM_PORT: u16 = 4566;
 
 /// Of one version, as the node's networks are now.
 #[derive(Clone)]
@@ -24,13 +27,6 @@ impl Way {
             (_, true) => vec![RUNTIME_API_PORT, PLATFORM_PORT],
             (_, false) => vec![RUNTIME_API_PORT],
         }
-    }
-}
-
-impl Forge {
-    pub(crate) fn way(&self, version: &Version) -> Result<Way, PrepareError> {
-        way(&self.networks, self.driver.as_ref(), version.network.as_deref())
-            .map_err(|message| PrepareError { code: "InvalidConfiguration", message })
     }
 }
 
@@ -57,4 +53,26 @@ pub(crate) fn way(networks: &Networks, driver: &dyn Driver, name: Option<&str>) 
         }
     };
     Ok(Way { network, platform: policy.platform, policy: Some(Arc::new(policy.clone())) })
+}
+
+/// The Runtime API's and the platform's, on the instance's loopback.
+pub(crate) fn ports(way: &Way, own: Option<&[TcpListener; 2]>) -> std::io::Result<(u16, Option<u16>)> {
+    Ok(match own {
+        Some([runtime, outward]) => (runtime.local_addr()?.port(), Some(outward.local_addr()?.port())),
+        None => (RUNTIME_API_PORT, way.platform.then_some(PLATFORM_PORT)),
+    })
+}
+
+/// Where the node listens for a sandbox that has no network of its own.
+pub(crate) fn own_listeners(way: &Way) -> std::io::Result<Option<[TcpListener; 2]>> {
+    Ok(match way.network {
+        Network::Own | Network::Out(_) => None,
+        Network::Host => Some([listen()?, listen()?]),
+    })
+}
+
+fn listen() -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }

@@ -3,7 +3,7 @@
 //! The first instance of a version becomes its zygote, if the version may have one and its initialisation leaves nothing
 //! behind that copies would share; then that instance, as all that follow, is a copy.
 
-use crate::forge::{AGE_MAX, KEYS_LAST};
+use crate::environment::{AGE_MAX, KEYS_LAST};
 use crate::live::Live;
 use std::sync::Arc;
 use std::time::Duration;

@@ -69,13 +69,18 @@ pub enum Program {
     Copy { of: String },
 }
 
-/// A directory or file of the host, seen inside.
+/// A directory or file of the host, seen inside, where nothing of it can be written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     pub source: PathBuf,
     /// Absolute; parents are made.
     pub target: PathBuf,
-    pub writable: bool,
+}
+
+impl Mount {
+    pub fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        Self { source: source.into(), target: target.into() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,8 +263,8 @@ mod tests {
             ("program", &|s| (s.role, s.program) = (Role::Cell, Program::Copy { of: "b".into() })),
             ("env", &|s| drop(s.env.insert("A=B".into(), String::new()))),
             ("cwd", &|s| s.cwd = "/tmp/../etc".into()),
-            ("mounts", &|s| s.mounts.push(Mount { source: "/a".into(), target: "/a/../b".into(), writable: false })),
-            ("mounts", &|s| s.mounts.push(Mount { source: "a".into(), target: "/a".into(), writable: false })),
+            ("mounts", &|s| s.mounts.push(Mount::new("/a", "/a/../b"))),
+            ("mounts", &|s| s.mounts.push(Mount::new("a", "/a"))),
             ("limits", &|s| s.limits.memory_bytes = 1),
             ("listen", &|s| s.listen = vec![0]),
             ("image:", &|s| s.image = Some("rootfs".into())),

@@ -6,7 +6,7 @@ mod bodies;
 const ROUNDS: u32 = 30_000;
 const SEEDS: [&str; 2] = [
     r#"{"id":"a-1","role":"instance","program":{"exec":["/bin/true","x"]},"env":{"A":"b"},"cwd":"/var/task","mounts":
-    [{"source":"/a","target":"/var/task","writable":false}],"limits":{"memory_bytes":134217728,"pids":64,"open_files":1024,
+    [{"source":"/a","target":"/var/task"}],"limits":{"memory_bytes":134217728,"pids":64,"open_files":1024,
     "file_bytes":536870912,"cpu_weight":74},"network":"own","listen":[9001,4566]}"#,
     r#"{"id":"a-2","role":"instance","program":{"copy":{"of":"a-1"}},"env":{},"cwd":"/","mounts":[],"limits":
     {"memory_bytes":134217728,"pids":1,"open_files":16,"file_bytes":1,"cpu_weight":1},"network":"host","listen":[]}"#,

@@ -1,11 +1,11 @@
 //! A component that is loaded: what all its runs share, its log stream and its keys among them.
 
 use crate::Version;
-use crate::environment::{self, environment};
-use crate::forge::{AGE_MAX, Forge, KEYS_LAST, PLATFORM_PORT, RUNTIME_API_PORT};
+use crate::environment::{self, AGE_MAX, KEYS_LAST, environment};
+use crate::forge::Forge;
 use crate::live::Writer;
 use crate::template::Template;
-use crate::way::Way;
+use crate::way::{PLATFORM_PORT, RUNTIME_API_PORT, Way};
 use parking_lot::{Mutex, RwLock};
 use sandbox::{Beyond, Component, ComponentRun, Ended, Inside, Network, Output};
 use sha2::{Digest, Sha256};

@@ -129,7 +129,7 @@ pub fn build(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture<'_>) 
         let inside =
             root.holds(target).and_then(|holds| holds.then_some(()).ok_or(io::ErrorKind::NotADirectory.into()));
         inside.map_err(|error| (format!("mount at /{}: it leads out of the sandbox", target.display()), error))?;
-        root.bind(&mount.source, target, if mount.writable { WRITABLE } else { READ_ONLY })?;
+        root.bind(&mount.source, target, READ_ONLY)?;
     }
     Ok(())
 }
@@ -152,7 +152,7 @@ pub fn detached_tmp(tmp: &Path) -> io::Result<OwnedFd> {
 
 /// A bind of what `mount` shows, to be attached by the init of a sandbox that lives already.
 pub fn detached(mount: &Mount) -> Result<OwnedFd, Failure> {
-    let tree = clone(&mount.source, if mount.writable { WRITABLE } else { READ_ONLY });
+    let tree = clone(&mount.source, READ_ONLY);
     tree.map_err(|error| (format!("clone {}", mount.source.display()), error))
 }
 

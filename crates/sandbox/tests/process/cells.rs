@@ -37,7 +37,7 @@ fn code(bench: &Bench, text: &str) -> Vec<Mount> {
     let dir: PathBuf = bench.dir.path().join(format!("code-{text}"));
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("file"), text).unwrap();
-    let mount = |target: &str| Mount { source: dir.clone(), target: target.into(), writable: false };
+    let mount = |target: &str| Mount::new(&dir, target);
     vec![mount("/var/task"), mount("/opt")]
 }
 
@@ -101,8 +101,7 @@ pub fn what_cannot_be_specialised_says_why() {
         let copied = Spec { program: Program::Copy { of: instance.id.clone() }, ..cell("") };
         let error = within(bench.driver.raise(copied)).await.unwrap_err().to_string();
         assert!(error.contains("a cell is executed"), "{error}");
-        let mount =
-            |source: &str, target: &str| Mount { source: source.into(), target: target.into(), writable: false };
+        let mount = |source: &str, target: &str| Mount::new(source, target);
         for (mounts, expect) in [
             (mount("/no/where", "/opt"), "clone /no/where: No such file"),
             (mount("/etc", "/no/where"), "mount at /no/where: No such file"),

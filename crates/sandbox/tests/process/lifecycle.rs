@@ -73,8 +73,7 @@ pub fn what_cannot_be_raised_says_why() {
         check(spec(&["/no/such/program"]), "execute /no/such/program: No such file").await;
         check(spec(&["/etc/passwd"]), "execute /etc/passwd: Permission denied").await;
         check(Spec { cwd: "/nowhere".into(), ..sh("true") }, "No such file").await;
-        let mount =
-            |source: &str, target: &str| vec![Mount { source: source.into(), target: target.into(), writable: false }];
+        let mount = |source: &str, target: &str| vec![Mount::new(source, target)];
         check(Spec { mounts: mount("/no/where", "/opt"), ..sh("true") }, "mount /no/where at /opt: No such file").await;
         check(Spec { mounts: mount("/etc", "/usr/new/x"), ..sh("true") }, "Read-only file system").await;
         check(Spec { id: "UPPER".into(), ..sh("true") }, "id:").await;
