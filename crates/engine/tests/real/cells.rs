@@ -5,9 +5,8 @@ use crate::nodejs::node;
 use crate::support::{World, version};
 use crate::{driver, nodejs, world, world_with};
 use base::Start;
-use engine::{Runner, Runtime, Version};
+use engine::{Runner, Version};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime as Tokio;
 
@@ -23,7 +22,6 @@ pub const TESTS: &[(&str, Test)] = &[
     ("cells_have_the_functions_memory", |tokio| tokio.block_on(have_the_functions_memory())),
     ("cells_end_with_the_engine", |tokio| tokio.block_on(end_with_the_engine())),
     ("cells_keep_compiled_code", |tokio| tokio.block_on(keep_compiled_code())),
-    ("cells_speed", |tokio| tokio.block_on(speed())),
 ];
 
 /// Memory sizes that no other test has: by them a class's processes are told from others.
@@ -242,68 +240,4 @@ exports.own = () => [name, module.parent.id, require.resolve("./index.js"), modu
     }
     assert_eq!(seen[0]["kept"], json!(false));
     assert!(seen.iter().any(|answer| answer["kept"] == json!(true)), "{seen:#?}");
-}
-
-/// Prints what first calls take: plain, of a cell, parked. With `WADI_TEST_NODE_PACKAGE`, a directory with an `app.js` that
-/// waits for `event.sleep` milliseconds, also of that.
-async fn speed() {
-    let package = tree(Path::new(&std::env::var("WADI_TEST_NODE_PACKAGE").unwrap_or_default()));
-    let sleeps = "exports.handler = (event) => new Promise((answer) => setTimeout(answer, event.sleep ?? 0, event));";
-    let small = vec![("app.js".to_owned(), sleeps.as_bytes().to_vec())];
-    for (name, files) in [("small", small), ("WADI_TEST_NODE_PACKAGE", package)] {
-        if files.is_empty() {
-            continue;
-        }
-        for (how, start) in [("plain", Start::Cold), ("of a cell", Start::Cold), ("parked", Start::Parked)] {
-            let world = world_with(|config| config.copies = how != "plain");
-            let code = world.code(&files.iter().map(|(name, text)| (name.as_str(), text)).collect::<Vec<_>>()).await;
-            let (major, _) = nodejs().expect("checked before");
-            let version =
-                Version { runtime: Runtime::Node { major }, code, memory_mb: 512, timeout_s: 30, ..version("f") };
-            world.shelf.put(version.clone(), None);
-            let mut times = Vec::new();
-            for _ in 0..15 {
-                world.engine.prepare(&version).await.expect("prepares");
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                // With an instance of its own at work, the next call gets the one that is parked.
-                let busy = (start == Start::Parked).then(|| world.engine.invoke(world.call("f", r#"{"sleep": 1500}"#)));
-                let busy = async {
-                    if let Some(busy) = busy {
-                        drop(busy.await)
-                    }
-                };
-                let measured = async {
-                    if start == Start::Parked {
-                        tokio::time::sleep(Duration::from_millis(1200)).await;
-                    }
-                    let began = Instant::now();
-                    let outcome = invoke(&world, "{}").await;
-                    times.push(began.elapsed());
-                    assert_eq!(outcome.start, start, "{how}");
-                    outcome.result.expect("answers");
-                };
-                tokio::join!(busy, measured);
-                world.engine.retire(&version.scope, "f", "$LATEST", None).await;
-            }
-            times.sort_unstable();
-            println!("{name}, {how}: p50 {:?}  max {:?}", times[times.len() / 2], times[times.len() - 1]);
-        }
-    }
-}
-
-/// All files below a directory.
-fn tree(root: &Path) -> Vec<(String, Vec<u8>)> {
-    let (mut files, mut left) = (Vec::new(), vec![root.to_owned()]);
-    while let Some(dir) = left.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            match entry.path() {
-                path if path.is_dir() => left.push(path),
-                path => {
-                    let name = path.strip_prefix(root).expect("below").display().to_string();
-                    files.push((name, std::fs::read(path).expect("reads")));
-                }
-            }
-        }
-    }
-    files
 }

@@ -129,21 +129,26 @@ def handler(event, context):
 }
 
 async fn what_cannot_be_copied_says_why() {
-    for (init, reason) in [
+    let cases = [
         ("import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", "threads"),
         ("import socket; S = socket.socketpair()", "connections"),
         ("import os; P = os.pipe()", "pipes or event descriptors"),
         ("open('/tmp/cache', 'w').write('x')", "wrote to /tmp"),
         ("import subprocess; C = subprocess.Popen(['sleep', '60'])", "processes"),
         ("import mmap; M = mmap.mmap(-1, 4096)", "shares writable memory"),
-    ] {
+    ];
+    futures::future::join_all(cases.map(async |(init, reason)| {
         let world = crate::world();
-        python(&world, &format!("{init}\nimport time, uuid\nBORN = uuid.uuid4().hex\ndef handler(e, c):\n    time.sleep(0.3)\n    return {{'born': BORN}}")).await;
-        let mut answers: Vec<Value> = at_once(&world, 1, &json!({})).await.iter().map(answer).collect();
-        answers.extend(at_once(&world, 2, &json!({})).await.iter().map(answer));
+        let source = "import time, uuid\nBORN = uuid.uuid4().hex\n\
+            def handler(event, context):\n    time.sleep(event)\n    return {'born': BORN}";
+        python(&world, &format!("{init}\n{source}")).await;
+        let mut answers: Vec<Value> = at_once(&world, 1, &json!(0)).await.iter().map(answer).collect();
+        // Long enough that on a busy machine, too, nobody gets an instance that has answered.
+        answers.extend(at_once(&world, 2, &json!(3)).await.iter().map(answer));
         assert_eq!(distinct(&answers, "born"), 2, "{init}: each instance is initialised by itself: {answers:?}");
         world.memory.wait_for(reason).await;
-    }
+    }))
+    .await;
 }
 
 /// One makes what others are to be copied from, and fails after a second. Eight in turn would take eight seconds.

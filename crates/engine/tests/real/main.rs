@@ -1,7 +1,6 @@
 //! The engine over real sandboxes: Python functions and a `provided` bootstrap, as users write them. Needs root, else
 //! the tests count as ignored; needs one Python 3 and one Node.js, else those of the one that is missing do.
 
-mod bench;
 mod cells;
 mod copies;
 mod functions;
@@ -93,7 +92,6 @@ fn main() {
         .map(|(name, needs, test)| trial((name, !needs || has_python, *test)));
     let mut trials: Vec<Trial> = pythons.collect();
     trials.extend(nodejs::TESTS.iter().chain(cells::TESTS).map(|(name, test)| trial((name, has_node, *test))));
-    trials.push(trial(("speed", has_python, bench::python)));
     if std::env::var_os("WADI_TEST_NETWORK").is_some() {
         let test = |tokio: &tokio::runtime::Runtime| tokio.block_on(functions::boto3_is_there_when_it_is_needed());
         trials.push(trial(("boto3_is_there_when_it_is_needed", has_python, test)));

@@ -19,11 +19,6 @@ pub const TESTS: &[(&str, Test)] = &[
     ("nodejs_console", |tokio| tokio.block_on(console())),
     ("nodejs_packages_of_layers", |tokio| tokio.block_on(packages_of_layers())),
     ("nodejs_24_has_async_handlers_only", |tokio| tokio.block_on(from_24_on_async_handlers_only())),
-    ("nodejs_speed", |tokio| {
-        let (major, _) = crate::nodejs().expect("checked before");
-        let files = [("app.js", "exports.handler = async (event) => event;")];
-        crate::bench::speed(tokio, Runtime::Node { major }, &files);
-    }),
 ];
 
 /// Puts a Node.js function `f` there.
