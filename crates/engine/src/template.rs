@@ -15,13 +15,14 @@ use crate::wasm::{self, worker};
 use crate::zygote::Zygote;
 use crate::{Code, Package, PrepareError, Runtime, RuntimeReport, Version};
 use base::{Arn, Scope};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use images::{Image, Images};
 use parking_lot::Mutex;
-use sandbox::{Components, Mount};
+use sandbox::{Components, MachineCode, Mount};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -273,11 +274,11 @@ impl Templates {
             return Ok(template);
         };
         template.runtime_version = components.engine().to_owned();
+        let MachineCode { file, sha256 } =
+            components.compiled(&task.path.join(wasm::FILE)).await.map_err(wasm::not_taken)?;
+        let code = self.cache.get(&sha256, |into| fill_with_code(into, file)).await?;
         let dir = task.path.clone();
-        let compile = move || Ok((components.compiled(&wasm::read(&dir)?)?, wasm::has_more(&dir)));
-        let (code, has_more) = blocking(compile).await?.map_err(wasm::not_taken)?;
-        let name = hex::encode(Sha256::digest(&code));
-        let code = self.cache.get(&name, |into| fill_with_code(into, code.into())).await?;
+        let has_more = blocking(move || wasm::has_more(&dir)).await?;
         template.argv = vec![worker::PROGRAM.into(), worker::WORKER_ARG.into()];
         template.mounts.push(read_only(&program, worker::PROGRAM));
         template.mounts.push(read_only(&code.path.join(CODE), worker::CODE));
@@ -420,7 +421,7 @@ impl Templates {
         let Key { arn, version, revision } = Key::of(version);
         let interpreter = &template.runtime_version;
         let name = hex::encode(Sha256::digest(format!("compiled\n{arn}\n{version}\n{revision}\n{interpreter}")));
-        match self.cache.get(&name, |into| fill_with_code(into, code)).await {
+        match self.cache.get(&name, |into| fill_with_code(into, code.reader())).await {
             Ok(kept) => drop(template.compiled.set(kept)),
             Err(error) => tracing::warn!(%error, "compiled code could not be kept"),
         }
@@ -456,15 +457,14 @@ impl Templates {
 }
 
 /// Puts compiled code into a directory of the cache.
-async fn fill_with_code(into: PathBuf, code: Bytes) -> Result<u64, PrepareError> {
-    let bytes = code.len() as u64;
+async fn fill_with_code(into: PathBuf, mut code: impl Read + Send + 'static) -> Result<u64, PrepareError> {
     let written = blocking(move || {
-        let file = into.join(CODE);
-        std::fs::write(&file, code)?;
-        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
+        let path = into.join(CODE);
+        let bytes = std::io::copy(&mut code, &mut File::create(&path)?)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
+        Ok::<u64, std::io::Error>(bytes)
     });
-    written.await?.map_err(|e| PrepareError::internal(e.to_string()))?;
-    Ok(bytes)
+    written.await?.map_err(|e| PrepareError::internal(e.to_string()))
 }
 
 fn provided(name: &str, task: &Path, opt: Option<&Path>) -> Template {
