@@ -2,9 +2,9 @@
 //!
 //! Strangers' archives are read by libraries that were not written against them. So reading them is an [`errand`].
 
+use crate::IMAGE_BYTES_MAX;
 use crate::manifest::Packing;
 use crate::scan::{self, Budget, odd};
-use crate::IMAGE_BYTES_MAX;
 use ocirender::{ImageSpec, LayerBlob};
 use sandbox::errand::{self, Bounds};
 use serde::{Deserialize, Serialize};

@@ -70,7 +70,7 @@ impl Cache {
 
     /// Loads the code of this name, which has just been verified.
     pub fn load(&self, engine: &Engine, name: &str) -> Result<Component, ComponentError> {
-        let code = self.paths(name).0;
+        let (code, sum) = self.paths(name);
         // The file is mapped, so that its pages are shared and need no memory of their own.
         // SAFETY: `deserialize_file` runs what is in the file as machine code, so the file must be the work of this
         // engine and stay as it is. Files in this directory are made by the compiler's process alone, with this engine's settings,
@@ -82,6 +82,7 @@ impl Cache {
         let loaded = unsafe { Component::deserialize_file(engine, &code) };
         loaded.map_err(|error| {
             tracing::warn!(file = %code.display(), "a compiled component does not load: {error:#}");
+            let _ = fs::remove_file(sum);
             ComponentError::Internal("the compiled component cannot be loaded".into())
         })
     }

@@ -2,13 +2,14 @@
 
 use crate::cache::Cache;
 use crate::compiler::{COMPILER_ARG, COMPONENT_BYTES_MAX, MEMORY_BYTES_MAX, Order};
-use crate::{Wasm, blocking, verdict};
+use crate::{Config, Wasm, blocking, verdict};
 use sandbox::errand::{self, Answer, Unanswered};
 use sandbox::{ComponentError, MachineCode};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Each has threads of its own.
 pub const AT_ONCE: usize = 2;
@@ -32,25 +33,34 @@ impl Wasm {
         if let Some(code) = found(cache, &name).await? {
             return Ok((name, code));
         }
-        let turn = tokio::time::timeout(TURN_MAX, self.compiling.acquire()).await;
-        let _turn = turn
-            .map_err(|_| internal(format!("other components were being compiled for {} s", TURN_MAX.as_secs())))?;
-        // Another may have wanted the same.
-        if let Some(code) = found(cache, &name).await? {
-            return Ok((name, code));
-        }
-        let part = cache.part(&name);
-        let order = Order { component: component.to_owned(), code: part.0.clone() };
-        let within = self.config.compile_max;
-        answered(errand::send(&self.config.compiler, COMPILER_ARG, &order, within).await, within)?;
-        let (within, called) = (cache.clone(), name.clone());
-        blocking(move || within.keep(&called, &part))
-            .await?
-            .map_err(|error| internal(format!("the compiled component cannot be kept: {error}")))?;
-        let gone = || internal("the compiled component is not there any more");
-        let code = found(cache, &name).await?.ok_or_else(gone)?;
+        let (config, turns) = (self.config.clone(), self.compiling.clone());
+        let order = (cache.clone(), component.to_owned(), name.clone());
+        // Who waits may go away: what has begun is of use to the next who asks. Its own bounds end it.
+        let code = tokio::spawn(async move { compile(&config, &turns, order).await }).await.map_err(internal)??;
         Ok((name, code))
     }
+}
+
+async fn compile(
+    config: &Config,
+    turns: &Semaphore,
+    (cache, component, name): (Arc<Cache>, PathBuf, String),
+) -> Result<MachineCode, ComponentError> {
+    let turn = tokio::time::timeout(TURN_MAX, turns.acquire()).await;
+    let _turn =
+        turn.map_err(|_| internal(format!("other components were being compiled for {} s", TURN_MAX.as_secs())))?;
+    // Another may have wanted the same.
+    if let Some(code) = found(&cache, &name).await? {
+        return Ok(code);
+    }
+    let part = cache.part(&name);
+    let order = Order { component, code: part.0.clone() };
+    let within = config.compile_max;
+    answered(errand::send(&config.compiler, COMPILER_ARG, &order, within).await, within)?;
+    let (keeps, called) = (cache.clone(), name.clone());
+    let kept = blocking(move || keeps.keep(&called, &part)).await?;
+    kept.map_err(|error| internal(format!("the compiled component cannot be kept: {error}")))?;
+    found(&cache, &name).await?.ok_or_else(|| internal("the compiled component is not there any more"))
 }
 
 async fn found(cache: &Arc<Cache>, name: &str) -> Result<Option<MachineCode>, ComponentError> {

@@ -24,7 +24,7 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 pub const COMPILE_MAX: Duration = Duration::from_secs(120);
 pub const MEMORY_BYTES_MAX: u64 = 2 << 30;
 /// The engine reserves addresses for an instance's memories, which are only compared with what the component asks for.
-const RESERVED_BYTES_MAX: u64 = 16 << 30;
+const RESERVED_BYTES_MAX: u64 = 12 << 30;
 const CODE_BYTES_MAX: u64 = 512 << 20;
 const THREADS_MAX: usize = 4;
 /// The next after those of sandboxes and containers.

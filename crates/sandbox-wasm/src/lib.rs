@@ -60,7 +60,7 @@ impl Config {
 pub struct Wasm {
     config: Arc<Config>,
     made: Arc<OnceLock<Result<Made, String>>>,
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl Made {
 
 impl Wasm {
     pub fn new(config: Config) -> Self {
-        let compiling = Semaphore::new(compile::AT_ONCE);
+        let compiling = Arc::new(Semaphore::new(compile::AT_ONCE));
         Self { config: Arc::new(config), made: Arc::default(), compiling }
     }
 

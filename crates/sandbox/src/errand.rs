@@ -9,6 +9,7 @@ use crate::launcher::apply_to_errand;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, path_beneath_rules,
 };
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::de::DeserializeOwned;
@@ -169,14 +170,15 @@ pub fn confine(bounds: &Bounds<'_>) -> io::Result<()> {
 }
 
 fn become_user(user: u32) -> io::Result<()> {
-    rustix::thread::set_thread_groups(&[])?;
     let (user, group) = (rustix::process::Uid::from_raw(user), rustix::process::Gid::from_raw(user));
-    match rustix::thread::set_thread_res_gid(group, group, group) {
-        // A user namespace may know fewer users.
-        Err(rustix::io::Errno::INVAL) => return Ok(()),
-        done => done?,
+    let became = rustix::thread::set_thread_groups(&[])
+        .and_then(|()| rustix::thread::set_thread_res_gid(group, group, group))
+        .and_then(|()| rustix::thread::set_thread_res_uid(user, user, user));
+    match became {
+        // A user namespace may know fewer users, and root be without the right.
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+        Err(other) => return Err(other.into()),
     }
-    rustix::thread::set_thread_res_uid(user, user, user)?;
     // Who becomes another forgets it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     Ok(())
