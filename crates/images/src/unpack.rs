@@ -4,7 +4,7 @@ use crate::manifest::Image;
 use crate::pull::{Images, blob_of};
 use crate::unpacker::{Order, Packed, UNPACK_MAX, UNPACKER_ARG};
 use crate::{Error, Result};
-use sandbox::errand::{self, Answer, Unanswered};
+use sandbox::errands::{self, Answer, Unanswered};
 use std::path::Path;
 
 impl Images {
@@ -17,7 +17,7 @@ impl Images {
             Ok(Packed { path, packing: layer.packing, diff_sha256: layer.diff_sha256.clone() })
         });
         let order = Order { layers: layers.collect::<Result<_>>()?, into: into.to_owned() };
-        match errand::send(&self.config.unpacker, UNPACKER_ARG, &order, UNPACK_MAX).await {
+        match errands::send(&self.config.unpacker, UNPACKER_ARG, &order, UNPACK_MAX).await {
             Ok(Answer::Done(bytes)) => Ok(bytes),
             Ok(Answer::Refused(why)) => Err(Error::refused(format!("The image cannot be unpacked: {why}"))),
             Ok(Answer::Failed(why)) => Err(Error::unavailable(format!("The image could not be unpacked: {why}"))),

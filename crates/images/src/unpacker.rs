@@ -1,12 +1,13 @@
 //! The process that unpacks: it reads layers, writes below one directory, and can do nothing else.
 //!
-//! Strangers' archives are read by libraries that were not written against them. So reading them is an [`errand`].
+//! Strangers' archives are read by libraries that were not written against them. So reading them is an
+//! [errand](sandbox::errands).
 
 use crate::IMAGE_BYTES_MAX;
 use crate::manifest::Packing;
 use crate::scan::{self, Budget, odd};
 use ocirender::{ImageSpec, LayerBlob};
-use sandbox::errand::{self, Bounds};
+use sandbox::errands::{self, Bounds};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -41,10 +42,10 @@ pub(crate) struct Packed {
 /// The process's entry: the order on standard input, the bytes of the image's files as the answer on standard output. Called before
 /// any thread exists.
 pub fn unpacker_main() -> ! {
-    errand::carry_out(|order: Order| {
+    errands::carry_out(|order: Order| {
         // From here on only the order's files are there.
         let layers: Vec<&Path> = order.layers.iter().map(|layer| layer.path.as_path()).collect();
-        errand::confine(&Bounds {
+        errands::confine(&Bounds {
             memory_bytes: MEMORY_BYTES_MAX,
             address_bytes: MEMORY_BYTES_MAX,
             file_bytes: IMAGE_BYTES_MAX,

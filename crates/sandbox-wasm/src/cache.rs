@@ -73,11 +73,12 @@ impl Cache {
         let (code, sum) = self.paths(name);
         // The file is mapped, so that its pages are shared and need no memory of their own.
         // SAFETY: `deserialize_file` runs what is in the file as machine code, so the file must be the work of this
-        // engine and stay as it is. Files in this directory are made by the compiler's process alone, with this engine's settings,
-        // and kept whole under a name that holds the hash of the engine's version, settings and processor features; their
-        // contents have just been found to be what was kept. The directory is the node's own (mode 0700, in the data directory, which one node locks),
-        // no sandbox has it among its mounts, and a file is never written again: it is replaced by rename or unlinked,
-        // which leaves what is mapped as it is.
+        // engine and stay as it is. Files in this directory are made by the compiler's process alone, with this engine's
+        // settings, and kept whole under a name that holds the hash of the engine's version, settings and processor
+        // features; their contents have just been found to be what was kept. The directory is the node's own (mode 0700, in
+        // the data directory, which one node locks), no sandbox has it among its mounts, and a file is never written
+        // again: it is replaced by rename or unlinked, which leaves what is mapped as it is. A compiler that its component
+        // has taken over makes code as it likes: what cannot be borne in this process is for a worker's.
         #[allow(unsafe_code, reason = "compiled components cannot be loaded otherwise")]
         let loaded = unsafe { Component::deserialize_file(engine, &code) };
         loaded.map_err(|error| {

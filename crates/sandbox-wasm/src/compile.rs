@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::compiler::{COMPILER_ARG, COMPONENT_BYTES_MAX, MEMORY_BYTES_MAX, Order};
 use crate::{Config, Wasm, blocking, verdict};
-use sandbox::errand::{self, Answer, Unanswered};
+use sandbox::errands::{self, Answer, Unanswered};
 use sandbox::{ComponentError, MachineCode};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ async fn compile(
     let part = cache.part(&name);
     let order = Order { component, code: part.0.clone() };
     let within = config.compile_max;
-    answered(errand::send(&config.compiler, COMPILER_ARG, &order, within).await, within)?;
+    answered(errands::send(&config.compiler, COMPILER_ARG, &order, within).await, within)?;
     let (keeps, called) = (cache.clone(), name.clone());
     let kept = blocking(move || keeps.keep(&called, &part)).await?;
     kept.map_err(|error| internal(format!("the compiled component cannot be kept: {error}")))?;

@@ -1,13 +1,13 @@
 //! The process that compiles: it reads one component, checks it and makes machine code of it, and can do nothing else.
 //!
-//! Parsing and compiling what strangers made is an [`errand`]. It gives the whole verdict, so that nobody else has to look into
-//! the component: is it one, is its world a function's, is what it imports there, does it fit into an instance?
+//! Parsing and compiling what strangers made is an [errand](sandbox::errands). It gives the whole verdict, so that nobody
+//! else has to look into the component: is it one, is its world a function's, is what it imports there, does it fit into an instance?
 
 use crate::machine::Machine;
 use crate::program::Program;
 use crate::verdict;
 use sandbox::ComponentError;
-use sandbox::errand::{self, Bounds};
+use sandbox::errands::{self, Bounds};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -39,13 +39,13 @@ pub struct Order {
 
 /// The process's entry: the order on standard input, the verdict on standard output. Called before any thread exists.
 pub fn compiler_main() -> ! {
-    errand::carry_out(|order: Order| {
+    errands::carry_out(|order: Order| {
         let mut bytes = Vec::new();
         File::open(&order.component)?.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         let mut code = File::options().write(true).create_new(true).mode(0o600).open(&order.code)?;
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX));
         // From here on no file is opened.
-        errand::confine(&Bounds {
+        errands::confine(&Bounds {
             memory_bytes: MEMORY_BYTES_MAX,
             address_bytes: MEMORY_BYTES_MAX + RESERVED_BYTES_MAX,
             file_bytes: CODE_BYTES_MAX,

@@ -4,7 +4,7 @@
 //! ([`launcher_main`]) and asks it over a Unix socket; descriptors (output, listeners, a pidfd) come with the reply.
 //! Everything the launcher raised dies with it, and it dies with the node.
 //!
-//! What strangers made is taken apart by processes of our own as well, which are no sandboxes: `errand`.
+//! What strangers made is taken apart by processes of our own as well, which are no sandboxes: `errands`.
 //!
 //! `driver` is the contract (other drivers implement it too), `component` that for WebAssembly, which another crate keeps;
 //! `process` is the node's side; `protocol` what the two sides say to each other; `launcher` the other side, where all the
@@ -12,7 +12,7 @@
 
 mod component;
 mod driver;
-pub mod errand;
+pub mod errands;
 mod error;
 mod launcher;
 mod process;

@@ -103,13 +103,12 @@ pub const FAMILIES: [libc::c_int; 8] = [
     libc::AF_CAN,
 ];
 
-/// What an errand has no use for beside the above: other programs and processes, sockets, and memory that no bound of a process
-/// counts.
+/// What an errand has no use for beside the above: other programs and processes, sockets (but for pairs, which lead nowhere, and
+/// which async runtimes wake themselves by), and memory that no bound of a process counts.
 const DENIED_TO_ERRANDS: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_socket,
-    libc::SYS_socketpair,
     libc::SYS_memfd_create,
     libc::SYS_shmget,
     libc::SYS_shmat,
