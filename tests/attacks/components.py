@@ -3,10 +3,11 @@ may do should they ever get into it."""
 
 import os
 import pathlib
+import signal
 import subprocess
 
 from deeds import ENDED, TIMED_OUT, deed, zipped
-from world import ROOT, SANDBOX_UID_MIN, blackbox
+from world import ROOT, SANDBOX_UID_MIN, blackbox, bombs
 
 # The guest of the black-box tests, which does what the path of a request says; the guard has built it.
 COMPONENT = ROOT / "target/guest/wasm32-wasip2/release/http.wasm"
@@ -130,9 +131,59 @@ def worker(world):
     return asked(world, ("/env", "X"), during=lambda: [held(world, pid) for pid in workers(world)])[1:]
 
 
+@deed("wasm-compile-bomb", "components", "compiling it takes more than", "bounded")
+def compile_bomb(world):
+    """What takes all memory that compiling has takes none of the node's."""
+    before, most = resident(world.node.process.pid), 0
+    code = {"ZipFile": zipped(("bootstrap.wasm", bombs.of_memory()))}
+    config = {"Runtime": "provided.al2023", "Handler": "bootstrap.wasm", "Tags": {"wadi:isolation": "wasm-process"}}
+    world.lam.create_function(FunctionName="bomb", Role=blackbox.ROLE, Code=code, **config)
+    try:
+        while (got := world.lam.get_function_configuration(FunctionName="bomb"))["State"] == "Pending":
+            most = max(most, resident(world.node.process.pid))
+    finally:
+        world.lam.delete_function(FunctionName="bomb")
+    said = got.get("StateReason", got["State"])
+    word = "compiling it takes more than"
+    return [word if word in said else f"GOT {said}", "bounded" if most - before < 64 << 20 else f"GOT {most - before} bytes of the node"]
+
+
+@deed("wasm-compiler", "components", "held")
+def compiler(world):
+    """The process that compiles reaches nothing, becomes nobody, and is in sight of no file."""
+    code = {"ZipFile": zipped(("bootstrap.wasm", bombs.of_time()))}
+    config = {"Runtime": "provided.al2023", "Handler": "bootstrap.wasm", "Tags": {"wadi:isolation": "wasm-process"}}
+    world.lam.create_function(FunctionName="bomb", Role=blackbox.ROLE, Code=code, **config)
+    try:
+        pid, = blackbox.eventually(lambda: below(world, b"component-compiler"))
+        read = lambda name: pathlib.Path(f"/proc/{pid}/{name}").read_text()
+        blackbox.eventually(lambda: "Seccomp:\t2" in read("status"))
+        status = dict(line.split(":\t", 1) for line in read("status").splitlines() if ":\t" in line)
+        limits = {line[:26].strip(): line[26:47].strip() for line in read("limits").splitlines()}
+        files = {os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}
+        wrong = {
+            "capabilities": [name for name in ("CapEff", "CapPrm", "CapAmb") if int(status[name], 16)],
+            "new rights": status["NoNewPrivs"] != "1",
+            "the host's user": [uid for uid in status["Uid"].split() if int(uid) < SANDBOX_UID_MIN],
+            "memory without a bound": limits["Max data size"] == "unlimited" or limits["Max address space"] == "unlimited",
+            "time without a bound": limits["Max cpu time"] == "unlimited",
+            "files": [name for name in files if not name.startswith(("pipe:", "/dev/null")) and ".part" not in name],
+        }
+        os.kill(pid, signal.SIGKILL)
+        blackbox.eventually(lambda: world.lam.get_function_configuration(FunctionName="bomb")["State"] == "Failed")
+    finally:
+        world.lam.delete_function(FunctionName="bomb")
+    wrong = {what: which for what, which in wrong.items() if which}
+    return ["held" if not wrong else f"GOT {wrong}"]
+
+
 def workers(world):
+    return below(world, b"wasm-worker")
+
+
+def below(world, verb):
     command = lambda pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return [pid for pid in blackbox.process_tree(world.node.process.pid) if b"wasm-worker" in command(pid)]
+    return [pid for pid in blackbox.process_tree(world.node.process.pid) if verb in command(pid)]
 
 
 def held(world, pid):

@@ -24,6 +24,9 @@ _found.loader.exec_module(blackbox)
 _found = importlib.util.spec_from_file_location("images", ROOT / "tests/blackbox/images.py")
 images = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(images)
+_found = importlib.util.spec_from_file_location("bombs", ROOT / "tests/blackbox/bombs.py")
+bombs = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(bombs)
 MARK = "WADI_ATTACKS_GUARD"
 # The first of the host's users that sandboxes are.
 SANDBOX_UID_MIN = 2_000_000

@@ -2,6 +2,7 @@
 node's process (`wasm`) and in one of their own in a sandbox (`wasm-process`)."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import threading
 import time
 
+import bombs
 import pytest
 from conftest import ROLE, ROOT, RUNTIME, eventually, invoke, nothing_is_left, package, process_tree
 
@@ -52,10 +54,37 @@ def event(path, query=""):
     return {"version": "2.0", "rawPath": path, "rawQueryString": query, "headers": {}, "requestContext": {"http": {"method": "GET"}}}
 
 
+def below(node, verb):
+    """The processes below a node that are its program with this verb."""
+    found = []
+    for pid in process_tree(node.process.pid):
+        with contextlib.suppress(OSError):
+            if verb in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
 def workers(node):
-    """The processes below a node that run components."""
-    command = lambda pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return [pid for pid in process_tree(node.process.pid) if b"wasm-worker" in command(pid)]
+    """Those that run components."""
+    return below(node, b"wasm-worker")
+
+
+def compilers(node):
+    return below(node, b"component-compiler")
+
+
+def begun(lam, name, content, tier):
+    """A function is created of this component, which is then to be compiled."""
+    lam.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": package(**{"bootstrap.wasm": content})}, **of(tier))
+
+
+def settled(lam, name, seconds=150):
+    got = eventually(lambda: (c := lam.get_function_configuration(FunctionName=name))["State"] != "Pending" and c, seconds)
+    return got["State"], got.get("StateReasonCode", ""), got.get("StateReason", "")
+
+
+def resident(node):
+    return int(pathlib.Path(f"/proc/{node.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def ask(shared, host, path, body=None, method=None, headers=None):
@@ -285,3 +314,46 @@ def test_which_tier(own, guest, tmp_path):
     lam.tag_resource(Resource=lam.get_function_configuration(FunctionName="usual")["FunctionArn"], Tags={"wadi:isolation": "wasm-process"})
     assert "isolation  wasm-process\n" in own.cli("functions", "show", "usual").stdout
     assert rows["isolation: components"].startswith("wasm-process"), rows
+
+
+@TIERS
+def test_a_bomb_is_the_compilers(own, guest, tier):
+    """What takes all memory that compiling has is refused, while others are answered and the node grows by nothing."""
+    lam = own.start().client("lambda", read_timeout=60)
+    begun(lam, "neighbour", guest("http"), tier)
+    assert settled(lam, "neighbour")[0] == "Active" and invoke(lam, "neighbour", event("/env"))[0]["statusCode"] == 200
+    before, took, most = resident(own), [], 0
+    begun(lam, "bomb", bombs.of_memory(), tier)
+    while lam.get_function_configuration(FunctionName="bomb")["State"] == "Pending":
+        began = time.time()
+        assert invoke(lam, "neighbour", event("/env"))[0]["statusCode"] == 200
+        took.append(time.time() - began)
+        most = max(most, resident(own))
+    state, code, reason = settled(lam, "bomb")
+    assert (state, code) == ("Failed", "InvalidZipFileException") and "compiling it takes more than 2048 MB of memory" in reason, reason
+    assert took and max(took) < 5 and most - before < 64 << 20, (took, before, most)
+    assert compilers(own) == []
+
+
+@TIERS
+def test_a_compiler_that_is_killed(own, guest, tier):
+    """Its function fails and says why, nothing half is kept, and the next is compiled; what was compiled is not again."""
+    lam = own.start().client("lambda", read_timeout=60)
+    begun(lam, "killed", bombs.of_time(), tier)
+    pid, = eventually(lambda: compilers(own))
+    eventually(lambda: "Seccomp:\t2" in pathlib.Path(f"/proc/{pid}/status").read_text())
+    status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    assert (int(status["CapPrm"], 16), int(status["CapEff"], 16), status["NoNewPrivs"]) == (0, 0, "1"), status
+    if os.geteuid() == 0:
+        assert set(status["Uid"].split()) == {"2032768"}
+    os.kill(pid, signal.SIGKILL)
+    state, code, reason = settled(lam, "killed")
+    assert (state, code) == ("Failed", "InternalError") and "the component is not compiled: its process was killed" in reason, (code, reason)
+    kept = own.data_dir / "components"
+    assert list(kept.iterdir()) == []
+    begun(lam, "next", guest("http"), tier)
+    assert settled(lam, "next")[0] == "Active"
+    (was,) = [path.stat().st_ino for path in kept.glob("*.cwasm")]
+    begun(lam, "again", guest("http"), tier)
+    assert settled(lam, "again")[0] == "Active" and invoke(lam, "again", event("/env"))[0]["statusCode"] == 200
+    assert [path.stat().st_ino for path in kept.glob("*.cwasm")] == [was]

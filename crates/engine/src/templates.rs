@@ -13,13 +13,14 @@ use crate::tiers::Tiers;
 use crate::zygote::Zygote;
 use crate::{Package, PrepareError, RuntimeReport, Version};
 use base::{Arn, Scope};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use images::Images;
 use parking_lot::Mutex;
 use sandbox::Components;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,7 +124,7 @@ impl Templates {
         let Key { arn, version, revision } = Key::of(version);
         let interpreter = &template.runtime_version;
         let name = hex::encode(Sha256::digest(format!("compiled\n{arn}\n{version}\n{revision}\n{interpreter}")));
-        match self.cache.get(&name, |into| fill_with_code(into, code)).await {
+        match self.cache.get(&name, |into| fill_with_code(into, code.reader())).await {
             Ok(kept) => drop(template.compiled.set(kept)),
             Err(error) => tracing::warn!(%error, "compiled code could not be kept"),
         }
@@ -159,15 +160,14 @@ impl Templates {
 }
 
 /// Puts compiled code into a directory of the cache.
-async fn fill_with_code(into: PathBuf, code: Bytes) -> Result<u64, PrepareError> {
-    let bytes = code.len() as u64;
+async fn fill_with_code(into: PathBuf, mut code: impl Read + Send + 'static) -> Result<u64, PrepareError> {
     let written = blocking(move || {
-        let file = into.join(CODE);
-        std::fs::write(&file, code)?;
-        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
+        let path = into.join(CODE);
+        let bytes = std::io::copy(&mut code, &mut File::create(&path)?)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
+        Ok::<u64, std::io::Error>(bytes)
     });
-    written.await?.map_err(|e| PrepareError::internal(e.to_string()))?;
-    Ok(bytes)
+    written.await?.map_err(|e| PrepareError::internal(e.to_string()))
 }
 
 fn refused(error: PackageError) -> PrepareError {

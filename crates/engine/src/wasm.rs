@@ -149,24 +149,16 @@ impl Wasm {
         let way = self.forge.way(version)?;
         let template = self.forge.templates.get(version).await?;
         let Some(Component::Here(task)) = template.component.clone() else { return Ok(Kind::Process) };
-        let (components, dir) = (self.components.clone(), task.clone());
-        let work = move || {
-            let component = components.load(&read(&dir)?)?;
-            Ok((component, has_more(&dir)))
-        };
-        let loaded = tokio::task::spawn_blocking(work).await.map_err(|e| PrepareError::internal(e.to_string()))?;
-        let (component, more) = loaded.map_err(not_taken)?;
+        let component = self.components.load(&task.join(FILE)).await.map_err(not_taken)?;
+        let dir = task.clone();
+        let more = tokio::task::spawn_blocking(move || has_more(&dir)).await;
+        let more = more.map_err(|e| PrepareError::internal(e.to_string()))?;
         let engine = self.components.engine();
         let mut loaded = Loaded::new(self.forge.clone(), version.clone(), component, engine, (template, way));
         loaded.task = more.then(|| Arc::new(task));
         loaded.loading_took(self.forge.clock.elapsed() - began);
         Ok(Kind::Component(Arc::new(loaded)))
     }
-}
-
-/// The component of an unpacked package.
-pub(crate) fn read(task: &Path) -> Result<Vec<u8>, ComponentError> {
-    std::fs::read(task.join(FILE)).map_err(|e| ComponentError::Internal(e.to_string()))
 }
 
 /// Whether there is more in an unpacked package, which its component is then to see.

@@ -1,25 +1,26 @@
 //! The process that unpacks: it reads layers, writes below one directory, and can do nothing else.
 //!
-//! Strangers' archives are read by libraries that were not written against them. So they are read by a process without
-//! capabilities, without a network that it could use, bounded in memory, and held by Landlock to the files it is given.
+//! Strangers' archives are read by libraries that were not written against them. So reading them is an
+//! [errand](sandbox::errands).
 
+use crate::IMAGE_BYTES_MAX;
 use crate::manifest::Packing;
 use crate::scan::{self, Budget, odd};
-use crate::{Error, IMAGE_BYTES_MAX, Result};
-use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, path_beneath_rules};
 use ocirender::{ImageSpec, LayerBlob};
-use rustix::process::{Resource, Rlimit, Signal};
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use sandbox::errands::{self, Bounds};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The first argument that makes our binary this process.
 pub const UNPACKER_ARG: &str = "image-unpacker";
 /// ocirender holds files that a higher layer has replaced, a layer's worth at a time.
 const MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// Ten gigabytes on a slow disk.
+pub(crate) const UNPACK_MAX: Duration = Duration::from_secs(900);
 /// Where a sandbox mounts what is not the image's. They are directories when this is done.
 const DIRECTORIES: [&str; 3] = ["dev", "proc", "tmp"];
 
@@ -38,58 +39,24 @@ pub(crate) struct Packed {
     pub diff_sha256: String,
 }
 
-#[derive(Serialize, Deserialize)]
-pub(crate) enum Answer {
-    /// Bytes of its files.
-    Done(u64),
-    Refused(String),
-    Failed(String),
-}
-
-/// The process's entry: the order on standard input, the answer on standard output. Called before any thread exists.
+/// The process's entry: the order on standard input, the bytes of the image's files as the answer on standard output. Called before
+/// any thread exists.
 pub fn unpacker_main() -> ! {
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    let answer = match take() {
-        Ok(bytes) => Answer::Done(bytes),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Answer::Refused(error.to_string()),
-        Err(error) => Answer::Failed(error.to_string()),
-    };
-    let told = serde_json::to_writer(io::stdout(), &answer);
-    std::process::exit(i32::from(told.is_err()))
-}
-
-fn take() -> io::Result<u64> {
-    let order: Order = serde_json::from_reader(io::stdin())?;
-    confine(&order)?;
-    unpack(&order)
-}
-
-/// From here on only the order's files are there.
-fn confine(order: &Order) -> io::Result<()> {
-    let bound = |resource, to| rustix::process::setrlimit(resource, Rlimit { current: Some(to), maximum: Some(to) });
-    bound(Resource::As, MEMORY_BYTES_MAX)?;
-    bound(Resource::Fsize, IMAGE_BYTES_MAX)?;
-    bound(Resource::Core, 0)?;
-    rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::thread::set_no_new_privs(true)?;
-    // What an image lets its owner not read has to be gone through all the same.
-    let kept = rustix::thread::capabilities(None)?.permitted & CapabilitySet::DAC_OVERRIDE;
-    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets)?;
-    // As much of it as this kernel has.
-    let abi = ABI::V5;
-    let layers = order.layers.iter().map(|layer| &layer.path);
-    Ruleset::default()
-        .handle_access(AccessFs::from_all(abi))
-        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(abi)))
-        .and_then(|ruleset| ruleset.create())
-        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(layers, AccessFs::ReadFile)))
-        .and_then(|ruleset| {
-            ruleset.add_rules(path_beneath_rules([&order.into], AccessFs::from_all(abi) & !AccessFs::Execute))
-        })
-        .and_then(|ruleset| ruleset.restrict_self())
-        .map(drop)
-        .map_err(io::Error::other)
+    errands::carry_out(|order: Order| {
+        // From here on only the order's files are there.
+        let layers: Vec<&Path> = order.layers.iter().map(|layer| layer.path.as_path()).collect();
+        errands::confine(&Bounds {
+            memory_bytes: MEMORY_BYTES_MAX,
+            address_bytes: MEMORY_BYTES_MAX,
+            file_bytes: IMAGE_BYTES_MAX,
+            processor: UNPACK_MAX,
+            reads: &layers,
+            writes: std::slice::from_ref(&order.into),
+            // The image's files are root's.
+            user: None,
+        })?;
+        unpack(&order)
+    })
 }
 
 /// Checks, unpacks, and makes the result fit to be a root.
@@ -170,14 +137,4 @@ fn settle(root: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-impl Answer {
-    pub(crate) fn into_result(self) -> Result<u64> {
-        match self {
-            Self::Done(bytes) => Ok(bytes),
-            Self::Refused(why) => Err(Error::refused(format!("The image cannot be unpacked: {why}"))),
-            Self::Failed(why) => Err(Error::unavailable(format!("The image could not be unpacked: {why}"))),
-        }
-    }
 }

@@ -16,6 +16,7 @@ pub use base::network::Ceiling;
 pub use doctor::doctor;
 pub use images::{UNPACKER_ARG, unpacker_main};
 pub use sandbox::{LAUNCHER_ARG, launcher_main};
+pub use sandbox_wasm::{COMPILER_ARG, compiler_main};
 pub use settings::{Credentials, Fallback, Flags, KeepAlive, Settings, Starts, Wall, WeakerIsolation};
 pub use usage::Check;
 pub use worker::{WORKER_ARG, worker_main};
@@ -135,6 +136,7 @@ impl Node {
             catalog: Arc::new(functions::Catalog::new(store.clone(), seal.clone())),
             driver: driver.clone(),
             components: Some(Arc::new(sandbox_wasm::Wasm::new(sandbox_wasm::Config::new(
+                std::env::current_exe().context("cannot find this program")?,
                 settings.data_dir.join("components"),
             )))),
             blobs: blobs.clone(),

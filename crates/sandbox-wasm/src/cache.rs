@@ -1,15 +1,14 @@
-//! Compiled components on disk, so that a node that starts again does not compile again.
+//! Compiled components on disk, so that a node that starts again does not have them compiled again.
 //!
 //! A file is named by the hash of the component and that of everything machine code depends on: the engine's version,
 //! its settings, the processor's features. Beside it lies the hash of its contents. What does not agree with that, or
 //! does not load, is compiled again and replaced.
 
-use crate::verdict;
-use sandbox::ComponentError;
+use sandbox::{ComponentError, MachineCode};
 use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,79 +40,68 @@ impl Cache {
         Ok(Self { dir: dir.to_owned(), bytes_max, machine, counter: AtomicU64::new(0) })
     }
 
-    /// The component, from here or compiled.
-    pub fn component(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, ComponentError> {
-        let name = self.name(bytes);
-        if let Some(component) = self.load(engine, &name) {
-            return Ok(component);
-        }
-        let compiled = engine.precompile_component(bytes).map_err(|e| verdict::uncompilable(&e))?;
-        if let Err(error) = self.keep(&name, &compiled) {
-            return Err(ComponentError::Internal(format!("the compiled component cannot be kept: {error}")));
-        }
-        self.evict(&name);
-        let lost = || ComponentError::Internal("the compiled component cannot be loaded".into());
-        self.load(engine, &name).ok_or_else(lost)
+    /// What the compiled code of the component in this file is called here.
+    pub fn name(&self, component: &mut File) -> io::Result<String> {
+        Ok(format!("{}-{}", sha256(component)?, self.machine))
     }
 
-    /// The machine code of a component that is here.
-    pub fn compiled(&self, bytes: &[u8]) -> Result<Vec<u8>, ComponentError> {
-        let gone = || ComponentError::Internal("the compiled component is not there any more".into());
-        self.verified(&self.name(bytes)).map(|(code, _)| code).ok_or_else(gone)
-    }
-
-    fn name(&self, bytes: &[u8]) -> String {
-        format!("{}-{}", hex::encode(Sha256::digest(bytes)), self.machine)
+    /// A place for code that is being made. What is not kept is removed with it.
+    pub fn part(&self, name: &str) -> Part {
+        Part(self.dir.join(format!("{name}.{}.part", self.counter.fetch_add(1, Ordering::Relaxed))))
     }
 
     fn paths(&self, name: &str) -> (PathBuf, PathBuf) {
         (self.dir.join(format!("{name}.cwasm")), self.dir.join(format!("{name}.sha256")))
     }
 
-    /// What is in the file of this name and its hash, if it is what was written.
-    fn verified(&self, name: &str) -> Option<(Vec<u8>, String)> {
+    /// The code of this name, if it is here and what was kept.
+    pub fn verified(&self, name: &str) -> Option<MachineCode> {
         let (code, sum) = self.paths(name);
-        let expected = fs::read_to_string(&sum).ok()?;
-        let bytes = fs::read(&code).ok()?;
-        let found = hex::encode(Sha256::digest(&bytes));
-        if found != expected {
+        let sha256 = fs::read_to_string(&sum).ok()?;
+        let mut file = File::open(&code).ok()?;
+        if self::sha256(&mut file).ok()? != sha256 {
             tracing::warn!(file = %code.display(), "a compiled component is damaged; it is compiled again");
             return None;
         }
-        Some((bytes, found))
+        // When it was used last, for `evict`.
+        let _ = self.note(&sum, &sha256);
+        Some(MachineCode { file, sha256 })
     }
 
-    fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+    /// Loads the code of this name, which has just been verified.
+    pub fn load(&self, engine: &Engine, name: &str) -> Result<Component, ComponentError> {
         let (code, sum) = self.paths(name);
-        let (_, found) = self.verified(name)?;
-        // When it was used last, for `evict`.
-        let _ = self.put(&sum, found.as_bytes());
         // The file is mapped, so that its pages are shared and need no memory of their own.
         // SAFETY: `deserialize_file` runs what is in the file as machine code, so the file must be the work of this
-        // engine and stay as it is. Files in this directory are written by `keep` alone, whole, under a name that holds
-        // the hash of the engine's version, settings and processor features; their contents have just been found to be
-        // what `keep` wrote. The directory is the node's own (mode 0700, in the data directory, which one node locks),
-        // no sandbox has it among its mounts, and a file is never written again: it is replaced by rename or unlinked,
-        // which leaves what is mapped as it is.
+        // engine and stay as it is. Files in this directory are made by the compiler's process alone, with this engine's
+        // settings, and kept whole under a name that holds the hash of the engine's version, settings and processor
+        // features; their contents have just been found to be what was kept. The directory is the node's own (mode 0700, in
+        // the data directory, which one node locks), no sandbox has it among its mounts, and a file is never written
+        // again: it is replaced by rename or unlinked, which leaves what is mapped as it is. A compiler that its component
+        // has taken over makes code as it likes: what cannot be borne in this process is for a worker's.
         #[allow(unsafe_code, reason = "compiled components cannot be loaded otherwise")]
         let loaded = unsafe { Component::deserialize_file(engine, &code) };
-        loaded
-            .inspect_err(
-                |error| tracing::warn!(file = %code.display(), "a compiled component does not load: {error:#}"),
-            )
-            .ok()
+        loaded.map_err(|error| {
+            tracing::warn!(file = %code.display(), "a compiled component does not load: {error:#}");
+            let _ = fs::remove_file(sum);
+            ComponentError::Internal("the compiled component cannot be loaded".into())
+        })
     }
 
     /// Whole or not at all: code first, then the hash without which it counts for nothing.
-    fn keep(&self, name: &str, compiled: &[u8]) -> io::Result<()> {
+    pub fn keep(&self, name: &str, part: &Part) -> io::Result<()> {
         let (code, sum) = self.paths(name);
-        self.put(&code, compiled)?;
-        self.put(&sum, hex::encode(Sha256::digest(compiled)).as_bytes())
+        let sha256 = sha256(&mut File::open(&part.0)?)?;
+        fs::rename(&part.0, &code)?;
+        self.note(&sum, &sha256)?;
+        self.evict(name);
+        Ok(())
     }
 
-    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let part = path.with_extension(format!("{}.part", self.counter.fetch_add(1, Ordering::Relaxed)));
-        fs::write(&part, bytes).and_then(|()| fs::rename(&part, path)).inspect_err(|_| drop(fs::remove_file(&part)))
+    fn note(&self, sum: &Path, sha256: &str) -> io::Result<()> {
+        let part = self.part(&sum.file_name().unwrap_or_default().to_string_lossy());
+        fs::write(&part.0, sha256)?;
+        fs::rename(&part.0, sum)
     }
 
     /// Removes what was used longest ago, but not `newest`, until the rest is within bounds.
@@ -144,12 +132,28 @@ impl Cache {
 /// Loads machine code that the node has handed to this worker.
 pub fn of_worker(engine: &Engine, code: &Path) -> Result<Component, ComponentError> {
     // SAFETY: `deserialize_file` runs what is in the file as machine code, so the file must be the work of this engine and stay
-    // as it is. The node's engine made it, with the same settings but for the pool's size, which code does not depend on (the
+    // as it is. The compiler's process made it, with the same settings but for the pool's size, which code does not depend on (the
     // version, the settings and the processor's features are in the file and compared); the node checked its hash, and
     // it is mounted read-only. Whatever it does, this process is in a sandbox that is made for any code.
     #[allow(unsafe_code, reason = "compiled components cannot be loaded otherwise")]
     let loaded = unsafe { Component::deserialize_file(engine, code) };
     loaded.map_err(|error| ComponentError::Internal(format!("the compiled component does not load: {error:#}")))
+}
+
+/// A file that is being written.
+pub struct Part(pub PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn sha256(file: &mut File) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(file, &mut hasher)?;
+    file.rewind()?;
+    Ok(hex::encode(hasher.finalize()))
 }
 
 /// A hasher whose result is the same in every process.

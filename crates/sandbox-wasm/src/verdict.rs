@@ -15,8 +15,20 @@ fn refused(text: String) -> ComponentError {
     ComponentError::Refused(text)
 }
 
-/// By its first bytes: is it a component at all, and not too large?
-pub fn check_form(bytes: &[u8], bytes_max: usize) -> Result<(), ComponentError> {
+/// Is it small enough to be compiled?
+pub fn check_size(bytes: u64, bytes_max: u64) -> Result<(), ComponentError> {
+    if bytes > bytes_max {
+        let (size, max) = (bytes >> 20, bytes_max >> 20);
+        return Err(refused(format!(
+            "it has {size} MB, and {max} MB is the most that is compiled: leave out debug information (strip it) and \
+             what the function does not need"
+        )));
+    }
+    Ok(())
+}
+
+/// By its first bytes: is it a component at all?
+pub fn check_form(bytes: &[u8]) -> Result<(), ComponentError> {
     if bytes.len() < 8 || !bytes.starts_with(MAGIC) {
         return Err(refused(format!("it is not WebAssembly: {BUILD}")));
     }
@@ -26,12 +38,14 @@ pub fn check_form(bytes: &[u8], bytes_max: usize) -> Result<(), ComponentError> 
              by `wasm-tools component new` with its adapter"
         )));
     }
-    if bytes.len() > bytes_max {
-        let (size, max) = (bytes.len() >> 20, bytes_max >> 20);
-        return Err(refused(format!(
-            "it has {size} MB, and {max} MB is the most that is compiled: leave out debug information (strip it) and \
-             what the function does not need"
-        )));
+    Ok(())
+}
+
+/// Is what was compiled small enough to be kept?
+pub fn check_code(bytes: u64, bytes_max: u64) -> Result<(), ComponentError> {
+    if bytes > bytes_max {
+        let (size, max) = (bytes >> 20, bytes_max >> 20);
+        return Err(refused(format!("it has {size} MB once compiled, and {max} MB is the most that is kept")));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ mod guest;
 use base::network::Policy;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use guest::built;
+use guest::{COMPILER, built, bytes_of};
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
 use sandbox::{Beyond, Component, ComponentError, ComponentRun, Components, Fault, HttpBody, Inside, Output, World};
@@ -19,15 +19,15 @@ use tokio::sync::oneshot;
 /// One driver for all tests: its pool is large.
 static DRIVER: LazyLock<(Wasm, tempfile::TempDir)> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a directory");
-    (Wasm::new(Config::new(dir.path().join("components"))), dir)
+    (Wasm::new(Config::new(COMPILER, dir.path().join("components"))), dir)
 });
 
-fn http() -> Arc<dyn Component> {
-    DRIVER.0.load(&built("http")).expect("loads")
+async fn http() -> Arc<dyn Component> {
+    DRIVER.0.load(&built("http")).await.expect("loads")
 }
 
-fn command() -> Arc<dyn Component> {
-    DRIVER.0.load(&built("command")).expect("loads")
+async fn command() -> Arc<dyn Component> {
+    DRIVER.0.load(&built("command")).await.expect("loads")
 }
 
 #[derive(Default)]
@@ -81,7 +81,7 @@ async fn ask_with(
     body: &'static str,
 ) -> (Option<(u16, Option<String>)>, Result<(), Fault>) {
     let (head, answered) = oneshot::channel();
-    let guest = tokio::spawn(http().serve(run, request(path, body), head));
+    let guest = tokio::spawn(http().await.serve(run, request(path, body), head));
     let response = match answered.await {
         Ok(response) => {
             let status = response.status().as_u16();
@@ -103,7 +103,7 @@ fn answered(status: u16, text: &str) -> (Option<(u16, Option<String>)>, Result<(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_answered_in_a_fresh_instance_with_what_it_is_given() {
-    assert_eq!((http().world(), command().world()), (World::Http, World::Command));
+    assert_eq!((http().await.world(), command().await.world()), (World::Http, World::Command));
     assert_eq!(ask("/a/b", "hello").await, answered(200, "Method::Post /a/b\nhello"));
     assert_eq!(ask("/env?STAGE", "").await, answered(200, "test"));
     assert_eq!(ask("/env?ONCE", "").await, answered(200, "more"));
@@ -119,7 +119,7 @@ async fn a_request_is_answered_in_a_fresh_instance_with_what_it_is_given() {
 async fn the_answer_is_there_before_the_guest_is_done() {
     let (run, heard) = run();
     let (head, answered) = oneshot::channel();
-    let mut guest = tokio::spawn(http().serve(run, request("/stay", ""), head));
+    let mut guest = tokio::spawn(http().await.serve(run, request("/stay", ""), head));
     let body = answered.await.expect("a response").into_body();
     assert_eq!(body.collect().await.expect("whole").to_bytes(), "first\n");
     assert!(tokio::time::timeout(Duration::ZERO, &mut guest).await.is_err(), "it goes on");
@@ -149,10 +149,11 @@ async fn whatever_a_guest_does_ends_its_own_run_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endless_loops_leave_room_for_others_and_can_be_given_up() {
+    let component = http().await;
     let looping: Vec<_> = (0..4)
         .map(|_| {
             let (head, _) = oneshot::channel();
-            tokio::spawn(http().serve(run().0, request("/loop", ""), head))
+            tokio::spawn(component.serve(run().0, request("/loop", ""), head))
         })
         .collect();
     for _ in 0..20 {
@@ -207,7 +208,7 @@ async fn requests_reach_the_platform_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_read_and_write() {
     let carry_out = |run: ComponentRun, input: &'static str| async move {
-        let (ended, output) = command().command(run, Bytes::from_static(input.as_bytes()), 4 << 20).await;
+        let (ended, output) = command().await.command(run, Bytes::from_static(input.as_bytes()), 4 << 20).await;
         (ended, String::from_utf8(output.to_vec()).expect("text"))
     };
     let (first, heard) = run();
@@ -227,39 +228,45 @@ async fn commands_read_and_write() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_little_memory_shows_in_a_rehearsal() {
-    assert_eq!(http().rehearse(run().0).await, Ok(()));
+    assert_eq!(http().await.rehearse(run().0).await, Ok(()));
     let small = ComponentRun { memory_bytes: 128 << 10, ..run().0 };
-    assert_eq!(http().rehearse(small).await, Err(Fault::OutOfMemory));
+    assert_eq!(http().await.rehearse(small).await, Err(Fault::OutOfMemory));
 }
 
-#[test]
-fn what_is_no_component_is_called_by_its_name() {
-    let refused = |bytes: &[u8]| match DRIVER.0.load(bytes) {
+/// What is said of a component that is refused.
+async fn refused(bytes: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), bytes).expect("writes");
+    match DRIVER.0.compiled(file.path()).await {
         Err(ComponentError::Refused(text)) => text,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was taken"),
-    };
-    assert!(refused(b"#!/bin/sh\n").starts_with("it is not WebAssembly: build it for wasm32-wasip2"));
-    assert!(refused(b"").starts_with("it is not WebAssembly"));
-    let core = refused(b"\0asm\x01\0\0\0");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_component_is_called_by_its_name() {
+    assert!(refused(b"#!/bin/sh\n").await.starts_with("it is not WebAssembly: build it for wasm32-wasip2"));
+    assert!(refused(b"").await.starts_with("it is not WebAssembly"));
+    let core = refused(b"\0asm\x01\0\0\0").await;
     assert!(core.contains("a core WebAssembly module") && core.contains("wasm-tools component new"), "{core}");
-    let empty = refused(b"\0asm\x0d\0\x01\0");
+    let empty = refused(b"\0asm\x0d\0\x01\0").await;
     assert!(empty.contains("exports nothing") && empty.contains("wasi:cli/run@0.2"), "{empty}");
-    let mut cut = built("http");
+    let mut cut = bytes_of("http");
     cut.truncate(cut.len() / 2);
-    assert!(refused(&cut).starts_with("it is not a valid component: "));
+    assert!(refused(&cut).await.starts_with("it is not a valid component: "));
     let mut large = b"\0asm\x0d\0\x01\0".to_vec();
     large.resize(65 << 20, 0);
-    assert!(refused(&large).contains("64 MB is the most"));
+    assert!(refused(&large).await.contains("64 MB is the most"));
 }
 
 /// A driver of its own on this directory.
 fn driver_at(dir: &std::path::Path) -> Wasm {
-    Wasm::new(Config { instances_max: 4, ..Config::new(dir) })
+    Wasm::new(Config { instances_max: 4, ..Config::new(COMPILER, dir) })
 }
 
-#[test]
-fn compiled_once_and_never_trusted_when_damaged() {
+#[tokio::test]
+async fn compiled_once_and_never_trusted_when_damaged() {
     let dir = tempfile::tempdir().expect("a directory");
     let code = || {
         let items = std::fs::read_dir(dir.path()).expect("reads").flatten().map(|item| item.path());
@@ -268,10 +275,10 @@ fn compiled_once_and_never_trusted_when_damaged() {
         code[0].clone()
     };
     let inode = |path: &PathBuf| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("is there"));
-    driver_at(dir.path()).load(&built("command")).expect("compiles");
+    driver_at(dir.path()).load(&built("command")).await.expect("compiles");
     let first = code();
     let before = inode(&first);
-    driver_at(dir.path()).load(&built("command")).expect("loads");
+    driver_at(dir.path()).load(&built("command")).await.expect("loads");
     assert_eq!(inode(&first), before, "it was compiled again");
 
     // Damage: another file under the name, as a mapped one must not be written to.
@@ -281,12 +288,12 @@ fn compiled_once_and_never_trusted_when_damaged() {
     std::fs::remove_file(&first).expect("removes");
     std::fs::write(&first, bytes).expect("writes");
     let damaged = inode(&first);
-    driver_at(dir.path()).load(&built("command")).expect("compiles again");
+    driver_at(dir.path()).load(&built("command")).await.expect("compiles again");
     assert_ne!(inode(&code()), damaged, "the damaged file is still there");
 
     // What another engine left is removed.
     let foreign = dir.path().join(format!("{}-{}.cwasm", "0".repeat(64), "1".repeat(32)));
     std::fs::write(&foreign, "x").expect("writes");
-    driver_at(dir.path()).load(&built("command")).expect("loads");
+    driver_at(dir.path()).load(&built("command")).await.expect("loads");
     assert!(!foreign.exists());
 }

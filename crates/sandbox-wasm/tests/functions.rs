@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use base::{InvokeError, Start};
 use bytes::Bytes;
 use engine::{Runner, Version};
-use guest::built;
+use guest::{COMPILER, bytes_of};
 use http_body_util::{BodyExt, Full, StreamBody};
 use sandbox::{Driver, Error, HttpBody, Promise, Raised, Spec};
 use sandbox_wasm::{Config, Wasm};
@@ -33,7 +33,7 @@ impl Driver for NoSandboxes {
 
 static COMPONENTS: LazyLock<(Arc<Wasm>, tempfile::TempDir)> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a directory");
-    (Arc::new(Wasm::new(Config::new(dir.path().join("components")))), dir)
+    (Arc::new(Wasm::new(Config::new(COMPILER, dir.path().join("components")))), dir)
 });
 
 fn world_with(adjust: impl FnOnce(&mut engine::Config)) -> World {
@@ -45,7 +45,7 @@ fn world() -> World {
 }
 
 async fn function(world: &World, name: &str, component: &str, adjust: impl FnOnce(&mut Version)) -> Version {
-    let code = world.code(&[("bootstrap.wasm", built(component))]).await;
+    let code = world.code(&[("bootstrap.wasm", bytes_of(component))]).await;
     let mut version = Version { code, handler: "bootstrap.wasm".into(), ..version(name) };
     adjust(&mut version);
     world.shelf.put(version.clone(), None);
@@ -240,7 +240,7 @@ async fn what_cannot_run_is_refused_when_it_is_made_ready() {
     let core = refused("core", b"\0asm\x01\0\0\0".to_vec(), 128).await;
     assert_eq!(core.code, "InvalidZipFileException");
     assert!(core.message.starts_with("bootstrap.wasm cannot run: it is a core WebAssembly module"), "{core}");
-    let large = refused("large", built("http"), 1).await;
+    let large = refused("large", bytes_of("http"), 1).await;
     assert_eq!(large.code, "InvalidConfiguration");
     assert!(large.message.contains("does not start within 1 MB of memory: set MemorySize higher"), "{large}");
 

@@ -1,11 +1,13 @@
 //! The contract for WebAssembly components: a driver compiles one once and runs it in a fresh instance for each request.
 
+use async_trait::async_trait;
 use base::network::Policy;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::combinators::UnsyncBoxBody;
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use tokio::sync::oneshot;
@@ -13,20 +15,29 @@ use tokio::sync::oneshot;
 /// A streaming HTTP body, in either direction.
 pub type HttpBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Compiles components and keeps what it compiled.
+/// Has components compiled, by another process, and keeps what came of it.
+#[async_trait]
 pub trait Components: Send + Sync {
-    /// Makes a component ready to run: from the cache, or by compiling it. Blocks, for seconds if it is large.
-    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Component>, ComponentError>;
+    /// Makes the component in this file ready to run here: from the cache, or by having it compiled, which takes seconds if it
+    /// is large.
+    async fn load(&self, component: &Path) -> Result<Arc<dyn Component>, ComponentError>;
 
-    /// The machine code of a component, checked as [`Components::load`] checks it, for the process of this same program that
-    /// runs it elsewhere on this machine. Blocks likewise.
-    fn compiled(&self, bytes: &[u8]) -> Result<Vec<u8>, ComponentError>;
+    /// The machine code of the component in this file, for the process of this same program that runs it elsewhere on this
+    /// machine. What cannot run is refused as [`Components::load`] refuses it, and nothing of it is loaded here.
+    async fn compiled(&self, component: &Path) -> Result<MachineCode, ComponentError>;
 
     /// The engine and its version, `wasmtime 48`: what the functions' logs call the runtime.
     fn engine(&self) -> &str;
 
     /// Instances that there can be at once.
     fn instances_max(&self) -> usize;
+}
+
+/// Compiled code in a file that stays as it is.
+pub struct MachineCode {
+    pub file: File,
+    /// The file's, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// Why a component is not taken.

@@ -4,12 +4,15 @@
 //! ([`launcher_main`]) and asks it over a Unix socket; descriptors (output, listeners, a pidfd) come with the reply.
 //! Everything the launcher raised dies with it, and it dies with the node.
 //!
+//! What strangers made is taken apart by processes of our own as well, which are no sandboxes: `errands`.
+//!
 //! `driver` is the contract (other drivers implement it too), `component` that for WebAssembly, which another crate keeps;
 //! `process` is the node's side; `protocol` what the two sides say to each other; `launcher` the other side, where all the
 //! privileged work happens.
 
 mod component;
 mod driver;
+pub mod errands;
 mod error;
 mod launcher;
 mod process;
@@ -18,7 +21,8 @@ mod runtime;
 mod spec;
 
 pub use component::{
-    Beyond, Component, ComponentError, ComponentRun, Components, Ended, Fault, HttpBody, Inside, Output, World,
+    Beyond, Component, ComponentError, ComponentRun, Components, Ended, Fault, HttpBody, Inside, MachineCode, Output,
+    World,
 };
 pub use driver::{Control, Driver, Handle, Kept, Promise, Raised};
 pub use error::Error;

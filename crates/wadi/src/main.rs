@@ -14,16 +14,14 @@ use error::{Error, Result};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // The sandbox launcher is this binary again, and so are what unpacks images and what runs a component in a sandbox: they come
-    // before any runtime or thread.
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == node::LAUNCHER_ARG) {
-        node::launcher_main();
-    }
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == node::UNPACKER_ARG) {
-        node::unpacker_main();
-    }
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == node::WORKER_ARG) {
-        node::worker_main();
+    // The sandbox launcher is this binary again, and so are what unpacks images, what compiles components and what runs one in a
+    // sandbox: they come before any runtime or thread.
+    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some(node::LAUNCHER_ARG) => node::launcher_main(),
+        Some(node::UNPACKER_ARG) => node::unpacker_main(),
+        Some(node::COMPILER_ARG) => node::compiler_main(),
+        Some(node::WORKER_ARG) => node::worker_main(),
+        _ => {}
     }
     let cli = args::Cli::parse();
     show::log_to_stderr(matches!(cli.verb, args::Verb::Up(_)));

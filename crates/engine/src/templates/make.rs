@@ -8,8 +8,7 @@ use crate::template::{CODE, Component, ImageRoot, Template};
 use crate::wasm::{self, worker};
 use crate::{Code, PrepareError, Runtime, Version, nodejs, python, tiers};
 use images::Image;
-use sandbox::{Components, Mount};
-use sha2::{Digest, Sha256};
+use sandbox::{Components, MachineCode, Mount};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,11 +74,11 @@ impl Templates {
             return Ok(template);
         };
         template.runtime_version = components.engine().to_owned();
+        let MachineCode { file, sha256 } =
+            components.compiled(&task.path.join(wasm::FILE)).await.map_err(wasm::not_taken)?;
+        let code = self.cache.get(&sha256, |into| fill_with_code(into, file)).await?;
         let dir = task.path.clone();
-        let compile = move || Ok((components.compiled(&wasm::read(&dir)?)?, wasm::has_more(&dir)));
-        let (code, has_more) = blocking(compile).await?.map_err(wasm::not_taken)?;
-        let name = hex::encode(Sha256::digest(&code));
-        let code = self.cache.get(&name, |into| fill_with_code(into, code.into())).await?;
+        let has_more = blocking(move || wasm::has_more(&dir)).await?;
         template.argv = vec![worker::PROGRAM.into(), worker::WORKER_ARG.into()];
         template.mounts.push(Mount::new(&program, worker::PROGRAM));
         template.mounts.push(Mount::new(&code.path.join(CODE), worker::CODE));

@@ -1,14 +1,20 @@
-//! Builds the guest for wasm32-wasip2, once a process, and reads its components.
+//! Builds the guest for wasm32-wasip2, once a process; and what compiles its components.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A component of the guest: `http` or `command`.
-pub fn built(name: &str) -> Vec<u8> {
+/// The process that compiles.
+pub const COMPILER: &str = env!("CARGO_BIN_EXE_component-compiler");
+
+/// Where a component of the guest is: `http` or `command`.
+pub fn built(name: &str) -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
-    let path = DIR.get_or_init(build).join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    DIR.get_or_init(build).join(format!("{name}.wasm"))
+}
+
+pub fn bytes_of(name: &str) -> Vec<u8> {
+    std::fs::read(built(name)).expect("is built")
 }
 
 fn build() -> PathBuf {

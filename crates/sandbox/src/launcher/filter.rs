@@ -103,6 +103,28 @@ pub const FAMILIES: [libc::c_int; 8] = [
     libc::AF_CAN,
 ];
 
+/// What an errand has no use for beside the above: other programs and processes, sockets (but for pairs, which lead nowhere, and
+/// which async runtimes wake themselves by), and memory that no bound of a process counts.
+const DENIED_TO_ERRANDS: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_socket,
+    libc::SYS_memfd_create,
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_mq_open,
+    libc::SYS_kill,
+    libc::SYS_pidfd_open,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+];
+#[cfg(target_arch = "x86_64")]
+const DENIED_TO_ERRANDS_HERE: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_TO_ERRANDS_HERE: &[libc::c_long] = &[];
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The filters, made once; each sandbox installs all of a role.
@@ -147,6 +169,19 @@ fn programs(role: Role) -> Result<Vec<BpfProgram>, String> {
     let more: &[libc::c_long] = if role == Role::Template { &[libc::SYS_setns] } else { &[] };
     denied.retain(|call| !more.contains(call));
     Ok(vec![allowed::program(&denied, more), program(by_arguments()?)?])
+}
+
+/// Installs on this process, for good, what an errand is let through with: threads, files and memory.
+pub fn apply_to_errand() -> Result<(), String> {
+    let denied = [DENIED, DENIED_HERE, DENIED_TO_ERRANDS, DENIED_TO_ERRANDS_HERE].concat();
+    let mut rules = by_arguments()?;
+    // Of `clone`, what makes no thread.
+    let none = SeccompCondition::new(0, Qword, MaskedEq(libc::CLONE_THREAD as u64), 0).map_err(|e| e.to_string())?;
+    rules.entry(libc::SYS_clone).or_default().push(SeccompRule::new(vec![none]).map_err(|e| e.to_string())?);
+    [allowed::program(&denied, &[]), program(rules)?]
+        .iter()
+        .try_for_each(|program| seccompiler::apply_filter(program))
+        .map_err(|error| error.to_string())
 }
 
 /// Denied for what they are given.

@@ -30,6 +30,7 @@ use crate::{Egress, Error, Mount, Network, Program, Role, Spec, Status};
 use census::{Census, Counted, TICK_MS};
 use cgroup::Hierarchy;
 use filter::Filters;
+pub use filter::apply_to_errand;
 use inside::Word;
 use network::{Pool, Router};
 pub use network::{Resolvers, Sets, naming, set};

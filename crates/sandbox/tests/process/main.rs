@@ -6,6 +6,7 @@ mod bench;
 mod cells;
 mod confine;
 mod containers;
+mod errands;
 mod lifecycle;
 
 use libtest_mimic::{Arguments, Trial};
@@ -14,6 +15,9 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some(sandbox::LAUNCHER_ARG) {
         sandbox::launcher_main();
     }
+    if std::env::args().nth(1).as_deref() == Some(errands::VERB) {
+        errands::errand_main();
+    }
     let mut arguments = Arguments::from_args();
     // One at a time: the tests look at what the whole process and its launcher leave behind.
     arguments.test_threads = Some(1);
@@ -21,7 +25,7 @@ fn main() {
     if !root {
         eprintln!("not root: the tests of the process driver are skipped, and counted as ignored");
     }
-    let tests: [(&'static str, fn()); 27] = [
+    let tests: [(&'static str, fn()); 28] = [
         ("sees_only_its_own_root", confine::sees_only_its_own_root),
         ("has_no_rights", confine::has_no_rights),
         ("is_refused_what_changes_its_confinement", confine::is_refused_what_changes_its_confinement),
@@ -36,6 +40,7 @@ fn main() {
         ("a_cells_init_has_no_rights_afterwards", cells::a_cells_init_has_no_rights_afterwards),
         ("what_cannot_be_specialised_says_why", cells::what_cannot_be_specialised_says_why),
         ("a_cells_memory_is_limited", cells::a_cells_memory_is_limited),
+        ("an_errand_has_its_files_and_nothing_else", errands::has_its_files_and_nothing_else),
         ("works_without_root", confine::works_without_root),
         ("ends_are_told_exactly", lifecycle::ends_are_told_exactly),
         ("output_and_frames_are_pipes", lifecycle::output_and_frames_are_pipes),
