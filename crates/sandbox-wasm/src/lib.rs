@@ -3,10 +3,11 @@
 //!
 //! `machine` is the engine: the pool that instances come from and the ticks that interrupt them. `cache` keeps compiled
 //! components on disk. `program` is one of them, ready to run: a fresh instance for each request, with the `state` it
-//! has and the `limits` it is held to; `stdio` carries what it writes and `outward` the requests it makes. `verdict`
-//! words what is refused and what went wrong.
+//! has and the `limits` it is held to; `stdio` carries what it writes, `outward` the requests it makes, and `carried` counts what its
+//! sockets carry. `verdict` words what is refused and what went wrong.
 
 mod cache;
+mod carried;
 mod dial;
 mod limits;
 mod machine;
