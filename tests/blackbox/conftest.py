@@ -282,6 +282,11 @@ def invoke(client, name, payload=None, **kw):
     return (json.loads(body) if body else None), r
 
 
+def unframed(text):
+    """What is told on a terminal in lines of a frame, in one."""
+    return " ".join(text.replace("│", " ").split())
+
+
 def process_tree(pid):
     """The process and all below it."""
     children = []

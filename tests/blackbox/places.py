@@ -27,16 +27,18 @@ class Authority:
     """Signs certificates of addresses; nobody knows it who was not told."""
 
     def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
-        self.directory.mkdir()
-        self.certificate, self.key = self.directory / "ca.crt", self.directory / "ca.key"
+        self.made = pathlib.Path(directory)
+        # As clients want a directory of those whom they trust.
+        self.directory = self.made / "known"
+        self.directory.mkdir(parents=True)
+        self.certificate, self.key = self.directory / "ca.crt", self.made / "ca.key"
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", "/CN=an authority of a test", "-keyout", self.key,
                 "-out", self.certificate, "-addext", "keyUsage=critical,keyCertSign")
 
     def signed(self, address):
         """The files of a certificate and its key."""
-        made = {end: self.directory / f"{address}.{end}" for end in ("crt", "key", "csr", "ext")}
-        made["ext"].write_text(f"subjectAltName=IP:{address}\\nbasicConstraints=CA:FALSE\\nextendedKeyUsage=serverAuth\\n")
+        made = {end: self.made / f"{address}.{end}" for end in ("crt", "key", "csr", "ext")}
+        made["ext"].write_text(f"subjectAltName=IP:{address}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
         openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={address}", "-keyout", made["key"], "-out", made["csr"])
         openssl("x509", "-req", "-in", made["csr"], "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial", "-days", 2,
                 "-extfile", made["ext"], "-out", made["crt"])

@@ -35,6 +35,7 @@ def authority(tmp_path):
 def start(tmp_path, alone, monkeypatch):
     """Starts what a test needs and ends it: a registry with an image, a node, servers."""
     started = []
+    (tmp_path / "run").mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RUST_LOG", "debug")
@@ -75,6 +76,12 @@ def login(registry, authority, user=USER, password=PASSWORD):
 
 def logins(tmp_path):
     return tmp_path / "run/containers/auth.json"
+
+
+def by_password(tmp_path):
+    """As the registry's settings have it."""
+    (tmp_path / "htpasswd").write_text(HTPASSWD + "\n")
+    return {"htpasswd": {"realm": "of a test", "path": str(tmp_path / "htpasswd")}}
 
 
 def with_login(authority):
@@ -121,9 +128,7 @@ def test_http_is_spoken_on_loopback_alone(tmp_path, start, image):
 
 
 def test_a_login_by_password(tmp_path, start, authority, image):
-    (tmp_path / "htpasswd").write_text(HTPASSWD + "\n")
-    auth = {"htpasswd": {"realm": "of a test", "path": str(tmp_path / "htpasswd")}}
-    registry = start(Registry(tmp_path / "registry", REGISTRY, http=authority.tls(REGISTRY), auth=auth))
+    registry = start(Registry(tmp_path / "registry", REGISTRY, http=authority.tls(REGISTRY), auth=by_password(tmp_path)))
     registry.push(image, "greeter", how=with_login(authority))
     own, uri = start(node(tmp_path, authority)), f"{registry.host}/greeter"
     asks_for_a_login(tmp_path, own, registry, authority, uri)
@@ -135,7 +140,7 @@ def asks_for_a_login(tmp_path, own, registry, authority, uri):
     assert code == "AccessDeniedException" and "Lambda does not have permission to access the image" in said
     assert f"this node has no login for {registry.host}" in said
     wrong = "wrong:word-of-ada"
-    logins(tmp_path).parent.mkdir(parents=True)
+    logins(tmp_path).parent.mkdir()
     both = f"{USER}:{wrong}".encode()
     logins(tmp_path).write_text(json.dumps({"auths": {registry.host: {"auth": base64.b64encode(both).decode()}}}))
     code, told = refused(own, uri)
@@ -216,7 +221,6 @@ echo '{{"ServerURL": "{registry.host}", "Username": "{USER}", "Secret": "{PASSWO
 
 def test_storage_elsewhere_is_shown_nothing(tmp_path, start, authority, image):
     """As registries in clouds have it: they send those who ask for a blob to another host."""
-    (tmp_path / "htpasswd").write_text(HTPASSWD + "\n")
     kept = tmp_path / "registry/registry"
 
     def give(method, path, headers, body):
@@ -224,9 +228,9 @@ def test_storage_elsewhere_is_shown_nothing(tmp_path, start, authority, image):
         return (200, file.read_bytes()) if file.is_file() else (404, b"")
 
     storage = start(Server(authority, STORAGE, give))
-    auth = {"htpasswd": {"realm": "of a test", "path": str(tmp_path / "htpasswd")}}
     redirect = {"storage": [{"name": "redirect", "options": {"baseurl": storage.url}}]}
-    registry = start(Registry(tmp_path / "registry", REGISTRY, http=authority.tls(REGISTRY), auth=auth, middleware=redirect))
+    registry = start(Registry(tmp_path / "registry", REGISTRY, http=authority.tls(REGISTRY), auth=by_password(tmp_path),
+                              middleware=redirect))
     registry.push(image, "greeter", how=with_login(authority))
     storage.asked.clear()
     own = start(node(tmp_path, authority))

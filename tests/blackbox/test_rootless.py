@@ -15,9 +15,9 @@ import images
 import networks
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROLE, ROOT, WADI, Node, eventually, groups_of_nodes, invoke, nothing_is_left, package, process_tree
+from conftest import ROLE, ROOT, WADI, Node, eventually, groups_of_nodes, invoke, nothing_is_left, package, process_tree, unframed
 from test_events import BOOTSTRAP
-from test_wasm import PROVIDED, build
+from test_wasm import build
 
 USER = 1000
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -154,11 +154,6 @@ def checks(node):
     """What `wadi doctor` says, by the check's name, with members in lower case."""
     rows = json.loads(node.cli("doctor", "--json", check=False).stdout)["Checks"]
     return {row["Name"]: {key.lower(): value for key, value in row.items()} for row in rows}
-
-
-def unframed(text):
-    """What is told on a terminal in lines of a frame, in one."""
-    return " ".join(text.replace("│", " ").split())
 
 
 def commands():

@@ -257,8 +257,13 @@ fn deepest(error: &reqwest::Error) -> String {
 }
 
 fn tls_of(error: &reqwest::Error) -> Option<&rustls::Error> {
-    causes(error).find_map(|cause| match cause.downcast_ref::<std::io::Error>() {
-        Some(wrapped) => wrapped.get_ref()?.downcast_ref(),
-        None => cause.downcast_ref(),
-    })
+    causes(error).find_map(tls_in)
+}
+
+/// Errors of reading and writing wrap others, and each other.
+fn tls_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(wrapper) => tls_in(wrapper.get_ref()?),
+        None => error.downcast_ref(),
+    }
 }

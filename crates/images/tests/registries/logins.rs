@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use images::Error;
 use serde_json::json;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn of_ada() -> String {
     format!("Basic {}", STANDARD.encode("ada:secret"))
@@ -74,16 +75,21 @@ async fn a_token_for_nobody() {
 
 #[tokio::test]
 async fn a_token_that_is_over_is_asked_for_anew() {
-    let tokens = tokens(of_ada()).await;
-    let (challenge, count) = (bearer(&tokens), AtomicUsize::new(0));
     // Each is good once.
-    let registry = Fake::on("127.0.0.1", move |asked| {
-        match asked.shown.is_empty() || count.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
-            true => wants(challenge.clone()),
-            false => found(&asked.line).map_or(Reply::Silent, ok),
-        }
+    let good = Arc::new(AtomicBool::new(false));
+    let given = good.clone();
+    let tokens = Fake::on("127.0.0.2", move |_| {
+        given.store(true, Ordering::SeqCst);
+        ok(r#"{"token": "token-of-ada"}"#)
     })
     .await;
+    let challenge = bearer(&tokens);
+    let registry =
+        Fake::on("127.0.0.1", move |asked| match !asked.shown.is_empty() && good.swap(false, Ordering::SeqCst) {
+            true => found(&asked.line).map_or(Reply::Silent, ok),
+            false => wants(challenge.clone()),
+        })
+        .await;
     Rig::of_ada(&registry.host).take(&registry.host).await.expect("taken");
     assert_eq!(tokens.lines().len(), 3, "for the manifest, the configuration, the layer");
 }
