@@ -51,12 +51,15 @@ def package(**files):
 class Node:
     """A `wadi up` of the test's own."""
 
-    def __init__(self, data_dir, *flags, scale="0.002", port=None, settings=""):
+    def __init__(self, data_dir, *flags, scale="0.002", port=None, settings="", listen="127.0.0.1"):
         self.data_dir = pathlib.Path(data_dir)
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.listen = listen
+        # Whose requests a test's are; a node with keys of its own says when it has started.
+        self.key = ("test", "test")
         # Nothing that a test runs has business outside, nor is this machine to forward packets for it.
-        network = [] if "--network" in flags else ["--network", "platform"]
+        network = [] if "--network" in flags or listen != "127.0.0.1" else ["--network", "platform"]
         self.flags = [*flags, *network, "--retry-time-scale", scale]
         # More for its wadi.toml.
         self.settings = settings
@@ -76,7 +79,7 @@ class Node:
         config.write_text(f"[runtimes]\n{runtimes}{self.settings}")
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            [*self.begin, str(self.program), "up", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.data_dir),
+            [*self.begin, str(self.program), "up", "--listen", f"{self.listen}:{self.port}", "--data-dir", str(self.data_dir),
              "--config", str(config), *self.flags],
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=env)
         deadline = time.time() + 20
@@ -85,7 +88,10 @@ class Node:
             try:
                 with urllib.request.urlopen(self.url + "/_wadi/health", timeout=1) as r:
                     assert json.load(r)["status"] == "ok"
-                    return self
+                if "root" in self.flags:
+                    made = json.loads((self.data_dir / "root-key.json").read_text())
+                    self.key = (made["AccessKeyId"], made["SecretAccessKey"])
+                return self
             except OSError:
                 time.sleep(0.02)
         raise AssertionError(f"the node did not get ready:\n{self.log_text()}")
@@ -108,10 +114,11 @@ class Node:
     def log_text(self):
         return self.log_path.read_text(errors="replace")[-8000:]
 
-    def client(self, service, region="us-east-1", **config):
+    def client(self, service, region="us-east-1", url=None, key=None, **config):
         config.setdefault("retries", {"max_attempts": 1})
-        client = boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test",
-                              aws_secret_access_key="test", config=Config(**config))
+        user, secret = key or self.key
+        client = boto3.client(service, endpoint_url=url or self.url, region_name=region, aws_access_key_id=user,
+                              aws_secret_access_key=secret, config=Config(**config))
         if service in ("lambda", "logs", "events", "scheduler"):
             client.meta.events.register(f"before-parse.{service}", fits_its_model)
         return client
@@ -120,17 +127,21 @@ class Node:
         """A signed GET of Wadi's own API."""
         url = f"{self.url}{path}" + ("?" + urllib.parse.urlencode(query) if query else "")
         request = AWSRequest("GET", url)
-        SigV4Auth(Credentials("test", "test"), "wadi", "us-east-1").add_auth(request)
+        SigV4Auth(Credentials(*self.key), "wadi", "us-east-1").add_auth(request)
         with urllib.request.urlopen(urllib.request.Request(url, headers=dict(request.headers))) as r:
             return json.load(r)
 
     def cli(self, *args, env=None, check=True):
         """The `wadi` command line against this node."""
         done = subprocess.run([str(WADI), *args], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-                              env={**os.environ, "AWS_ENDPOINT_URL": self.url, **(env or {})})
+                              env={**os.environ, "AWS_ENDPOINT_URL": self.url, **self.keys(), **(env or {})})
         if check:
             assert done.returncode == 0, f"wadi {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done
+
+    def keys(self):
+        """The keys as programs are told of them, but for those that everybody knows."""
+        return {} if self.key == ("test", "test") else dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), self.key))
 
     def aws(self, *args):
         """The AWS CLI, version 2, against this node; the test is skipped where the machine has none."""
@@ -269,6 +280,11 @@ def invoke(client, name, payload=None, **kw):
     r = client.invoke(FunctionName=name, Payload=json.dumps(payload).encode(), **kw)
     body = r["Payload"].read()
     return (json.loads(body) if body else None), r
+
+
+def unframed(text):
+    """What is told on a terminal in lines of a frame, in one."""
+    return " ".join(text.replace("│", " ").split())
 
 
 def process_tree(pid):

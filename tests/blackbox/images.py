@@ -11,7 +11,6 @@ import socket
 import subprocess
 import tarfile
 import time
-import urllib.request
 
 import pytest
 
@@ -115,34 +114,35 @@ def layout(directory, layers, config=None, tag="latest", architecture=ARCHITECTU
 
 
 class Registry:
-    """A registry on loopback, which tells what it was asked for."""
+    """A registry, on loopback unless told otherwise, which tells what it was asked for. `more` goes into its settings."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, address="127.0.0.1", **more):
         self.directory = pathlib.Path(directory)
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        self.directory.mkdir(exist_ok=True)
+        with socket.create_server((address, 0)) as free:
             self.port = free.getsockname()[1]
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = f"{address}:{self.port}"
         config = self.directory / "registry.yml"
         config.write_text(json.dumps({
             "version": "0.1", "log": {"accesslog": {"disabled": False}, "level": "warn"},
             "storage": {"filesystem": {"rootdirectory": str(self.directory / "registry")}},
-            "http": {"addr": self.host}}))
+            **more, "http": {"addr": self.host, **more.get("http", {})}}))
         self.log = self.directory / "registry.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([program("docker-registry"), "serve", str(config)], stdout=log, stderr=log)
         deadline = time.time() + 20
         while time.time() < deadline:
             try:
-                urllib.request.urlopen(f"http://{self.host}/v2/", timeout=1)
+                socket.create_connection((address, self.port), 1).close()
                 return
             except OSError:
                 assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.05)
         raise AssertionError(self.log.read_text())
 
-    def push(self, directory, name, tag="latest"):
-        done = subprocess.run([program("skopeo"), "--insecure-policy", "copy", "--dest-tls-verify=false",
-                               f"oci:{directory}:{tag}", f"docker://{self.host}/{name}"], capture_output=True, text=True)
+    def push(self, directory, name, tag="latest", how=("--dest-tls-verify=false",)):
+        done = subprocess.run([program("skopeo"), "--insecure-policy", "copy", *how, f"oci:{directory}:{tag}",
+                               f"docker://{self.host}/{name}"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
     def asked(self, what):

@@ -76,7 +76,8 @@ pub struct Provisioned {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PrepareError {
-    /// AWS's `StateReasonCode`: `InvalidRuntime`, `InvalidZipFileException`, `InvalidImage`, `InvalidConfiguration`, `InternalError`.
+    /// AWS's `StateReasonCode`: `InvalidRuntime`, `InvalidZipFileException`, `InvalidImage`, `ImageAccessDenied`, `InvalidConfiguration`,
+    /// `InternalError`.
     pub code: &'static str,
     /// AWS's `StateReason`: what is wrong and what to do.
     pub message: String,

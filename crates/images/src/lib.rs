@@ -4,10 +4,13 @@
 //! what runs is what was resolved, wherever a tag moves. Layers are blobs named by their digest, shared by all images that
 //! have them. Unpacking happens in a process of its own that can write nowhere but where it is to ([`unpacker_main`]).
 //!
-//! `reference` where images are looked for; `registry` and `layout` the two kinds of places; `manifest` what is taken
-//! from their documents, and refused; `pull` and `unpack` what is done with it.
+//! `reference` where images are looked for; `registry` and `layout` the two kinds of places; `credentials`, `helper` and
+//! `challenge` what registries are shown; `manifest` what is taken from their documents, and refused; `pull` and `unpack` what is
+//! done with it.
 
+mod challenge;
 mod credentials;
+mod helper;
 mod layout;
 mod manifest;
 mod pull;
@@ -21,6 +24,7 @@ mod unpacker;
 pub use manifest::{Image, Layer, Process};
 pub use pull::{Config, Images, SPACE};
 pub use reference::Allowed;
+pub use registry::authorities;
 pub use unpacker::{UNPACKER_ARG, unpacker_main};
 
 /// Bytes of an image's layers, packed and unpacked, at most: AWS's bound on container images.
@@ -32,6 +36,9 @@ pub enum Error {
     /// Whoever named it is to change something.
     #[error("{0}")]
     Refused(String),
+    /// The registry lets this node not have it: whoever runs the node, or the registry, is to change something.
+    #[error("{0}")]
+    Denied(String),
     /// It cannot be had now, for no reason of its own.
     #[error("{0}")]
     Unavailable(String),

@@ -27,8 +27,10 @@ const LAYER_MAX: Duration = Duration::from_secs(1800);
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub allowed: Allowed,
-    /// Credentials for registries, in docker's form.
-    pub credentials: Option<PathBuf>,
+    /// Files of logins for registries, in docker's form; the first that has one for a registry counts.
+    pub credentials: Vec<PathBuf>,
+    /// Authorities whose certificates of registries are good, beside the machine's own ([`crate::authorities`]).
+    pub authorities: Vec<reqwest::Certificate>,
     /// Our own binary, which calls [`crate::unpacker_main`] when its first argument is [`crate::UNPACKER_ARG`].
     pub unpacker: PathBuf,
 }
@@ -83,10 +85,10 @@ impl Images {
             *source = Some(self.source(&Place::parse(&image.uri, &self.config.allowed)?).await?);
         }
         let Some(source) = source else { return Ok(()) };
-        let mut stream = source.blob(&format!("sha256:{}", layer.sha256)).await?;
         let mut writer = self.blobs.writer(&id);
         let mut digest = Sha256::new();
         let copied = async {
+            let mut stream = source.blob(&format!("sha256:{}", layer.sha256)).await?;
             let mut bytes = 0;
             while let Some(chunk) = stream.next().await {
                 let chunk = chunk?;
@@ -122,8 +124,10 @@ impl Images {
     async fn source(&self, place: &Place) -> Result<Source> {
         Ok(match place {
             Place::Registry(reference) => {
-                let auth = credentials::of(self.config.credentials.as_deref(), reference.resolve_registry());
-                Source::Registry(Box::new(Registry::new(reference.clone(), auth)?))
+                let login =
+                    credentials::of(&self.config.credentials, reference.resolve_registry(), reference.repository());
+                let (login, authorities) = (login.await?, &self.config.authorities);
+                Source::Registry(Box::new(Registry::new(reference.clone(), login, authorities)?))
             }
             Place::Layout { path, tag } => Source::Layout(Layout::directory(path, tag.as_deref())),
             Place::Archive { path, tag } => Source::Layout(Layout::archive(path, tag.as_deref()).await?),

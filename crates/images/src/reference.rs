@@ -1,7 +1,7 @@
 //! Where an image is: in a registry, or in an OCI layout on this machine; and whether this node may look there.
 
 use crate::{Error, Result};
-use oci_client::Reference;
+use oci_spec::distribution::{ParseError, Reference};
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
@@ -50,7 +50,7 @@ impl Place {
                 return Ok(if archive { Self::Archive { path, tag } } else { Self::Layout { path, tag } });
             }
         }
-        let reference: Reference = uri.parse().map_err(|error: oci_client::ParseError| invalid(&error.to_string()))?;
+        let reference: Reference = uri.parse().map_err(|error: ParseError| invalid(&error.to_string()))?;
         if reference.digest().is_some_and(|digest| !crate::manifest::is_digest(digest)) {
             return Err(invalid("only sha256 digests are taken"));
         }

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod keyring;
+mod logins;
 mod machine;
 mod networks;
 pub mod nodejs;
@@ -351,10 +352,14 @@ async fn joined(what: &str, task: JoinHandle<()>, within: Duration) {
 
 fn images_config(settings: &Settings) -> Result<images::Config> {
     let unpacker = std::env::current_exe().context("cannot find this program")?;
-    let docker = std::env::var_os("DOCKER_CONFIG").map(std::path::PathBuf::from);
-    let credentials = docker.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
-    let credentials = credentials.map(|dir| dir.join("config.json"));
-    Ok(images::Config { allowed: settings.images_allowed(), credentials, unpacker })
+    let authorities = match &settings.images.ca {
+        Some(file) => images::authorities(file)
+            .with_context(|| format!("cannot use {} ([images] ca in wadi.toml)", file.display()))?,
+        None => Vec::new(),
+    };
+    let credentials =
+        logins::files(&settings.images, rustix::process::geteuid().as_raw(), |name| std::env::var_os(name));
+    Ok(images::Config { allowed: settings.images_allowed(), credentials, authorities, unpacker })
 }
 
 fn engine_config(

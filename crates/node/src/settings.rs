@@ -93,6 +93,11 @@ pub struct Images {
     /// Directories in which OCI layouts and their archives may lie. Anywhere, where only this machine reaches the node; else
     /// nowhere.
     pub layouts: Option<Vec<PathBuf>>,
+    /// A file of certificates in PEM: authorities whose registries are trusted beside those of the machine's store.
+    pub ca: Option<PathBuf>,
+    /// The file of logins for registries, in the form of docker's config.json. Without, it is looked for where docker, podman and
+    /// skopeo keep them for the node's user.
+    pub credentials: Option<PathBuf>,
 }
 
 /// What a function's share of the processor is.
@@ -477,9 +482,10 @@ mod tests {
         assert_eq!(load([127, 0, 0, 1], None), images::Allowed::default());
         let none = images::Allowed { registries: Some(Vec::new()), layouts: Some(Vec::new()) };
         assert_eq!(load([0, 0, 0, 0], None), none);
-        let any = Images { registries: Some(vec!["*".into()]), layouts: None };
+        let any = Images { registries: Some(vec!["*".into()]), ..Images::default() };
         assert_eq!(load([0, 0, 0, 0], Some(any)), images::Allowed { registries: None, ..none });
-        let one = Images { registries: Some(vec!["r.example".into()]), layouts: Some(vec!["/".into()]) };
+        let (registries, layouts) = (Some(vec!["r.example".into()]), Some(vec!["/".into()]));
+        let one = Images { registries, layouts, ..Images::default() };
         let one = load([127, 0, 0, 1], Some(one));
         assert_eq!((one.registries, one.layouts), (Some(vec!["r.example".into()]), Some(vec!["/".into()])));
     }

@@ -4,9 +4,11 @@
 //! `compiler` is the process that compiles, and `compile` how the node has that done; `cache` keeps what came of it on disk.
 //! `machine` is the engine: the pool that instances come from and the ticks that interrupt them. `program` is a component,
 //! ready to run: a fresh instance for each request, with the `state` it has and the `limits` it is held to; `stdio` carries
-//! what it writes and `outward` the requests it makes. `verdict` words what is refused and what went wrong.
+//! what it writes, `outward` the requests it makes, and `carried` counts what its sockets carry. `verdict` words what is refused
+//! and what went wrong.
 
 mod cache;
+mod carried;
 mod compile;
 mod compiler;
 mod dial;

@@ -1,6 +1,7 @@
 //! The engine: how code is compiled, the pool that instances come from, and the ticks by which a guest that computes
 //! without end lets others run.
 
+use crate::carried;
 use crate::state::State;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -37,6 +38,7 @@ impl Machine {
         let engine = Engine::new(&config(instances_max))?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        carried::count(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         let ticker = Arc::<Ticker>::default();
         let (ticking, ticked) = (ticker.clone(), engine.clone());

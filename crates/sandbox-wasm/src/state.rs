@@ -6,6 +6,8 @@ use crate::reach;
 use crate::stdio::{Captured, Logged};
 use bytes::Bytes;
 use sandbox::{Beyond, ComponentRun, Fault};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -54,6 +56,13 @@ impl State {
             outward: Outward { platform: run.platform, beyond: run.beyond.clone(), carried: run.network_bytes.clone() },
             limits: Limits::new(run.memory_bytes, run.memory_peak.clone()),
         })
+    }
+}
+
+impl State {
+    /// Where bytes of the network are counted; nothing is where the network is the host's, as with programs.
+    pub fn carried(&self) -> Option<&Arc<AtomicU64>> {
+        matches!(self.outward.beyond, Beyond::Policy(_)).then_some(&self.outward.carried)
     }
 }
 

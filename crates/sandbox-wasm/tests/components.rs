@@ -206,6 +206,38 @@ async fn requests_reach_the_platform_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_sockets_carry_is_counted() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    let tcp = listener.local_addr().expect("an address");
+    let udp = socket.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.read_exact(&mut [0; 1000]).await.expect("reads");
+            stream.write_all(&[b'y'; 20_000]).await.expect("writes");
+        }
+    });
+    tokio::spawn(async move {
+        while let Ok((300, from)) = socket.recv_from(&mut [0; 4096]).await {
+            socket.send_to(&[b'y'; 700], from).await.expect("sends");
+        }
+    });
+    for (path, allow, back, counted) in [
+        (format!("/tcp?{tcp}"), format!("127.0.0.1 tcp {}", tcp.port()), "20000", 21_000),
+        (format!("/udp?{udp}"), format!("127.0.0.1 udp {}", udp.port()), "700", 1000),
+    ] {
+        let policy = Policy { allow: vec![allow.parse().expect("listed")], ..Policy::NONE };
+        for (beyond, counted) in [(Beyond::Policy(Arc::new(policy)), counted), (Beyond::Host, 0)] {
+            let asking = ComponentRun { beyond, ..run().0 };
+            let carried = asking.network_bytes.clone();
+            assert_eq!(ask_with(asking, &path, "").await, answered(200, back), "{path}");
+            assert_eq!(carried.load(Ordering::Relaxed), counted, "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_read_and_write() {
     let carry_out = |run: ComponentRun, input: &'static str| async move {
         let (ended, output) = command().await.command(run, Bytes::from_static(input.as_bytes()), 4 << 20).await;

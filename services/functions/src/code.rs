@@ -59,6 +59,7 @@ impl Functions {
         match self.runner.resolve(uri).await {
             Ok(image) => Ok(Code::Image(image)),
             Err(ImageError::Refused(why)) => Err(Error::Invalid(why)),
+            Err(ImageError::Denied(why)) => Err(Error::ImageDenied(why)),
             Err(ImageError::Unavailable(why)) => Err(Error::Service(why)),
         }
     }

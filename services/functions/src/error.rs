@@ -35,6 +35,9 @@ pub enum Error {
          Revision Id"
     )]
     Precondition(&'static str),
+    /// `AccessDeniedException`: the registry lets this node not have the image.
+    #[error("{0}")]
+    ImageDenied(String),
     /// `ResourceInUseException`
     #[error("{0}")]
     InUse(String),
@@ -83,6 +86,7 @@ impl Error {
             Error::Conflict(_) => ("ResourceConflictException", 409),
             Error::Invalid(_) => ("InvalidParameterValueException", 400),
             Error::Validation(_) => ("ValidationException", 400),
+            Error::ImageDenied(_) => ("AccessDeniedException", 403),
             Error::InUse(_) => ("ResourceInUseException", 400),
             Error::Precondition(_) => ("PreconditionFailedException", 412),
             Error::CodeStorageExceeded => ("CodeStorageExceededException", 400),

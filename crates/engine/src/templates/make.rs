@@ -211,6 +211,7 @@ fn refuse_extensions(opt: Option<&Path>) -> Result<(), PrepareError> {
 fn not_had(error: images::Error) -> PrepareError {
     match error {
         images::Error::Refused(message) => PrepareError { code: "InvalidImage", message },
+        images::Error::Denied(message) => PrepareError { code: "ImageAccessDenied", message },
         images::Error::Unavailable(message) => PrepareError::internal(message),
     }
 }

@@ -16,7 +16,8 @@ Examples:
   WADI_NETWORK=host wadi up                           every flag is also a WADI_* variable
 
 wadi.toml says the same things: `listen = \"127.0.0.1:4566\"`, `data_dir = \"…\"`, `[runtimes] \"python3.12\" = \"…\"`,
-and the networks that functions may name: `[networks.db] allow = [\"10.0.5.0/24 tcp 5432\"]`.
+the networks that functions may name: `[networks.db] allow = [\"10.0.5.0/24 tcp 5432\"]`, and container images'
+registries, logins and authorities: `[images] registries = [\"registry.example\"]`, `credentials = \"…\"`, `ca = \"…\"`.
 Flags win over variables, variables over the file. Stop it with Ctrl-C or SIGTERM: work in flight is finished first.";
 
 /// Run a node

@@ -67,6 +67,19 @@ impl wasi::exports::http::incoming_handler::Guest for Guest {
                 let got = got.unwrap_or_else(|error| error.kind().to_string());
                 answer(out, 200, |stream| write!(stream, "{got}").expect("reads"));
             }
+            "/tcp" => {
+                let mut stream = std::net::TcpStream::connect(argument).expect("reached");
+                let mut back = Vec::new();
+                stream.write_all(&[b'x'; 1000]).and_then(|()| stream.read_to_end(&mut back)).expect("answered");
+                answer(out, 200, |stream| write!(stream, "{}", back.len()).expect("reads"));
+            }
+            "/udp" => {
+                let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+                let mut back = [0; 4096];
+                socket.send_to(&[b'x'; 300], argument).expect("sent");
+                let (bytes, _) = socket.recv_from(&mut back).expect("answered");
+                answer(out, 200, |stream| write!(stream, "{bytes}").expect("reads"));
+            }
             "/list" => {
                 let found = std::fs::read_dir(argument).map(|items| items.flatten().count());
                 let got = found.map_or_else(|error| error.kind().to_string(), |n| format!("GOT {n} names"));
