@@ -21,7 +21,10 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TARGET = ROOT / "target/machine"
+LOG = TARGET / "kernel.log"
 DISK_BYTES = 12 << 30
+# Within this the kernel says its first word, however slow the machine.
+START_SECONDS_MAX = 60
 # What the machine needs to find its root; modules of the kernel's, or built in. ext4 wants the first and does not say so.
 MODULES = ("crc32c_generic", "virtio_pci", "virtio_blk", "virtio_console", "9pnet_virtio", "9p", "ext4", "overlay")
 DEBIAN = "http://deb.debian.org/debian"
@@ -36,7 +39,7 @@ def arguments():
     parse.add_argument("--suite", help="fetch it from this suite of Debian's, like bookworm-backports, in place of this host's own")
     parse.add_argument("--init", choices=("plain", "systemd"), default="plain", help="the machine's first process")
     parse.add_argument("--accel", choices=("kvm", "tcg"), default="kvm", help="tcg: a processor played by qemu; many times slower")
-    parse.add_argument("--minutes", type=int, default=90, help="after so long the machine is ended")
+    parse.add_argument("--minutes", type=int, default=240, help="after so long the machine is ended")
     parse.add_argument("--memory", type=int, default=6144, metavar="MIB", help="the machine's memory")
     parse.add_argument("command", nargs="*", default=[str(HERE / "suite.sh")], help="what to run")
     return parse.parse_args()
@@ -143,7 +146,7 @@ def first_root(kernel, place):
 def job(options, kernel, place):
     """What the machine is to do, as a script that it reads from its root."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "WADI_BINARY") if name in os.environ}
-    keep["TMPDIR"] = "/machine"
+    keep |= {"TMPDIR": "/machine", "MACHINE_ACCEL": options.accel}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in keep.items()]
     lines += [f"cd {shlex.quote(str(ROOT))}", "exec " + shlex.join(options.command)]
     (place / "job.sh").write_text("\n".join(lines) + "\n")
@@ -163,7 +166,7 @@ def machine(options, kernel, place):
     return ["qemu-system-x86_64", "-machine", "q35", *processor, "-smp", "2", "-m", str(options.memory),
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none",
             "-kernel", kernel.image, "-initrd", first_root(kernel, place), "-append", append,
-            "-serial", f"file:{TARGET}/kernel.log",
+            "-serial", f"file:{LOG}",
             "-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
             "-drive", f"file={disk},if=virtio,format=raw,cache=unsafe",
@@ -172,20 +175,25 @@ def machine(options, kernel, place):
             "-chardev", f"file,id=status,path={place}/status", "-device", "virtserialport,chardev=status,nr=2"]
 
 
-def run(command, seconds):
+def run(command, options):
     """Runs the machine, and ends it with us, when we are interrupted, and after its time; whether it ended by itself."""
     die_with_us = lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     # A pipe that stays open: to the machine, an end of what could be read would be the end of the port.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, preexec_fn=die_with_us)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: process.kill())
-    try:
-        return process.wait(seconds) == 0
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        print(f"machine: not done after {seconds // 60} minutes; ended")
-        return False
+    started = lambda: LOG.exists() and LOG.stat().st_size > 0
+    for seconds, wrong in ((START_SECONDS_MAX, lambda: not started()), (options.minutes * 60, lambda: True)):
+        try:
+            return process.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            if wrong():
+                process.kill()
+                process.wait()
+                print(f"machine: {'not done' if started() else 'its kernel has not begun'} after {seconds} seconds; ended")
+                if not started() and options.accel == "kvm":
+                    print("machine: a KVM that is itself in a virtual machine may run no such kernel: try --accel tcg")
+                return False
 
 
 def main():
@@ -193,15 +201,16 @@ def main():
     if lacking := missing(options):
         sys.exit("machine: this needs " + " and ".join(lacking))
     TARGET.mkdir(parents=True, exist_ok=True)
+    LOG.unlink(missing_ok=True)
     given = options.kernel and options.kernel.resolve()
     kernel = Kernel((given if given.is_dir() else unpack(given)) if given else fetch(options.suite))
     print(f"machine: Linux {kernel.version}, init: {options.init}", flush=True)
     with tempfile.TemporaryDirectory(dir=TARGET, prefix="run-") as place:
         place = pathlib.Path(place)
-        ended = run(machine(options, kernel, place), options.minutes * 60)
+        ended = run(machine(options, kernel, place), options)
         status = (place / "status").read_text().strip() if (place / "status").exists() else ""
     if not ended or not status.isdigit():
-        sys.exit(f"machine: it ended without a status; what its kernel said is in {TARGET}/kernel.log")
+        sys.exit(f"machine: it ended without a status; what its kernel said is in {LOG}")
     sys.exit(int(status))
 
 
