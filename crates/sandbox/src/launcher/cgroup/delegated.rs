@@ -32,7 +32,7 @@ impl Places {
     pub fn unified(&self) -> Option<PathBuf> {
         let own = own_directory(&self.mounts, &self.own, None)?;
         // Who is in a leaf that was made for a node's processes, as after a restart, belongs above: what a dead node left is there.
-        let own = if own.ends_with(LEAF) { own.parent()? } else { &own };
+        let own = if own.ends_with(LEAF) { own.parent()? } else { own.as_path() };
         let is_group = |dir: &&Path| dir.join("cgroup.procs").exists();
         own.ancestors().take_while(is_group).find_map(|parent| {
             sweep(parent);
@@ -265,8 +265,8 @@ mod tests {
     fn a_leaf_is_not_parted_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let unit = dir.path().join("unit");
-        for group in [dir.path(), &unit, &unit.join(LEAF)] {
-            fs::create_dir_all(group).expect("a directory");
+        for group in [dir.path().to_owned(), unit.clone(), unit.join(LEAF)] {
+            fs::create_dir_all(&group).expect("a directory");
             fs::write(group.join("cgroup.procs"), "").expect("a file");
             fs::write(group.join("cgroup.controllers"), "memory pids").expect("a file");
         }
