@@ -33,6 +33,8 @@ SANDBOX_UID_MIN = 2_000_000
 
 # A neighbour is slow only beyond this, whatever its usual time is: machines are shared.
 FLOOR_MS = 60
+# Where the processor is played (`tests/machine`), what takes seconds takes some more.
+SLOWER = 8 if os.environ.get("MACHINE_ACCEL") == "tcg" else 1
 # Every attacker runs what it is sent, with this before it.
 PRELUDE = '''
 import ctypes, errno, json, os, platform, signal, socket, stat, subprocess, sys, threading, time
@@ -310,7 +312,7 @@ class Neighbour:
         while len(self.times) - first < 5:
             self.ask()
         took = statistics.median(self.times[first:])
-        allowed = 2 * max(usual_ms, FLOOR_MS / 2)
+        allowed = 2 * max(usual_ms, FLOOR_MS / 2) * SLOWER
         assert took <= allowed, f"the neighbour took {took:.0f} ms, and {allowed:.0f} would be twice its usual time"
 
 
@@ -329,11 +331,11 @@ class World:
         self.lam = self.node.client("lambda", read_timeout=120)
         self.make(self.neighbour, NEIGHBOUR, MemorySize=1769, Timeout=30, Environment={"Variables": {"SECRET": self.canary}})
         assert self.invoke(self.neighbour, "hide")[0] == "hide"
-        self.make("copied", ATTACKER, MemorySize=512, Timeout=20)
+        self.make("copied", ATTACKER, MemorySize=512, Timeout=20 * SLOWER)
         # Variables that change how an interpreter starts are none that a copy could have.
-        self.make("plain", ATTACKER, MemorySize=512, Timeout=20, Environment={"Variables": {"PYTHONNOUSERSITE": "1"}})
+        self.make("plain", ATTACKER, MemorySize=512, Timeout=20 * SLOWER, Environment={"Variables": {"PYTHONNOUSERSITE": "1"}})
         for tier in tiers():
-            self.make(tier, ATTACKER, MemorySize=512, Timeout=20, Tags={"wadi:isolation": tier})
+            self.make(tier, ATTACKER, MemorySize=512, Timeout=20 * SLOWER, Tags={"wadi:isolation": tier})
         for name, network, more in (
             ("web", "web", {}),
             ("web-plain", "web", {"Environment": {"Variables": {"PYTHONNOUSERSITE": "1"}}}),
@@ -341,7 +343,7 @@ class World:
             ("named", "named", {}),
             ("alone", "none", {}),
         ):
-            self.make(name, ATTACKER, MemorySize=512, Timeout=20, VpcConfig={"SecurityGroupIds": [f"sg-{network}"]}, **more)
+            self.make(name, ATTACKER, MemorySize=512, Timeout=20 * SLOWER, VpcConfig={"SecurityGroupIds": [f"sg-{network}"]}, **more)
         self.hosts_own()
 
     def hosts_own(self):
@@ -383,7 +385,7 @@ class World:
 
     def own(self, program, name="own", **config):
         """The same for a function of its own, which is gone afterwards."""
-        self.make(name, ATTACKER, **{"MemorySize": 256, "Timeout": 3, **config})
+        self.make(name, ATTACKER, **{"MemorySize": 256, **config, "Timeout": config.get("Timeout", 3) * SLOWER})
         try:
             return self.run(name, program)
         finally:

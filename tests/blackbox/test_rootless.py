@@ -71,7 +71,7 @@ class Groups:
                 with contextlib.suppress(OSError):
                     (group.parent / "cgroup.subtree_control").write_text("+memory +pids +cpu")
             group.mkdir()
-            delegated = [group, *(group / f for f in ("cgroup.procs", "cgroup.subtree_control", "tasks") if (group / f).exists())]
+            delegated = [group, *(group / f for f in ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "tasks") if (group / f).exists())]
             for file in delegated:
                 os.chown(file, USER, USER)
         if not self.made or (self.v2 and "memory" not in (self.made[0] / "cgroup.controllers").read_text()):
@@ -80,8 +80,9 @@ class Groups:
         return self
 
     def join(self):
-        """What puts a process in before it becomes the user."""
-        return ["sh", "-c", "".join(f"echo $$ > {g}/cgroup.procs\n" for g in self.made) + 'exec "$@"', "sh"]
+        """What puts a process in before it becomes the user: in v2 into the node's leaf, where a node has parted the group before."""
+        enter = "at={0}; [ ! -d $at/wadi-node ] || at=$at/wadi-node; echo $$ > $at/cgroup.procs || exit\n"
+        return ["sh", "-c", "".join(enter.format(g) for g in self.made) + 'exec "$@"', "sh"]
 
     def __exit__(self, *_):
         for group in self.made:

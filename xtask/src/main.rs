@@ -27,6 +27,9 @@ enum Task {
         quick: bool,
         /// This suite alone.
         suite: Option<test::Suite>,
+        /// After `--`: arguments for that suite's program.
+        #[arg(last = true, requires = "suite")]
+        more: Vec<String>,
     },
     /// Run the benchmarks.
     Bench(bench::Args),
@@ -36,8 +39,8 @@ fn main() -> std::process::ExitCode {
     let done = match Cli::parse().task {
         Task::Codegen(args) => codegen::run(args),
         Task::Tidy => tidy::run(root()),
-        Task::Test { suite: Some(suite), .. } => test::only(root(), suite),
-        Task::Test { quick, suite: None } => test::run(root(), quick),
+        Task::Test { suite: Some(suite), more, .. } => test::only(root(), suite, &more),
+        Task::Test { quick, suite: None, .. } => test::run(root(), quick),
         Task::Bench(args) => bench::run(args),
     };
     match done {

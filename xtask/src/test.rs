@@ -33,7 +33,7 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
         python.to_str().context("a path in UTF-8")?,
         &["-m", "pytest", "tests/blackbox", "-q", "--durations=10", "-p", "no:cacheprovider"],
     )?;
-    attacks(root, &python)
+    attacks(root, &python, &[])
 }
 
 /// A suite that can be run alone.
@@ -41,14 +41,19 @@ pub fn run(root: &Path, quick: bool) -> Result<()> {
 pub enum Suite {
     /// What functions try to break out, and what stops them (`tests/attacks`).
     Attacks,
+    /// Sandboxes, attacks and nodes on another kernel, with control groups of version 2 alone (`tests/machine`). Not part of the
+    /// whole: it needs qemu, KVM and a kernel package of Debian's, or is slow.
+    Machine,
 }
 
-/// Builds and runs one suite.
-pub fn only(root: &Path, suite: Suite) -> Result<()> {
+/// Builds and runs one suite, with more arguments for its program: of pytest's for the attacks, of `tests/machine/run.py`'s for
+/// the machine.
+pub fn only(root: &Path, suite: Suite, more: &[String]) -> Result<()> {
     build(root)?;
     let python = venv(root)?;
     match suite {
-        Suite::Attacks => attacks(root, &python),
+        Suite::Attacks => attacks(root, &python, more),
+        Suite::Machine => machine(root, &python, more),
     }
 }
 
@@ -59,24 +64,17 @@ fn build(root: &Path) -> Result<()> {
 }
 
 /// The attacks, inside their guard: its own namespaces and control groups, so that what gets through does no harm.
-fn attacks(root: &Path, python: &Path) -> Result<()> {
+fn attacks(root: &Path, python: &Path, more: &[String]) -> Result<()> {
     let python = python.to_str().context("a path in UTF-8")?;
-    step(
-        root,
-        "attacks",
-        python,
-        &[
-            "tests/attacks/guard.py",
-            python,
-            "-m",
-            "pytest",
-            "tests/attacks",
-            "-q",
-            "--durations=5",
-            "-p",
-            "no:cacheprovider",
-        ],
-    )
+    let pytest = ["-m", "pytest", "tests/attacks", "-q", "--durations=5", "-p", "no:cacheprovider"];
+    let args = ["tests/attacks/guard.py", python].into_iter().chain(pytest).chain(more.iter().map(String::as_str));
+    step(root, "attacks", python, &args.collect::<Vec<_>>())
+}
+
+/// What a kernel decides, in a virtual machine that has another.
+fn machine(root: &Path, python: &Path, more: &[String]) -> Result<()> {
+    let args = std::iter::once("tests/machine/run.py").chain(more.iter().map(String::as_str));
+    step(root, "machine", python.to_str().context("a path in UTF-8")?, &args.collect::<Vec<_>>())
 }
 
 /// Programs that must be there, in words a person can act on.

@@ -10,7 +10,8 @@ use super::root::{self, Furniture};
 use super::{limits, seccomp, sys};
 use crate::{Program, Runtime};
 use rustix::fs::Mode;
-use rustix::mount::MountFlags;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 /// What lies here on the host is of no use to a runtime: sockets of its services. Every host has it, and all may pass.
 const GROUND: &str = "/run";
+const GROUPS: &str = "/sys/fs/cgroup";
 const ROOT: &str = "/run/root";
 const BUNDLE: &str = "/run/bundle";
 const LOG: &str = "/run/log";
@@ -56,7 +58,12 @@ pub fn run(plan: &Plan<'_>, runtime: &Runtime, furniture: Furniture<'_>) -> Step
 fn see_itself() -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("proc", "/proc", "proc", flags, None)?;
-    rustix::mount::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", flags | MountFlags::RDONLY, None)?;
+    // Where the host has groups of v2 alone they are this same file system, which the kernel mounts on itself for nobody.
+    match rustix::mount::unmount(GROUPS, UnmountFlags::DETACH) {
+        Err(Errno::INVAL) | Ok(()) => {}
+        Err(error) => return Err(error.into()),
+    }
+    rustix::mount::mount("cgroup2", GROUPS, "cgroup2", flags | MountFlags::RDONLY, None)?;
     Ok(())
 }
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 const ANCESTORS_MAX: usize = 16;
 /// The node, the guard and this launcher.
 const OURS: usize = 3;
+/// Where the node's own processes are when they may not be beside its groups.
+const LEAF: &str = "wadi-node";
 
 /// What this process is told of its groups, and the name of its own.
 pub struct Places {
@@ -29,6 +31,8 @@ impl Places {
     /// may be ours to part. Above what is delegated to us nothing is.
     pub fn unified(&self) -> Option<PathBuf> {
         let own = own_directory(&self.mounts, &self.own, None)?;
+        // Who is in a leaf that was made for a node's processes, as after a restart, belongs above: what a dead node left is there.
+        let own = if own.ends_with(LEAF) { own.parent()? } else { own.as_path() };
         let is_group = |dir: &&Path| dir.join("cgroup.procs").exists();
         own.ancestors().take_while(is_group).find_map(|parent| {
             sweep(parent);
@@ -85,7 +89,7 @@ fn unified(parent: &Path, name: &str, ours: &[i32]) -> Option<PathBuf> {
 
 /// Moves what is in `parent` to a leaf below it, if all of it is ours.
 fn make_room(parent: &Path, ours: &[i32]) -> bool {
-    let leaf = parent.join("wadi-node");
+    let leaf = parent.join(LEAF);
     let present = words(&parent.join("cgroup.procs"));
     let is_ours = |pid: &String| pid.parse().is_ok_and(|pid| ours.contains(&pid));
     !present.is_empty()
@@ -255,6 +259,22 @@ mod tests {
         let own = unified(parent, "wadi-1-2", &[]).expect("ours");
         // A plain file keeps the last word only.
         assert_eq!((enabled(parent).as_str(), enabled(&own).as_str()), ("+cpu", "+cpu"));
+    }
+
+    #[test]
+    fn a_leaf_is_not_parted_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let unit = dir.path().join("unit");
+        for group in [dir.path().to_owned(), unit.clone(), unit.join(LEAF)] {
+            fs::create_dir_all(&group).expect("a directory");
+            fs::write(group.join("cgroup.procs"), "").expect("a file");
+            fs::write(group.join("cgroup.controllers"), "memory pids").expect("a file");
+        }
+        let mounts = format!("32 20 0:28 / {} rw - cgroup2 cgroup2 rw", dir.path().display());
+        for own in ["0::/unit", "0::/unit/wadi-node"] {
+            let places = Places { mounts: mounts.clone(), own: own.into(), name: "wadi-1-1".into() };
+            assert_eq!(places.unified(), Some(unit.join("wadi-1-1")), "{own}");
+        }
     }
 
     #[test]
