@@ -46,6 +46,8 @@ pub enum Order {
 /// The user inside our sandboxes, and which user of the host that is here.
 const USER: u32 = 993;
 const HOST_USER: u32 = 2_000_000;
+/// As functions have it.
+pub const CWD_OF_PROGRAMS: &str = "/var/task";
 const SYSTEM: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix"];
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
@@ -200,6 +202,6 @@ fn enter_root(at: &Path, places: &[(PathBuf, PathBuf)]) -> Result<()> {
 fn execute(argv: &[String], env: &BTreeMap<String, String>) -> Result<Infallible> {
     let (program, arguments) = argv.split_first().context("a program")?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env).current_dir("/tmp").stdin(Stdio::null()).stdout(Stdio::null());
+    command.args(arguments).env_clear().envs(env).current_dir(CWD_OF_PROGRAMS).stdin(Stdio::null()).stdout(Stdio::null());
     Err(command.exec()).with_context(|| program.clone())
 }

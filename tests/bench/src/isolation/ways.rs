@@ -1,6 +1,6 @@
 //! The ways to start a program: in our sandbox, in its namespaces with nothing else around it, and bare.
 
-use super::launcher::Order;
+use super::launcher::{CWD_OF_PROGRAMS, Order};
 use super::peer::Peer;
 use super::{Bench, forks, programs::Program};
 use anyhow::{Context, Result, ensure};
@@ -113,7 +113,7 @@ impl<'a> Starter<'a> {
         };
         let mounts = self.program.mounts.iter().map(mount).collect();
         let program = sandbox::Program::Exec(self.program.argv.clone());
-        Spec { env, mounts, ..spec(program, self.program.function.memory_mb) }
+        Spec { env, mounts, cwd: CWD_OF_PROGRAMS.into(), ..spec(program, self.program.function.memory_mb) }
     }
 }
 
