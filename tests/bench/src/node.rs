@@ -128,7 +128,8 @@ impl Node {
     pub async fn interpreter(&self, runtime: &str) -> Result<PathBuf> {
         let doctor = self.ask("/_wadi/api/doctor").await?;
         let check = doctor["Checks"].as_array().into_iter().flatten().find(|check| check["Name"] == runtime);
-        let detail = check.and_then(|check| check["Detail"].as_str()).and_then(|detail| detail.split_whitespace().next());
+        let detail =
+            check.and_then(|check| check["Detail"].as_str()).and_then(|detail| detail.split_whitespace().next());
         Ok(PathBuf::from(detail.context("the doctor names no interpreter")?))
     }
 

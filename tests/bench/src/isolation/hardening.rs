@@ -27,7 +27,9 @@ pub async fn cold(bench: &Bench) -> Result<()> {
         for round in 0..=bench.options.samples {
             for (way, times) in WAYS.into_iter().zip(&mut times) {
                 let ready = starter.ready(way)?;
-                let took = start(&mut starter, ready).await.with_context(|| format!("{}, {}", program.name, NAMES[way as usize]))?;
+                let took = start(&mut starter, ready)
+                    .await
+                    .with_context(|| format!("{}, {}", program.name, NAMES[way as usize]))?;
                 if round > 0 {
                     times.push(took);
                 }
@@ -35,8 +37,7 @@ pub async fn cold(bench: &Bench) -> Result<()> {
             }
         }
         let [ours, namespaces, bare] = times.map(|times| Figures::of(times, began.elapsed()));
-        let against =
-            vec![Against::more(NAMES[1], &ours, &namespaces), Against::more(NAMES[2], &ours, &bare)];
+        let against = vec![Against::more(NAMES[1], &ours, &namespaces), Against::more(NAMES[2], &ours, &bare)];
         let what = format!("cold, {} in a sandbox, to its first call of the Runtime API", program.name);
         let goal = "≤ 1.5 ms more than namespaces";
         print(&Line { what, starts: Starts::none(), connections: 1, figures: ours, against, goal });
@@ -69,7 +70,11 @@ pub async fn warm(bench: &Bench) -> Result<()> {
         let against = vec![
             Against::said(NAMES[1], &namespaces, spread(&ratios[0])),
             Against::said(NAMES[2], &bare, spread(&ratios[1])),
-            Against::said("a warm call by the node's API, of which what is more than bare is", &through, format!("{part:+.1} %")),
+            Against::said(
+                "a warm call by the node's API, of which what is more than bare is",
+                &through,
+                format!("{part:+.1} %"),
+            ),
         ];
         let what = format!("warm, {} in a sandbox, event to answer, pinned", program.name);
         print(&Line { what, starts: Starts::none(), connections: 1, figures: ours, against, goal: "≤ 3 % more" });

@@ -202,6 +202,12 @@ fn enter_root(at: &Path, places: &[(PathBuf, PathBuf)]) -> Result<()> {
 fn execute(argv: &[String], env: &BTreeMap<String, String>) -> Result<Infallible> {
     let (program, arguments) = argv.split_first().context("a program")?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env).current_dir(CWD_OF_PROGRAMS).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(env)
+        .current_dir(CWD_OF_PROGRAMS)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     Err(command.exec()).with_context(|| program.clone())
 }

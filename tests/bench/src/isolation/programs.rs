@@ -94,13 +94,7 @@ fn of_static(bench: &Bench, node: &Node) -> Result<Program> {
     Ok(Program { name: "static program", dir, argv, env: BTreeMap::new(), mounts, function })
 }
 
-fn interpreted(
-    node: &Node,
-    function: Function,
-    file: &str,
-    source: &str,
-    prefix: &str,
-) -> Result<Program> {
+fn interpreted(node: &Node, function: Function, file: &str, source: &str, prefix: &str) -> Result<Program> {
     let dir = node.data_dir.with_extension(&function.name);
     let task = dir.join("task");
     fs::create_dir_all(&task)?;
