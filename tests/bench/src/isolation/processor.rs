@@ -75,13 +75,13 @@ async fn shares(node: &Node, setting: &str, python: &str) -> Result<()> {
         let (wall, cpu) = all.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let (share, promised) = (cpu / wall, f64::from(memory_mb) / f64::from(whole));
         let each = |sum: f64| sum / CALLS as f64;
-        let said = format!(
-            "{:.2} s for {:.2} s of processor time: {share:.3} of a core, of {promised:.3} in proportion to memory ({:+.1} %)",
-            each(wall),
-            each(cpu),
-            (share / promised - 1.0) * 100.0
-        );
-        let goal = if setting == "quota" { "within 5 % of the proportion" } else { "" };
+        let mut said = format!("{:.2} s for {:.2} s of processor time: {share:.3} of a core", each(wall), each(cpu));
+        let mut goal = "";
+        if setting == "quota" {
+            goal = "within 5 % of the proportion";
+            let beside = (share / promised - 1.0) * 100.0;
+            said += &format!(", of {promised:.3} in proportion to memory ({beside:+.1} %)");
+        }
         say(&format!("known work, Python of {memory_mb} MB, cpu = {setting}"), "", &said, goal);
     }
     Ok(())
