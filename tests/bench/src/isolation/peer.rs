@@ -93,3 +93,16 @@ fn whole(bytes: &[u8]) -> Option<usize> {
     let end = head + length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
     (bytes.len() >= end).then_some(end)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_request_is_whole_with_its_body_and_ends_where_the_next_begins() {
+        let whole = |text: &str| super::whole(text.as_bytes());
+        assert_eq!(whole("GET / HTTP/1.1\r\nHost: a\r\n"), None);
+        assert_eq!(whole("GET / HTTP/1.1\r\n\r\nGET"), Some(18));
+        let post = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(whole(&post[..post.len() - 1]), None);
+        assert_eq!(whole(&format!("{post}GET")), Some(post.len()));
+    }
+}
