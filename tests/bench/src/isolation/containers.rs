@@ -82,7 +82,10 @@ async fn pair(
         Some(error) => Against::absent(name, &error),
         None => Against::over(name, &figures, &theirs),
     }];
-    let tier = if runtime.is_some() { "container" } else { "process" };
+    let tier = match &runtime {
+        Some(runtime) => format!("container by {}", runtime.program.display()),
+        None => "process".into(),
+    };
     let what = format!("cold, tier {tier}, an image's static program, to its first byte");
     print(&Line { what, starts: Starts::none(), connections: 1, figures, against, goal });
     Ok(())
