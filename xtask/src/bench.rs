@@ -1,4 +1,4 @@
-//! `cargo xtask bench aws | engine | events | chaos | drill`: builds in release and runs the benchmarks of `tests/bench`.
+//! `cargo xtask bench aws | engine | isolation | events | chaos | drill`: builds in release and runs the benchmarks of `tests/bench`.
 
 use crate::program;
 use anyhow::{Context, Result, bail};
@@ -6,8 +6,8 @@ use std::path::Path;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which benchmark, and its options: `aws [--seconds 3]`, `engine [--only warm,burst]`, `keep-alive [--seed 1]`,
-    /// `events [--only bus]`, `chaos [--seed 7]`, `drill [--messages 200000]`.
+    /// Which benchmark, and its options: `aws [--seconds 3]`, `engine [--only warm,burst]`, `isolation [--only cold]`,
+    /// `keep-alive [--seed 1]`, `events [--only bus]`, `chaos [--seed 7]`, `drill [--messages 200000]`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
     bench: Vec<String>,
 }
@@ -19,7 +19,8 @@ pub fn run(args: Args) -> Result<()> {
         bail!("the build failed");
     }
     let mut bench = args.bench;
-    if bench.first().is_some_and(|name| name == "engine") && !bench.iter().any(|arg| arg.starts_with("--component")) {
+    let with_component = bench.first().is_some_and(|name| name == "engine" || name == "isolation");
+    if with_component && !bench.iter().any(|arg| arg.starts_with("--component")) {
         bench.extend(["--component".to_owned(), component(root)?]);
     }
     let status = program(root.join("target/release/wadi-bench")).args(bench).current_dir(root).status()?;
@@ -40,7 +41,7 @@ fn component(root: &Path) -> Result<String> {
     };
     let target = ["target", "add", "wasm32-wasip2"];
     if !run("rustup", &target)?.success() || !run("cargo", &["build", "--release", "--target", target[2]])?.success() {
-        bail!("examples/wasm-hello could not be built (leave `wasm` out with --only)");
+        bail!("examples/wasm-hello could not be built (name a component with --component)");
     }
     Ok(built.to_str().context("a path in UTF-8")?.to_owned())
 }

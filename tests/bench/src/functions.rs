@@ -27,19 +27,32 @@ pub struct Function {
     pub timeout_s: u32,
     /// The package, zipped and in base64.
     pub zip: String,
+    /// What else its creation says: `Tags`, `SnapStart`.
+    pub also: Value,
 }
 
 impl Function {
     pub fn new(name: impl Into<String>, runtime: &str, zip: String) -> Self {
-        Self { name: name.into(), runtime: runtime.into(), handler: "app.handler", memory_mb: 128, timeout_s: 30, zip }
+        Self {
+            name: name.into(),
+            runtime: runtime.into(),
+            handler: "app.handler",
+            memory_mb: 128,
+            timeout_s: 30,
+            zip,
+            also: json!({}),
+        }
     }
 
     pub fn creation(&self) -> Call {
-        let body = json!({
+        let mut body = json!({
             "FunctionName": self.name, "Runtime": self.runtime, "Handler": self.handler, "Timeout": self.timeout_s,
             "MemorySize": self.memory_mb, "Role": "arn:aws:iam::000000000000:role/bench",
             "Code": { "ZipFile": self.zip },
         });
+        for (name, value) in self.also.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
         json_call(Method::POST, "/2015-03-31/functions".into(), &body)
     }
 

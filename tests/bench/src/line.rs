@@ -71,6 +71,17 @@ impl Against {
         Self { name: name.into(), figure: format!("{:.3} ms", theirs.ms(0.5)), ratio }
     }
 
+    /// What ours takes more, in milliseconds.
+    pub fn more(name: &str, ours: &Figures, theirs: &Figures) -> Self {
+        let ratio = format!("{:+.2} ms", ours.ms(0.5) - theirs.ms(0.5));
+        Self { name: name.into(), figure: format!("{} ms", ms(theirs, 0.5)), ratio }
+    }
+
+    /// Where the comparison is said in words of its own.
+    pub fn said(name: &str, theirs: &Figures, ratio: String) -> Self {
+        Self { name: name.into(), figure: format!("{} ms", ms(theirs, 0.5)), ratio }
+    }
+
     /// Rates.
     pub fn rate(name: &str, ours: &Figures, theirs: &Figures) -> Self {
         let ratio = format!("{:.2} ×", ours.per_second / theirs.per_second);
@@ -102,6 +113,12 @@ pub fn head() {
     println!("|---|---|--:|--:|--:|--:|--:|--:|---|--:|--:|---|--:|");
 }
 
+/// Two digits behind the point, three where the first would be nought.
+fn ms(figures: &Figures, quantile: f64) -> String {
+    let ms = figures.ms(quantile);
+    if ms < 0.1 { format!("{ms:.3}") } else { format!("{ms:.2}") }
+}
+
 /// The first reference stands in the line, the others in lines of their own below.
 pub fn print(line: &Line) {
     let f = &line.figures;
@@ -110,15 +127,15 @@ pub fn print(line: &Line) {
         None => "– | – | –".into(),
     };
     println!(
-        "| {} | {} | {} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {} | {} | {} |",
+        "| {} | {} | {} | {} | {:.0} | {} | {} | {} | {} | {} | {} |",
         line.what,
         line.starts.text(),
         line.connections,
         f.count(),
         f.per_second,
-        f.ms(0.5),
-        f.ms(0.9),
-        f.ms(0.99),
+        ms(f, 0.5),
+        ms(f, 0.9),
+        ms(f, 0.99),
         cells(line.against.first()),
         line.goal,
         table::load()

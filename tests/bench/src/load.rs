@@ -55,6 +55,12 @@ impl Figures {
         Self { per_second: latencies.len() as f64 / over.as_secs_f64(), latencies }
     }
 
+    /// Of several runs of the same, one after the other.
+    pub fn sum(runs: Vec<Self>) -> Self {
+        let over = runs.iter().map(|run| run.count() as f64 / run.per_second).sum();
+        Self::of(runs.into_iter().flat_map(|run| run.latencies).collect(), Duration::from_secs_f64(over))
+    }
+
     pub fn count(&self) -> usize {
         self.latencies.len()
     }

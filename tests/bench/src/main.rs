@@ -1,4 +1,4 @@
-//! Benchmarks: a real node under load, with a floor of the same run. `cargo xtask bench aws | engine | events | chaos | drill`.
+//! Benchmarks: a real node under load, with a floor of the same run. `cargo xtask bench aws | engine | isolation | events | …`.
 
 mod aws;
 mod chaos;
@@ -8,13 +8,16 @@ mod engine;
 mod events;
 mod floor;
 mod functions;
+mod isolation;
 mod keep_alive;
 mod line;
 mod load;
 mod node;
 mod processes;
 mod references;
+mod scenarios;
 mod server;
+mod starts;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +48,14 @@ enum Bench {
         wadi: PathBuf,
         #[command(flatten)]
         options: engine::Options,
+    },
+    /// What isolation costs: hardening, tiers, containers, processor shares and networks.
+    Isolation {
+        /// The binary under test.
+        #[arg(long, default_value = "target/release/wadi")]
+        wadi: PathBuf,
+        #[command(flatten)]
+        options: isolation::Options,
     },
     /// Queues, topics, the bus and schedules, beside local servers of the same APIs.
     Events {
@@ -77,6 +88,8 @@ enum Bench {
     /// A bare hyper server that runs a component with wasmtime, a fresh instance for each request, in one thread: what
     /// Wasm behind HTTP costs without a platform. Used by the other benchmarks.
     Embedded { component: PathBuf },
+    /// A launcher that isolates programs and hardens nothing, or that just starts them. Used by `isolation`.
+    Launcher(isolation::launcher::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -84,10 +97,15 @@ fn main() -> anyhow::Result<()> {
     if let Bench::Embedded { component } = &arguments.bench {
         return embedded::serve(component).map_err(|error| anyhow::anyhow!("{error:#}"));
     }
+    // It forks, and so has one thread.
+    if let Bench::Launcher(args) = &arguments.bench {
+        return isolation::launcher::serve(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match arguments.bench {
         Bench::Aws { wadi, seconds } => runtime.block_on(aws::run(&wadi, seconds)),
         Bench::Engine { wadi, options } => runtime.block_on(engine::run(&wadi, options)),
+        Bench::Isolation { wadi, options } => runtime.block_on(isolation::run(&wadi, options)),
         Bench::Events { wadi, options } => runtime.block_on(events::run(&wadi, options)),
         Bench::Chaos { wadi, options } => runtime.block_on(chaos::run(&wadi, options)),
         Bench::Drill { wadi, options } => runtime.block_on(drill::run(&wadi, options)),
@@ -96,6 +114,6 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Bench::Echo => runtime.block_on(floor::serve_echo()),
-        Bench::Embedded { .. } => unreachable!("it has a runtime of its own"),
+        Bench::Embedded { .. } | Bench::Launcher(_) => unreachable!("they have gone their own way above"),
     }
 }

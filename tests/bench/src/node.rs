@@ -15,6 +15,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// Of `wadi up`, beyond where it listens and keeps its data.
     pub flags: Vec<String>,
+    /// What functions reach that do not say: `wadi up --network`.
+    pub network: &'static str,
     /// Where its log goes; to ours if not said.
     pub log: Option<PathBuf>,
     wadi: PathBuf,
@@ -25,7 +27,14 @@ impl Node {
     pub fn new(wadi: &Path, data_dir: &Path) -> Result<Self> {
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let (data_dir, wadi) = (data_dir.to_owned(), wadi.to_owned());
-        Ok(Self { address, data_dir, flags: Vec::new(), log: None, wadi, child: None })
+        Ok(Self { address, data_dir, flags: Vec::new(), network: "platform", log: None, wadi, child: None })
+    }
+
+    /// One with a data directory of its own below a benchmark's, and its log beside that.
+    pub fn below(wadi: &Path, scratch: &Path, name: &str) -> Result<Self> {
+        let mut node = Self::new(wadi, &scratch.join(name))?;
+        node.log = Some(scratch.join(format!("{name}.log")));
+        Ok(node)
     }
 
     /// Starts the node; the time until its health page answers.
@@ -36,7 +45,7 @@ impl Node {
         };
         let begin = Instant::now();
         let child = Command::new(&self.wadi)
-            .args(["up", "--network", "platform", "--listen", &self.address.to_string(), "--data-dir"])
+            .args(["up", "--network", self.network, "--listen", &self.address.to_string(), "--data-dir"])
             .arg(&self.data_dir)
             .args(&self.flags)
             .stdin(Stdio::null())
@@ -113,6 +122,15 @@ impl Node {
     pub async fn newest(&self, before: &str, after: &str, of: RangeInclusive<u32>) -> Result<Option<String>> {
         let doctor = self.ask("/_wadi/api/doctor").await?.to_string();
         Ok(of.rev().map(|n| format!("{before}{n}{after}")).find(|name| doctor.contains(name)))
+    }
+
+    /// The program that the doctor names for a runtime.
+    pub async fn interpreter(&self, runtime: &str) -> Result<PathBuf> {
+        let doctor = self.ask("/_wadi/api/doctor").await?;
+        let check = doctor["Checks"].as_array().into_iter().flatten().find(|check| check["Name"] == runtime);
+        let detail =
+            check.and_then(|check| check["Detail"].as_str()).and_then(|detail| detail.split_whitespace().next());
+        Ok(PathBuf::from(detail.context("the doctor names no interpreter")?))
     }
 
     pub async fn newest_python(&self) -> Result<String> {

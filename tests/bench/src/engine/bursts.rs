@@ -1,10 +1,11 @@
 //! From zero to many isolated Python instances that are busy at the same moment.
 
-use super::{Bench, gone};
+use super::Bench;
 use crate::functions::{self, Function, invoke};
 use crate::line::{Starts, say};
 use crate::load::Connection;
 use crate::node::Node;
+use crate::starts::{gone, right};
 use crate::{processes, table};
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -47,7 +48,7 @@ pub async fn run(bench: &Bench) -> Result<()> {
             let call = invoke("busy", payload.clone());
             tokio::spawn(async move {
                 let (head, body) = connection.exchange(&call).await?;
-                super::right(&head, &body)?;
+                right(&head, &body)?;
                 let began: Value = serde_json::from_slice(&body)?;
                 began.as_f64().context("a time")
             })

@@ -11,17 +11,16 @@ mod warm;
 mod wasm;
 
 use crate::floor::Floor;
-use crate::functions::{Function, invoke};
-use crate::line::{self, Against, Starts};
-use crate::load::{Connection, Figures};
+use crate::line::{self, Against};
+use crate::load::Figures;
 use crate::node::Node;
 use crate::references::{References, Which};
+use crate::scenarios;
 use crate::server::Server;
 use crate::table;
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// What can be measured, in the order in which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,34 +81,15 @@ struct Bench {
     scratch: tempfile::TempDir,
 }
 
-/// Longer than any scenario takes on a machine that is worth measuring on.
-const SCENARIO_MAX: Duration = Duration::from_secs(1200);
-/// From a call's end until its instance has gone, with the idle time of a second.
-const GONE_MAX: Duration = Duration::from_secs(30);
-
 pub async fn run(wadi: &Path, options: Options) -> Result<()> {
     let scratch = tempfile::tempdir_in(wadi.parent().unwrap_or(Path::new(".")))?;
     let references = References::new(&options.refs_dir, &options.refs, &options.wasmtime)?;
     println!("machine: {}", table::machine());
     let bench = Bench { wadi: wadi.to_owned(), references, scratch, options };
     line::head();
-    let mut failed = Vec::new();
-    for scenario in Scenario::value_variants() {
-        if !bench.options.only.is_empty() && !bench.options.only.contains(scenario) {
-            continue;
-        }
-        let done = match tokio::time::timeout(SCENARIO_MAX, bench.scenario(*scenario)).await {
-            Ok(done) => done,
-            Err(_) => Err(anyhow::anyhow!("not done within {} s", SCENARIO_MAX.as_secs())),
-        };
-        // The others can still be measured.
-        if let Err(error) = done {
-            line::note(&format!("{scenario:?} failed: {error:#}"));
-            failed.push(format!("{scenario:?}"));
-        }
-    }
+    let done = scenarios::each(&bench.options.only, async |scenario| bench.scenario(scenario).await).await;
     line::note("chaos (`bench chaos`) and the keep-alive replay have figures of their own: docs/performance.md");
-    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+    done
 }
 
 impl Bench {
@@ -125,11 +105,10 @@ impl Bench {
         }
     }
 
-    /// A node on a data directory of its own; its log lies beside it while the benchmark runs.
+    /// A node on a data directory of its own.
     async fn node(&self, name: &str, flags: &[&str]) -> Result<Node> {
-        let mut node = Node::new(&self.wadi, &self.scratch.path().join(name))?;
+        let mut node = Node::below(&self.wadi, self.scratch.path(), name)?;
         node.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        node.log = Some(self.scratch.path().join(format!("{name}.log")));
         node.start().await?;
         Ok(node)
     }
@@ -147,58 +126,4 @@ impl Bench {
     async fn ceiling(&self, connections: usize) -> Result<Figures> {
         Floor::echo()?.rate(connections, self.options.seconds / 2.0, 16).await
     }
-}
-
-/// Calls with no instance alive, one after the other: the last one's has gone each time.
-async fn cold_starts(node: &Node, function: &Function, samples: usize) -> Result<(Figures, Starts)> {
-    let mut connection = Connection::open(node.address).await?;
-    // What is done once per version (templates, caches) is not what this measures.
-    connection.send(&invoke(&function.name, "{}")).await?;
-    gone(node).await?;
-    let since = table::now_ms();
-    let (begin, mut latencies) = (Instant::now(), Vec::new());
-    for _ in 0..samples {
-        let started = Instant::now();
-        let (head, body) = connection.exchange(&invoke(&function.name, "{}")).await?;
-        latencies.push(started.elapsed());
-        right(&head, &body)?;
-        gone(node).await?;
-    }
-    Ok((Figures::of(latencies, begin.elapsed()), Starts::of(node, &function.name, since).await?))
-}
-
-/// Waits until no instance is idle, busy or being made. Parked ones and templates stay.
-async fn gone(node: &Node) -> Result<()> {
-    let begin = Instant::now();
-    while node.instances().await? > 0 {
-        if begin.elapsed() > GONE_MAX {
-            bail!("instances are left {} s after the last call", GONE_MAX.as_secs());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
-}
-
-/// A call that failed is no figure.
-fn right(head: &http::response::Parts, body: &[u8]) -> Result<()> {
-    let text = || String::from_utf8_lossy(body).into_owned();
-    if !head.status.is_success() || head.headers.contains_key("x-amz-function-error") {
-        bail!("the call failed: {} {}", head.status, text());
-    }
-    Ok(())
-}
-
-/// Durations of `times` runs of a program to its end.
-fn timed(times: usize, mut command: impl FnMut() -> std::process::Command) -> Result<Figures> {
-    let (begin, mut latencies) = (Instant::now(), Vec::new());
-    for _ in 0..times {
-        let mut command = command();
-        let started = Instant::now();
-        let done = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
-        latencies.push(started.elapsed());
-        if !done.status.success() {
-            bail!("{:?} failed: {}", command.get_program(), String::from_utf8_lossy(&done.stderr).trim());
-        }
-    }
-    Ok(Figures::of(latencies, begin.elapsed()))
 }

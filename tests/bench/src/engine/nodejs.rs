@@ -1,9 +1,10 @@
 //! Node.js with no instance alive: a small handler, and one that loads express.
 
-use super::{Bench, cold_starts, timed};
+use super::Bench;
 use crate::functions::{self, Function};
 use crate::line::{Against, Line, note, print};
 use crate::references::Which;
+use crate::starts::{cold_starts, timed};
 use anyhow::Result;
 use std::process::Command;
 

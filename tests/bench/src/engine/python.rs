@@ -1,11 +1,12 @@
 //! Python that imports what handlers import: json and boto3.
 
-use super::{Bench, cold_starts, gone, right, timed};
+use super::Bench;
 use crate::functions::{self, Function, invoke};
 use crate::line::{Against, Line, Starts, print};
 use crate::load::{Connection, Figures};
 use crate::node::Node;
 use crate::references::Which;
+use crate::starts::{cold_starts, gone, right, timed};
 use crate::table;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -120,10 +121,7 @@ pub async fn first(bench: &Bench) -> Result<()> {
 /// The interpreter that the node has, with the boto3 that it brings, from exec to exit.
 async fn plain(bench: &Bench, node: &Node, runtime: &str) -> Result<Figures> {
     bench.references.wanted(Which::Plain)?;
-    let doctor = node.ask("/_wadi/api/doctor").await?;
-    let check = doctor["Checks"].as_array().into_iter().flatten().find(|check| check["Name"] == runtime);
-    let detail = check.and_then(|check| check["Detail"].as_str()).context("the doctor names no interpreter")?;
-    let program = PathBuf::from(detail.split_whitespace().next().context("the doctor names no interpreter")?);
+    let program = node.interpreter(runtime).await?;
     let packages = packages(&node.data_dir.join("runtimes"), 0).context("the node has brought no boto3")?;
     timed(PLAIN_STARTS, || {
         let mut command = Command::new(&program);

@@ -1,11 +1,12 @@
 //! Wasm: a component that gets a fresh instance for each request.
 
-use super::{Bench, right};
+use super::Bench;
 use crate::floor::Floor;
 use crate::functions::{self, Function, invoke};
 use crate::line::{Against, Line, Starts, note, print};
 use crate::load::{self, Call, Connection, Figures};
 use crate::node::Node;
+use crate::starts::right;
 use crate::{processes, table};
 use anyhow::{Context, Result};
 

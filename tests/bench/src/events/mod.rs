@@ -13,9 +13,10 @@ use crate::line::{self, Against, Line, Starts};
 use crate::load::Figures;
 use crate::node::Node;
 use crate::references::{References, Which};
+use crate::scenarios;
 use crate::server::Server;
 use crate::table;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -83,32 +84,23 @@ pub async fn run(wadi: &Path, options: Options) -> Result<()> {
     let peers = vec![("ministack", references.ministack().await), ("moto", references.moto().await)];
     let bench = Bench { wadi: wadi.to_owned(), options, peers, scratch };
     line::head();
-    let mut failed = Vec::new();
-    for scenario in Scenario::value_variants() {
-        if !bench.options.only.is_empty() && !bench.options.only.contains(scenario) {
-            continue;
-        }
-        let done = match scenario {
-            Scenario::Queues => queues::run(&bench).await,
-            Scenario::Topics => topics::run(&bench).await,
-            Scenario::Bus => bus::run(&bench).await,
-            Scenario::Functions => functions::run(&bench).await,
-            Scenario::Schedules => schedules::run(&bench).await,
-        };
-        // The others can still be measured.
-        if let Err(error) = done {
-            line::note(&format!("{scenario:?} failed: {error:#}"));
-            failed.push(format!("{scenario:?}"));
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+    scenarios::each(&bench.options.only, async |scenario| bench.scenario(scenario).await).await
 }
 
 impl Bench {
+    async fn scenario(&self, scenario: Scenario) -> Result<()> {
+        match scenario {
+            Scenario::Queues => queues::run(self).await,
+            Scenario::Topics => topics::run(self).await,
+            Scenario::Bus => bus::run(self).await,
+            Scenario::Functions => functions::run(self).await,
+            Scenario::Schedules => schedules::run(self).await,
+        }
+    }
+
     /// A node on a data directory of its own.
     async fn node(&self, name: &str) -> Result<Node> {
-        let mut node = Node::new(&self.wadi, &self.scratch.path().join(name))?;
-        node.log = Some(self.scratch.path().join(format!("{name}.log")));
+        let mut node = Node::below(&self.wadi, self.scratch.path(), name)?;
         node.start().await?;
         Ok(node)
     }
