@@ -1,6 +1,6 @@
 //! Logins for registries, from the files that docker, podman and skopeo keep, and from the helpers that those name.
 
-use crate::{Error, Result, helper};
+use crate::{Error, Result, keeper};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -48,7 +48,7 @@ pub(crate) async fn of(files: &[PathBuf], registry: &str, repository: &str) -> R
     for path in files {
         let Some(file) = read(path)? else { continue };
         if let Some(name) = file.helper(registry)
-            && let Some(login) = helper::ask(name, server(registry)).await?
+            && let Some(login) = keeper::ask(name, server(registry)).await?
         {
             return Ok(Some(login));
         }

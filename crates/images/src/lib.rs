@@ -4,13 +4,13 @@
 //! what runs is what was resolved, wherever a tag moves. Layers are blobs named by their digest, shared by all images that
 //! have them. Unpacking happens in a process of its own that can write nowhere but where it is to ([`unpacker_main`]).
 //!
-//! `reference` where images are looked for; `registry` and `layout` the two kinds of places; `credentials`, `helper` and
+//! `reference` where images are looked for; `registry` and `layout` the two kinds of places; `credentials`, `keeper` and
 //! `challenge` what registries are shown; `manifest` what is taken from their documents, and refused; `pull` and `unpack` what is
 //! done with it.
 
 mod challenge;
 mod credentials;
-mod helper;
+mod keeper;
 mod layout;
 mod manifest;
 mod pull;
