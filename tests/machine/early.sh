@@ -31,6 +31,8 @@ mount --move /proc proc
 mount --move /sys sys
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 if [ "$INIT" = systemd ]; then
+    # Files below /tmp, where the repository may lie, are not cleared at start.
+    mkdir -p etc/tmpfiles.d && ln -sfn /dev/null etc/tmpfiles.d/tmp.conf
     # Not the host's default target: its services are not this machine's.
     cat > etc/systemd/system/wadi-machine.target <<END
 [Unit]
