@@ -25,24 +25,8 @@ ln -sfn "$MODULES" "lib/modules/${MODULES##*/}"
 [ -e sbin/modprobe ] || printf '#!/bin/sh\nexec busybox modprobe "$@"\n' > sbin/modprobe
 chmod +x sbin/modprobe
 echo machine > etc/hostname
-: > etc/fstab
 mount --move /dev dev
 mount --move /proc proc
 mount --move /sys sys
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-if [ "$INIT" = systemd ]; then
-    # Not the host's default target: its services are not this machine's.
-    cat > etc/systemd/system/wadi-machine.target <<END
-[Unit]
-Requires=basic.target wadi-machine.service
-END
-    cat > etc/systemd/system/wadi-machine.service <<END
-[Unit]
-Wants=dbus.socket systemd-logind.service
-After=basic.target dbus.socket systemd-logind.service
-[Service]
-ExecStart=/bin/sh $ROOT/tests/machine/job.sh $PLACE
-END
-    exec switch_root /new /lib/systemd/systemd
-fi
 exec switch_root /new /bin/sh "$ROOT/tests/machine/init.sh" "$PLACE"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The first process after `early.sh`, where it is not systemd: what the machine's root has to have, then the job.
+# The first process after `early.sh`: what the machine's root has to have, then the job.
 PLACE=$1
 mkdir -p /dev/pts /dev/shm /dev/mqueue
 mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts /dev/pts

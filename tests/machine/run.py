@@ -37,7 +37,6 @@ def arguments():
                        help="a Debian kernel package, or a directory with boot/vmlinuz-* and lib/modules (WADI_TEST_KERNEL); "
                             "otherwise linux-image-amd64 is fetched with apt-get")
     parse.add_argument("--suite", help="fetch it from this suite of Debian's, like bookworm-backports, in place of this host's own")
-    parse.add_argument("--init", choices=("plain", "systemd"), default="plain", help="the machine's first process")
     parse.add_argument("--accel", choices=("kvm", "tcg"), default="kvm", help="tcg: a processor played by qemu; many times slower")
     parse.add_argument("--minutes", type=int, default=240, help="after so long the machine is ended")
     parse.add_argument("--memory", type=int, default=6144, metavar="MIB", help="the machine's memory")
@@ -150,7 +149,7 @@ def job(options, kernel, place):
     lines = [f"export {name}={shlex.quote(value)}" for name, value in keep.items()]
     lines += [f"cd {shlex.quote(str(ROOT))}", "exec " + shlex.join(options.command)]
     (place / "job.sh").write_text("\n".join(lines) + "\n")
-    words = {"ROOT": ROOT, "PLACE": place, "MODULES": kernel.modules, "INIT": options.init}
+    words = {"ROOT": ROOT, "PLACE": place, "MODULES": kernel.modules}
     (place / "words.sh").write_text("".join(f"{name}={shlex.quote(str(value))}\n" for name, value in words.items()))
 
 
@@ -162,7 +161,7 @@ def machine(options, kernel, place):
     subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", disk], check=True)
     job(options, kernel, place)
     processor = ["-accel", "kvm", "-cpu", "host"] if options.accel == "kvm" else ["-accel", "tcg,thread=multi", "-cpu", "max"]
-    append = f"console=ttyS0 panic=-1 wadi.place={place} systemd.unit=wadi-machine.target fstab=no"
+    append = f"console=ttyS0 panic=-1 wadi.place={place}"
     return ["qemu-system-x86_64", "-machine", "q35", *processor, "-smp", "2", "-m", str(options.memory),
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none",
             "-kernel", kernel.image, "-initrd", first_root(kernel, place), "-append", append,
@@ -204,7 +203,7 @@ def main():
     LOG.unlink(missing_ok=True)
     given = options.kernel and options.kernel.resolve()
     kernel = Kernel((given if given.is_dir() else unpack(given)) if given else fetch(options.suite))
-    print(f"machine: Linux {kernel.version}, init: {options.init}", flush=True)
+    print(f"machine: Linux {kernel.version}", flush=True)
     with tempfile.TemporaryDirectory(dir=TARGET, prefix="run-") as place:
         place = pathlib.Path(place)
         ended = run(machine(options, kernel, place), options)

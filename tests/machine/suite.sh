@@ -19,8 +19,6 @@ crate() (
 )
 attempt crate crates/sandbox process
 attempt crate crates/engine real
-[ -d /run/systemd/system ] && attempt tests/machine/remedy.sh
-
 python=target/test-venv/bin/python
 attempt $python -m pytest tests/blackbox -q -p no:cacheprovider --deselect tests/blackbox/test_chaos.py --deselect tests/blackbox/test_drill.py
 attempt $python tests/attacks/guard.py $python -m pytest tests/attacks -q -p no:cacheprovider
