@@ -2,9 +2,9 @@
 
 use crate::bench::{Bench, block, cgroups, children, entries, launchers, python, read, sh, spec, until, within};
 use sandbox::{Driver, LAUNCHER_ARG, Mount, Program, Spec, Status};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub fn ends_are_told_exactly() {
     block(async {
@@ -239,27 +239,4 @@ pub fn bad_messages_do_not_end_the_launcher() {
     assert!(ask(&socket, good.to_string().as_bytes()).contains("Raised"));
     drop(socket);
     assert!(child.wait().unwrap().success(), "it ends when the node's socket does");
-}
-
-/// Prints what a sandbox costs from the call to the program's first byte. The bound is loose: machines are shared.
-pub fn raising_is_quick() {
-    block(async {
-        let bench = Bench::new();
-        let mut times: Vec<Duration> = Vec::new();
-        for _ in 0..60 {
-            let asked = Instant::now();
-            let raised = bench.raise(spec(&["/bin/echo", "x"])).await;
-            let mut byte = [0];
-            std::fs::File::from(raised.output).read_exact(&mut byte).unwrap();
-            times.push(asked.elapsed());
-            within(raised.exit).await.unwrap();
-        }
-        times.sort();
-        let out = format!(
-            "raise to first byte, 60 in a row: p50 {:?}, p90 {:?}, max {:?}\n",
-            times[30], times[54], times[59]
-        );
-        std::io::stderr().write_all(out.as_bytes()).unwrap();
-        assert!(times[30] < Duration::from_millis(100), "{out}");
-    });
 }

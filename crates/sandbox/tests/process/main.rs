@@ -25,7 +25,7 @@ fn main() {
     if !root {
         eprintln!("not root: the tests of the process driver are skipped, and counted as ignored");
     }
-    let tests: [(&'static str, fn()); 27] = [
+    let tests: [(&'static str, fn()); 26] = [
         ("sees_only_its_own_root", confine::sees_only_its_own_root),
         ("has_no_rights", confine::has_no_rights),
         ("is_refused_what_changes_its_confinement", confine::is_refused_what_changes_its_confinement),
@@ -52,7 +52,6 @@ fn main() {
         ("bad_messages_do_not_end_the_launcher", lifecycle::bad_messages_do_not_end_the_launcher),
         ("images_run_what_is_in_them", containers::run_what_is_in_them),
         ("a_program_that_an_image_has_not_is_told_as_such", containers::a_program_that_is_not_there_is_told_as_such),
-        ("raising_is_quick", lifecycle::raising_is_quick),
     ];
     let trial = |(name, test): (&'static str, fn())| {
         Trial::test(name, move || {
