@@ -80,6 +80,8 @@ pub struct Plan<'a> {
     pub seed: Option<BorrowedFd<'a>>,
     /// The network that was made for it, if it is not in it already.
     pub network: Option<BorrowedFd<'a>>,
+    /// Whether what all roots have alike is where its root is to be.
+    pub in_shell: bool,
     /// Whether there is somebody to resolve names for it.
     pub resolves: bool,
 }
@@ -173,6 +175,7 @@ fn prepare(plan: &Plan<'_>) -> Step<(Vec<TcpListener>, Program)> {
     };
     let furniture = root::Furniture {
         image: spec.image.as_deref(),
+        in_shell: plan.in_shell,
         resolver: resolver(plan),
         whole_proc: spec.role == Role::Template,
     };
@@ -230,7 +233,7 @@ pub fn answer(plan: &Plan<'_>, what: &'static str) -> Step<()> {
 fn resolver(plan: &Plan<'_>) -> Resolver {
     match plan.spec.network {
         Network::Host => Resolver::Hosts,
-        Network::Out(_) if plan.resolves => Resolver::At(network::GATEWAY),
+        Network::Out(_) if plan.resolves => Resolver::Router,
         Network::Own | Network::Out(_) => Resolver::None,
     }
 }

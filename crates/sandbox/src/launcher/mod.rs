@@ -71,6 +71,8 @@ pub(crate) struct Ground {
     root: bool,
     hierarchy: Hierarchy,
     filters: Filters,
+    /// `None` without root: then each sandbox makes all of its own root.
+    shell: Option<root::Shell>,
 }
 
 /// The launcher's entry. The binary calls it when its first argument is [`crate::LAUNCHER_ARG`], before any thread or
@@ -174,7 +176,14 @@ impl Launcher {
         let places = Places::prepare(state_dir)?;
         let filters = Filters::new().map_err(io::Error::other)?;
         let root = rustix::process::geteuid().is_root();
-        Ok((Ground { root, hierarchy: Hierarchy::find(), filters }, places))
+        let hierarchy = Hierarchy::find();
+        let shell = match root {
+            true => root::Shell::new(&places.root)
+                .map(Some)
+                .map_err(|(step, error)| io::Error::other(format!("{step}: {error}")))?,
+            false => None,
+        };
+        Ok((Ground { root, hierarchy, filters, shell }, places))
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -310,6 +319,9 @@ impl Launcher {
         let network = network.map_err(|e| Error::Raise { step: "make the network".into(), reason: e.to_string() })?;
         self.is_short = self.ground.root;
         let resolves = self.router.as_ref().is_some_and(|router| router.resolves(&spec.network));
+        if let Some(shell) = &mut self.ground.shell {
+            shell.renew().map_err(|(step, error)| Error::Raise { step, reason: error.to_string() })?;
+        }
         let prepared = raise::Given { origin, slot, deadline, network, resolves };
         let mut sandbox = Sandbox::raise(spec, prepared, &self.ground, &mut self.places)?;
         if sandbox.owns_slot {

@@ -107,6 +107,7 @@ fn take(filters: &Filters, packet: &[u8], with: Vec<OwnedFd>, ahead: &mut Ahead)
                     filters,
                     group: None,
                     root_at: Path::new("/"),
+                    in_shell: false,
                     tmp: Path::new("/tmp"),
                     root: true,
                     user: 0,

@@ -160,6 +160,7 @@ impl Sandbox {
                         filters: &ground.filters,
                         group: Some(group),
                         root_at: &root_at,
+                        in_shell: ground.shell.is_some(),
                         tmp,
                         root: ground.root,
                         user: host_user(slot),

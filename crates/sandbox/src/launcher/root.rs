@@ -1,14 +1,13 @@
 //! What a sandbox sees of the file system: a small root made anew, with the host's programs and libraries read-only.
 
-use super::sys;
+use super::{network, sys};
 use crate::{IMAGE_DIRECTORIES, Mount};
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// A step of making the root that failed: what was being done, and the system's reason.
@@ -38,10 +37,11 @@ const ETC: [&str; 12] = [
     "services",
 ];
 /// Files made anew; the user is named and numbered as on AWS.
-const MADE: [(&str, &str); 4] = [
+const MADE: [(&str, &str); 5] = [
     ("etc/passwd", "root:x:0:0:root:/:/sbin/nologin\nsbx_user1051:x:993:993::/home/sbx_user1051:/sbin/nologin\n"),
     ("etc/group", "root:x:0:\nsbx_user1051:x:993:\n"),
     ("etc/hosts", "127.0.0.1 localhost wadi\n::1 localhost\n"),
+    ("etc/resolv.conf", ""),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"),
 ];
 const MADE_DIRS: [&str; 8] = ["etc", "dev", "proc", "tmp", "opt", "var/task", "var/runtime", "var/empty"];
@@ -81,6 +81,8 @@ const MASKED: [&str; 20] = [
 pub struct Furniture<'a> {
     /// The unpacked image that is the root, where it is not made of what the host has.
     pub image: Option<&'a Path>,
+    /// There is a [`Shell`] where the root is to be.
+    pub in_shell: bool,
     pub resolver: Resolver,
     /// A /proc with nothing masked, where none but the host's root can reach it: the kernel lets a /proc be mounted in a
     /// sandbox nested in this one only where such a one is.
@@ -93,15 +95,69 @@ pub enum Resolver {
     None,
     /// Whom the host asks.
     Hosts,
-    At(Ipv4Addr),
+    /// The router that leads it out.
+    Router,
 }
 
-/// What lies over masked directories in an image.
-const EMPTY: &str = "dev/.empty";
-/// What lies over its `/etc/resolv.conf`.
+/// What lies over masked directories.
+const EMPTY: &str = "var/empty";
+/// The same in an image.
+const EMPTY_OF_IMAGES: &str = "dev/.empty";
+/// What lies over `/etc/resolv.conf` where the router resolves names.
 const RESOLVER: &str = "dev/.resolv.conf";
 /// The directory of the whole /proc, which only its owner, the host's root, can enter.
 const HIDDEN: &str = "run/wadi";
+
+/// What all roots that are made of the host's files have alike, made once. The launcher keeps it in a mount namespace of its
+/// own, and each sandbox begins with a copy of that.
+pub struct Shell {
+    at: PathBuf,
+    /// What it was made of.
+    made_of: Vec<Option<Seen>>,
+}
+
+/// A file of the host's, and when a link was made: what is mounted keeps its number, a link may hand it on.
+#[derive(PartialEq)]
+struct Seen(u64, u64, Option<(i64, i64)>);
+
+impl Shell {
+    /// Makes it on `at`, an empty directory. This process has its own mounts from then on; what the host mounts later is
+    /// among them where its mounts are shared.
+    pub fn new(at: &Path) -> Result<Self, Failure> {
+        let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
+        sys::unshare(libc::CLONE_NEWNS).map_err(step("make a mount namespace"))?;
+        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", slave).map_err(|error| ("part the mounts".to_owned(), error.into()))?;
+        let mut shell = Self { at: at.to_owned(), made_of: Vec::new() };
+        shell.renew()?;
+        Ok(shell)
+    }
+
+    /// Makes it anew if the host has replaced something since: an upgrade of its programs does.
+    pub fn renew(&mut self) -> Result<(), Failure> {
+        let seen: Vec<_> = SYSTEM.iter().map(|name| Path::new("/").join(name)).chain(etc()).map(see).collect();
+        if seen == self.made_of {
+            return Ok(());
+        }
+        if !std::mem::take(&mut self.made_of).is_empty() {
+            let gone = rustix::mount::unmount(&self.at, UnmountFlags::DETACH);
+            gone.map_err(|error| ("take the old root down".to_owned(), error.into()))?;
+        }
+        small_tmpfs(&self.at).map_err(|error| ("mount a root".to_owned(), error.into()))?;
+        Root(self.at.clone()).furnish()?;
+        self.made_of = seen;
+        Ok(())
+    }
+}
+
+fn etc() -> impl Iterator<Item = PathBuf> {
+    ETC.iter().map(|name| Path::new("/etc").join(name))
+}
+
+fn see(path: PathBuf) -> Option<Seen> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some(Seen(found.dev(), found.ino(), found.is_symlink().then(|| (found.mtime(), found.mtime_nsec()))))
+}
 
 /// Makes the root on `at` (any empty directory of the host) and moves into it; the host's root is gone afterwards. In
 /// a mount namespace of our own.
@@ -119,8 +175,11 @@ pub fn build(at: &Path, tmp: &Path, mounts: &[Mount], furniture: Furniture<'_>) 
     match furniture.image {
         Some(image) => root.show(image, furniture)?,
         None => {
-            small_tmpfs(at).map_err(step("mount a root"))?;
-            root.furnish(furniture)?;
+            if !furniture.in_shell {
+                small_tmpfs(at).map_err(step("mount a root"))?;
+                root.furnish()?;
+            }
+            root.complete(furniture)?;
         }
     }
     root.bind(tmp, Path::new("tmp"), WRITABLE)?;
@@ -179,7 +238,7 @@ pub fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {
 pub fn nest(tmp: &OwnedFd) -> Result<(), Failure> {
     let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
     attach(tmp, Path::new("/tmp")).map_err(step("mount /tmp"))?;
-    Root("/".into()).proc(Path::new("var/empty")).map_err(step("mount /proc"))
+    Root("/".into()).proc(EMPTY).map_err(step("mount /proc"))
 }
 
 struct Root(PathBuf);
@@ -199,18 +258,14 @@ impl Root {
         let dev = self.0.join("dev");
         small_tmpfs(&dev).map_err(|error| ("mount /dev".to_owned(), error.into()))?;
         self.devices()?;
-        fs::create_dir(self.0.join(EMPTY)).map_err(|error| (EMPTY.to_owned(), error))?;
-        self.proc(Path::new(EMPTY)).map_err(|error| ("mount /proc".to_owned(), error))?;
+        self.empty(EMPTY_OF_IMAGES)?;
+        self.resolver()?;
+        self.proc(EMPTY_OF_IMAGES).map_err(|error| ("mount /proc".to_owned(), error))?;
         let inside = Path::new("etc/resolv.conf");
         if self.holds(inside).is_ok_and(|holds| holds) && self.0.join(inside).is_file() {
             match furniture.resolver {
                 Resolver::Hosts => self.bind(Path::new("/etc/resolv.conf"), inside, READ_ONLY)?,
-                Resolver::At(address) => {
-                    let made = self.0.join(RESOLVER);
-                    fs::write(&made, format!("nameserver {address}\n"))
-                        .map_err(|error| (RESOLVER.to_owned(), error))?;
-                    self.bind(&made, inside, READ_ONLY)?;
-                }
+                Resolver::Router => self.bind(&self.0.join(RESOLVER), inside, READ_ONLY)?,
                 Resolver::None => {}
             }
         }
@@ -229,7 +284,8 @@ impl Root {
         Ok(())
     }
 
-    fn furnish(&self, furniture: Furniture<'_>) -> Result<(), Failure> {
+    /// What all have alike.
+    fn furnish(&self) -> Result<(), Failure> {
         let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
         for dir in MADE_DIRS {
             self.directory(Path::new(dir)).map_err(step(dir))?;
@@ -239,27 +295,41 @@ impl Root {
         }
         SYSTEM.iter().try_for_each(|name| self.mirror(Path::new(name)))?;
         ETC.iter().try_for_each(|name| self.mirror(&Path::new("etc").join(name)))?;
+        self.empty(EMPTY)?;
+        self.resolver()?;
+        self.devices()
+    }
+
+    /// What is one sandbox's own.
+    fn complete(&self, furniture: Furniture<'_>) -> Result<(), Failure> {
+        let step = |what: &'static str| move |error: io::Error| (what.to_owned(), error);
         // Often a link to where nothing else of it is seen inside, so not mirrored as such.
         let (hosts, inside) = (Path::new("/etc/resolv.conf"), Path::new("etc/resolv.conf"));
         match furniture.resolver {
             Resolver::Hosts if hosts.exists() => self.bind(hosts, inside, READ_ONLY)?,
-            Resolver::At(address) => {
-                let text = format!("nameserver {address}\n");
-                fs::write(self.0.join(inside), text).map_err(step("etc/resolv.conf"))?;
-            }
+            Resolver::Router => self.bind(&self.0.join(RESOLVER), inside, READ_ONLY)?,
             Resolver::Hosts | Resolver::None => {}
         }
-        self.devices()?;
         if furniture.whole_proc {
             self.whole_proc().map_err(step("mount a whole /proc"))?;
         }
-        self.proc(Path::new("var/empty")).map_err(step("mount /proc"))
+        self.proc(EMPTY).map_err(step("mount /proc"))
+    }
+
+    fn resolver(&self) -> Result<(), Failure> {
+        let text = format!("nameserver {}\n", network::GATEWAY);
+        fs::write(self.0.join(RESOLVER), text).map_err(|error| (RESOLVER.to_owned(), error))
+    }
+
+    /// An empty directory to lie over others.
+    fn empty(&self, name: &str) -> Result<(), Failure> {
+        self.directory(Path::new(name)).map_err(|error| (name.to_owned(), error))?;
+        self.bind(&self.0.join(name), Path::new(name), DEVICE)
     }
 
     fn whole_proc(&self) -> io::Result<()> {
         let (hidden, proc) = (self.0.join(HIDDEN), self.0.join(HIDDEN).join("proc"));
-        self.directory(Path::new(HIDDEN))?;
-        fs::create_dir(&proc)?;
+        self.directory(&Path::new(HIDDEN).join("proc"))?;
         rustix::mount::mount("proc", &proc, "proc", PROC, None)?;
         fs::set_permissions(hidden, fs::Permissions::from_mode(0o700))
     }
@@ -309,17 +379,17 @@ impl Root {
         Ok(fs::canonicalize(there)?.starts_with(&self.0))
     }
 
-    /// `empty` is an empty directory of the root.
-    fn proc(&self, empty: &Path) -> io::Result<()> {
+    /// `empty` is a directory made by [`Root::empty`]: it and `/dev/null` are mounted as what they lie over is to be.
+    fn proc(&self, empty: &str) -> io::Result<()> {
         rustix::mount::mount("proc", self.0.join("proc"), "proc", PROC, None)?;
         for name in MASKED {
-            let target = Path::new("proc").join(name);
-            let over = match fs::metadata(self.0.join(&target)) {
+            let target = self.0.join("proc").join(name);
+            let over = match fs::metadata(&target) {
                 Err(_) => continue,
                 Ok(found) if found.is_dir() => self.0.join(empty),
                 Ok(_) => self.0.join("dev/null"),
             };
-            self.bind(&over, &target, DEVICE).map_err(|(_, error)| error)?;
+            rustix::mount::mount_bind(&over, &target)?;
         }
         Ok(())
     }
