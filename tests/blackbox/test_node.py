@@ -65,7 +65,7 @@ def test_root_credentials(tmp_path):
     node = Node(tmp_path / "data", "--credentials", "root").start()
     try:
         with pytest.raises(ClientError) as e:
-            node.client("lambda").list_functions()
+            node.client("lambda", key=("test", "test")).list_functions()
         assert e.value.response["Error"]["Code"] == "UnrecognizedClientException"
         path = node.data_dir / "root-key.json"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

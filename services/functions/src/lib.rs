@@ -18,6 +18,7 @@ mod lineage;
 mod mapping;
 pub mod model;
 mod prelude;
+mod preparing;
 mod provision;
 mod records;
 pub mod sealing;

@@ -1,7 +1,9 @@
 //! What a restart and the sweep leave standing.
 
 use super::rig::{Rig, zip_text};
-use base::Timestamp;
+use base::{AccountId, Caller, Scope, Timestamp};
+use bytes::Bytes;
+use kit::{caller, scope};
 use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,46 @@ async fn work_makes_new_functions_ready() {
     assert_eq!(rig.config(json!({"FunctionName": "f"})).await["State"], "Active");
     stop.cancel();
     work.await.expect("ends when told");
+}
+
+/// One account's functions take for ever; its own next ones wait for a place, another account's do not.
+#[tokio::test]
+async fn what_is_slow_keeps_no_other_account_waiting() {
+    let rig = Rig::new();
+    let other =
+        Caller { scope: Scope::new(AccountId::parse("111111111111").expect("an account"), scope().region), ..caller() };
+    let state = async |caller: &Caller, name: &str| {
+        let input = json!({"FunctionName": name});
+        let got = rig.send_as(caller.clone(), "GetFunctionConfiguration", input, Bytes::new()).await.expect("is there");
+        got.output["State"].as_str().expect("a state").to_owned()
+    };
+    rig.runner.script.lock().slow = (1..=4).map(|n| format!("slow{n}")).collect();
+    let stop = CancellationToken::new();
+    let work = tokio::spawn(rig.functions.clone().work(stop.clone()));
+    for name in ["slow1", "slow2", "slow3", "quick", "slow4", "late"] {
+        rig.ok("CreateFunction", Rig::create_input(name)).await;
+        if name == "quick" {
+            until(async || state(&caller(), "quick").await == "Active").await;
+        }
+    }
+    until(async || rig.runner.script.lock().prepared.iter().any(|version| version.name == "slow4")).await;
+    let mut input = Rig::create_input("theirs");
+    input["Role"] = json!("arn:aws:iam::111111111111:role/r");
+    rig.send_as(other.clone(), "CreateFunction", input, Bytes::new()).await.expect("takes it");
+    until(async || state(&other, "theirs").await == "Active").await;
+    assert_eq!(state(&caller(), "late").await, "Pending");
+    stop.cancel();
+    work.await.expect("ends when told");
+}
+
+async fn until(is: impl AsyncFn() -> bool) {
+    for _ in 0..2000 {
+        if is().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("not in time");
 }
 
 #[tokio::test]

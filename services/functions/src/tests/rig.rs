@@ -7,7 +7,7 @@ use ::store::{Blobs, Seal, Store};
 use async_trait::async_trait;
 use base::port::{ObjectReader, ReadError};
 use base::{
-    AccountId, Broken, FunctionError, Head, Invocation, InvokeError, Outcome, Scope, Start, Streamed, Timestamp,
+    AccountId, Broken, Caller, FunctionError, Head, Invocation, InvokeError, Outcome, Scope, Start, Streamed, Timestamp,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -90,9 +90,19 @@ impl Rig {
     }
 
     pub async fn send(&self, operation: &str, input: Value, payload: Bytes) -> Result<wire::Encoded, Fault> {
+        self.send_as(kit::caller(), operation, input, payload).await
+    }
+
+    pub async fn send_as(
+        &self,
+        caller: Caller,
+        operation: &str,
+        input: Value,
+        payload: Bytes,
+    ) -> Result<wire::Encoded, Fault> {
         let operation = self.table.service().operations.iter().find(|o| o.name == operation).expect("an operation");
         let request = Decoded { input, payload };
-        self.table.prepare(context(), operation, request)?.run.await
+        self.table.prepare(context(caller), operation, request)?.run.await
     }
 
     pub async fn ok(&self, operation: &str, input: Value) -> Value {
@@ -150,9 +160,9 @@ fn keys() -> Keys {
     Keys::test().with("guest", None, "test", guest).allowing(|caller, _| caller.access_key == "test")
 }
 
-fn context() -> Context {
+fn context(caller: Caller) -> Context {
     Context {
-        caller: kit::caller(),
+        caller,
         request_id: "11111111-1111-4111-8111-111111111111".into(),
         host: "127.0.0.1:4566".into(),
         source_ip: [127, 0, 0, 1].into(),
@@ -186,6 +196,8 @@ pub struct Script {
     pub prepared: Vec<Version>,
     pub retired: Vec<(String, Option<String>)>,
     pub cannot_prepare: Option<PrepareError>,
+    /// Functions that are never ready.
+    pub slow: Vec<String>,
     /// Versions to be ready, by function; all are at once, unless they cannot.
     pub provisioned: BTreeMap<String, Vec<(String, u32)>>,
     pub cannot_provision: bool,
@@ -280,9 +292,15 @@ impl Runner for FakeRunner {
     }
 
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
-        let mut script = self.script.lock();
-        script.prepared.push(version.clone());
-        script.cannot_prepare.clone().map_or(Ok(()), Err)
+        let is_slow = {
+            let mut script = self.script.lock();
+            script.prepared.push(version.clone());
+            script.slow.contains(&version.name)
+        };
+        if is_slow {
+            std::future::pending::<()>().await;
+        }
+        self.script.lock().cannot_prepare.clone().map_or(Ok(()), Err)
     }
 
     async fn retire(&self, _: &Scope, _: &str, version: &str, keep_revision: Option<&str>) {
