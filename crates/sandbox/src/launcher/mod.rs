@@ -55,7 +55,9 @@ const END_MS_MAX: u64 = 5_000;
 /// How often that is tried.
 const END_RETRY_MS: u64 = 2;
 
-const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// Networks are made ahead so long after a sandbox was raised: making one keeps a core busy for a millisecond that the sandbox
+/// at hand needs, and us from what its init asks.
+const REFILL_AFTER_MS: u64 = 20;
 
 const NODE: u64 = u64::MAX;
 const REMOVER: u64 = u64::MAX - 1;
@@ -110,8 +112,8 @@ struct Launcher {
     slot_next: u32,
     /// The node is gone: nothing new, and no one to tell.
     stopping: bool,
-    /// Networks are to be made ahead, as soon as there is nothing else to do.
-    is_short: bool,
+    /// When networks are to be made ahead, if there is nothing else to do then.
+    refill_at_ms: Option<u64>,
 }
 
 impl Launcher {
@@ -159,7 +161,7 @@ impl Launcher {
                     slots,
                     slot_next: 0,
                     stopping: false,
-                    is_short: root,
+                    refill_at_ms: root.then_some(0),
                 })
             }
             Err(error) => {
@@ -191,14 +193,14 @@ impl Launcher {
         self.remove_behind();
         while !(self.stopping && self.sandboxes.is_empty()) {
             let mut events = [MaybeUninit::uninit(); 64];
-            let timeout = if self.is_short { Some(NOW) } else { self.timeout() };
+            let timeout = self.timeout();
             let (ready, _) = match epoll::wait(&self.poll, &mut events, timeout.as_ref()) {
                 Err(Errno::INTR) => continue,
                 other => other?,
             };
-            if ready.is_empty() && self.is_short {
-                self.is_short = !self.stopping && self.pool.refill(self.router.as_mut());
-                continue;
+            let is_due = self.refill_at_ms.is_some_and(|at| at <= now_ms());
+            if ready.is_empty() && is_due && (self.stopping || !self.pool.refill(self.router.as_mut())) {
+                self.refill_at_ms = None;
             }
             for event in ready {
                 let token = event.data.u64();
@@ -221,11 +223,12 @@ impl Launcher {
 
     fn timeout(&self) -> Option<Timespec> {
         let milliseconds = |ms: u64| Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 };
-        if self.sandboxes.values().any(|s| matches!(s.state, State::Ending { .. })) {
-            return Some(milliseconds(END_RETRY_MS));
-        }
+        let is_ending = |sandbox: &Sandbox| matches!(sandbox.state, State::Ending { .. });
+        let ends = self.sandboxes.values().any(is_ending).then_some(END_RETRY_MS);
         // Short enough for the deadlines of those that are being raised, too.
-        (!self.sandboxes.is_empty()).then(|| milliseconds(TICK_MS))
+        let tick = (!self.sandboxes.is_empty()).then_some(TICK_MS);
+        let refill = self.refill_at_ms.map(|at| at.saturating_sub(now_ms()));
+        [ends, tick, refill].into_iter().flatten().min().map(milliseconds)
     }
 
     fn tell(&self, reply: &Reply, descriptors: &[BorrowedFd<'_>]) {
@@ -317,7 +320,7 @@ impl Launcher {
             (Network::Own | Network::Host, _) => Ok(None),
         };
         let network = network.map_err(|e| Error::Raise { step: "make the network".into(), reason: e.to_string() })?;
-        self.is_short = self.ground.root;
+        self.refill_at_ms = self.ground.root.then(|| now_ms() + REFILL_AFTER_MS);
         let resolves = self.router.as_ref().is_some_and(|router| router.resolves(&spec.network));
         if let Some(shell) = &mut self.ground.shell {
             shell.renew().map_err(|(step, error)| Error::Raise { step, reason: error.to_string() })?;
