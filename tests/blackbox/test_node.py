@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
-from conftest import ROLE, WADI, Node, eventually, invoke, left_behind, package, process_tree
+from conftest import ROLE, RUNTIME, WADI, Node, eventually, invoke, left_behind, package, process_tree
 from test_events import BOOTSTRAP
 
 SLOW = BOOTSTRAP.replace("    urllib.request.urlopen(urllib.request.Request(api", "    __import__('time').sleep(2)\n    urllib.request.urlopen(urllib.request.Request(api", 1)
@@ -23,6 +23,37 @@ def make(node, name, bootstrap):
     lam.create_function(FunctionName=name, Runtime="provided.al2023", Role=ROLE, Handler="x", Timeout=20, Code={"ZipFile": package(bootstrap=bootstrap)})
     lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
     return lam
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root each sandbox makes all of its root")
+def test_new_instances_see_what_the_host_has_replaced(own, tmp_path):
+    """As an upgrade does: a file of /etc and a link are others now, and a file is gone. The node has an /etc of the test's own."""
+    etc = tmp_path / "etc"
+    shutil.copytree("/etc", etc, symlinks=True)
+    link, file, gone = etc / "localtime", etc / "services", etc / "protocols"
+
+    def replace(text):
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"/usr/share/zoneinfo/{text}")
+        (etc / "new").write_text(text)
+        (etc / "new").rename(file)
+
+    replace("Old")
+    gone.write_text("here")
+    own.begin = ["unshare", "--mount", "sh", "-c", f'mount --bind "{etc}" /etc && exec "$0" "$@"']
+    own.start()
+    looks = package(app="import os\ndef handler(event, context):\n    return [open('/etc/services').read(), os.readlink('/etc/localtime'), os.path.exists('/etc/protocols')]")
+    lam = own.client("lambda")
+
+    def seen(name):
+        lam.create_function(FunctionName=name, Runtime=RUNTIME, Role=ROLE, Handler="app.handler", Code={"ZipFile": looks})
+        lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        return invoke(lam, name)[0]
+
+    assert seen("before") == ["Old", "/usr/share/zoneinfo/Old", True]
+    replace("New")
+    gone.unlink()
+    assert seen("after") == ["New", "/usr/share/zoneinfo/New", False]
 
 
 def test_stop_finishes_what_is_in_flight(own):

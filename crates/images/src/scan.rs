@@ -87,7 +87,6 @@ pub(crate) fn contents(unpacked: impl Read, budget: &mut Budget) -> io::Result<S
             return Err(odd(format!("{shown:.200} is a device or a pipe, and images have none here")));
         }
     }
-    drop(archive);
     // What follows the archive's end is part of the layer.
     io::copy(&mut counted, &mut io::sink())?;
     budget.bytes = counted.left;

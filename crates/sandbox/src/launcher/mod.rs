@@ -73,7 +73,7 @@ pub(crate) struct Ground {
     root: bool,
     hierarchy: Hierarchy,
     filters: Filters,
-    /// `None` without root: then each sandbox makes all of its own root.
+    /// `None` without root's rights: then each sandbox makes all of its own root.
     shell: Option<root::Shell>,
 }
 
@@ -179,12 +179,8 @@ impl Launcher {
         let filters = Filters::new().map_err(io::Error::other)?;
         let root = rustix::process::geteuid().is_root();
         let hierarchy = Hierarchy::find();
-        let shell = match root {
-            true => root::Shell::new(&places.root)
-                .map(Some)
-                .map_err(|(step, error)| io::Error::other(format!("{step}: {error}")))?,
-            false => None,
-        };
+        // Where that cannot be, a sandbox's own root cannot either, and says why.
+        let shell = root.then(|| root::Shell::new(&places.root).ok()).flatten();
         Ok((Ground { root, hierarchy, filters, shell }, places))
     }
 

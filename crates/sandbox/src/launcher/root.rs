@@ -135,23 +135,25 @@ impl Shell {
 
     /// Makes it anew if the host has replaced something since: an upgrade of its programs does.
     pub fn renew(&mut self) -> Result<(), Failure> {
-        let seen: Vec<_> = SYSTEM.iter().map(|name| Path::new("/").join(name)).chain(etc()).map(see).collect();
+        let system = SYSTEM.iter().map(|name| Path::new("/").join(name));
+        let seen: Vec<_> = system.chain(ETC.iter().map(|name| Path::new("/etc").join(name))).map(see).collect();
         if seen == self.made_of {
             return Ok(());
         }
         if !std::mem::take(&mut self.made_of).is_empty() {
-            let gone = rustix::mount::unmount(&self.at, UnmountFlags::DETACH);
-            gone.map_err(|error| ("take the old root down".to_owned(), error.into()))?;
+            self.take_down().map_err(|error| ("take the old root down".to_owned(), error.into()))?;
         }
         small_tmpfs(&self.at).map_err(|error| ("mount a root".to_owned(), error.into()))?;
-        Root(self.at.clone()).furnish()?;
+        Root(self.at.clone()).furnish().inspect_err(|_| {
+            let _ = self.take_down();
+        })?;
         self.made_of = seen;
         Ok(())
     }
-}
 
-fn etc() -> impl Iterator<Item = PathBuf> {
-    ETC.iter().map(|name| Path::new("/etc").join(name))
+    fn take_down(&self) -> rustix::io::Result<()> {
+        rustix::mount::unmount(&self.at, UnmountFlags::DETACH)
+    }
 }
 
 fn see(path: PathBuf) -> Option<Seen> {

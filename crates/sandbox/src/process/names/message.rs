@@ -123,7 +123,7 @@ pub fn question(message: &[u8]) -> Option<Question> {
     let is_plain = reader.at == plain;
     let (kind, class) = (reader.u16()?, reader.u16()?);
     let written = message.get(HEADER..reader.at)?.to_vec();
-    is_plain.then(|| Question { id, recursion: flags & RECURSION_ASKED != 0, name, kind, class, written })
+    is_plain.then_some(Question { id, recursion: flags & RECURSION_ASKED != 0, name, kind, class, written })
 }
 
 impl Question {
